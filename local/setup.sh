@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Installs what the build, the demo and the tests need and this machine lacks. Safe to run again.
+#   local/setup.sh           what make demo needs
+#   local/setup.sh --tests   and the other implementations that the tests compare with
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+have cargo || { echo "setup: Rust is missing; install it from https://rustup.rs" >&2; exit 1; }
+
+server_installed() {
+  have initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ||
+    compgen -G '/opt/homebrew/opt/postgresql*/bin/initdb' >/dev/null ||
+    compgen -G '/usr/pgsql-*/bin/initdb' >/dev/null
+}
+
+headers_installed() {
+  [ "$(uname)" = Darwin ] || { have pkg-config && pkg-config --exists openssl; }
+}
+
+missing=()
+have cc || missing+=(build-essential)
+headers_installed || missing+=(pkg-config libssl-dev)
+server_installed || missing+=(postgresql)
+if [ "${1:-}" = --tests ]; then
+  have curl || missing+=(curl)
+  python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+fi
+
+if [ ${#missing[@]} -gt 0 ]; then
+  if have apt-get; then
+    sudo=(); [ "$(id -u)" = 0 ] || sudo=(sudo)
+    echo "setup: installing ${missing[*]}"
+    "${sudo[@]}" apt-get update -qq
+    # Installing PostgreSQL must not start a server of its own: rds-local makes a private one.
+    policy=/etc/postgresql-common/createcluster.conf
+    if [ ! -e "$policy" ]; then
+      "${sudo[@]}" mkdir -p "${policy%/*}"
+      echo 'create_main_cluster = false' | "${sudo[@]}" tee "$policy" >/dev/null
+      trap '"${sudo[@]}" rm -f "$policy"' EXIT
+    fi
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+      "${missing[@]}" >/dev/null
+  elif have brew; then
+    echo "setup: installing postgresql"
+    brew install --quiet postgresql
+  else
+    echo "setup: please install: ${missing[*]}" >&2
+    exit 1
+  fi
+fi
+
+if [ "${1:-}" = --tests ]; then
+  venv=target/venv
+  wanted=local/tests/requirements.txt
+  if ! cmp -s "$wanted" "$venv/installed.txt"; then
+    echo "setup: installing the tests' Python helpers into $venv"
+    python3 -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted"
+    # For the AWS Lambda runtime interface emulator in it; its own dependencies are not needed.
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps aws-sam-cli==1.170.0
+    cp "$wanted" "$venv/installed.txt"
+  fi
+fi

@@ -1,0 +1,12 @@
+-- The demo's table and rows.
+CREATE TABLE customers (
+    customer_id serial PRIMARY KEY,
+    name varchar(100),
+    email varchar(100),
+    age int
+);
+
+INSERT INTO customers (name, email, age) VALUES
+    ('Alice Smith', 'alice@example.com', 30),
+    ('Bob Johnson', 'bob@example.com', 25),
+    ('Charlie Brown', 'charlie@example.com', 35);

@@ -1,0 +1,87 @@
+//! What the gate decided, and why. The reason is told here and nowhere else, as on RDS.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use crate::{Result, sigv4};
+
+/// Records kept in memory, for tests and the demo.
+const KEPT: usize = 10_000;
+
+/// One decision about a login.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The database user.
+    pub user: String,
+    /// Who signed the token, or why the login was refused.
+    pub outcome: Result<String>,
+    /// The TLS version, such as `TLSv1.3`.
+    pub tls: Option<String>,
+}
+
+/// The gate's log: a file, standard error if wanted, and the last records.
+#[derive(Debug)]
+pub struct Log {
+    file: Mutex<File>,
+    echo: bool,
+    records: Mutex<VecDeque<Record>>,
+}
+
+impl Log {
+    /// Starts an empty log file.
+    pub fn create(path: &Path, echo: bool) -> Result<Self> {
+        let file = File::create(path)
+            .map_err(|error| format!("cannot create {}: {error}", path.display()))?;
+        Ok(Self {
+            file: Mutex::new(file),
+            echo,
+            records: Mutex::default(),
+        })
+    }
+
+    /// The last decisions, oldest first.
+    pub fn records(&self) -> Vec<Record> {
+        self.records
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .cloned()
+            .collect()
+    }
+
+    pub(super) fn login(&self, record: Record, now: SystemTime) {
+        let tls = record.tls.as_deref().unwrap_or("none");
+        let user = &record.user;
+        self.line(
+            &match &record.outcome {
+                Ok(principal) => {
+                    format!("login accepted user={user:?} principal={principal} tls={tls}")
+                }
+                Err(reason) => format!("login refused user={user:?} reason={reason:?} tls={tls}"),
+            },
+            now,
+        );
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        if records.len() == KEPT {
+            records.pop_front();
+        }
+        records.push_back(record);
+    }
+
+    pub(super) fn line(&self, text: &str, now: SystemTime) {
+        let line = format!("{} gate: {text}\n", sigv4::iso8601(now));
+        // A full disk must not stop logins.
+        let _ = self
+            .file
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write_all(line.as_bytes());
+        if self.echo {
+            eprint!("{line}");
+        }
+    }
+}

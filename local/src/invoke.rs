@@ -1,0 +1,163 @@
+//! A sandbox: a function's real binary behind a Runtime API, with an environment as Lambda's.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::Result;
+use crate::runtime_api::{Outcome, RuntimeApi};
+
+/// After its time-out, Lambda gives a function no grace; here the log may still need a moment.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// Takes the function's log, line by line.
+pub type LogSink = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// A running function. Dropping it kills the process.
+pub struct Sandbox {
+    api: RuntimeApi,
+    child: Child,
+    log_readers: JoinSet<()>,
+    timeout: Duration,
+}
+
+impl Sandbox {
+    /// Starts a function's binary. It sees `variables`, what Lambda itself would set, and of this
+    /// process's environment only what its own logs and loader need.
+    pub async fn start(
+        binary: &Path,
+        variables: &BTreeMap<String, String>,
+        timeout: Duration,
+        log: LogSink,
+    ) -> Result<Self> {
+        let function = binary
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let api = RuntimeApi::start(&function).await?;
+        let mut command = Command::new(binary);
+        command.env_clear();
+        for name in [
+            "PATH",
+            "HOME",
+            "LD_LIBRARY_PATH",
+            "RUST_LOG",
+            "RUST_BACKTRACE",
+            "AWS_LAMBDA_LOG_LEVEL",
+        ] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        let mut child = command
+            .env("AWS_LAMBDA_RUNTIME_API", api.address.to_string())
+            .env("AWS_LAMBDA_FUNCTION_NAME", &function)
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
+            .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
+            .envs(variables)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| {
+                format!(
+                    "{} cannot be run ({error}); build it with cargo build",
+                    binary.display()
+                )
+            })?;
+        let mut log_readers = JoinSet::new();
+        if let Some(stdout) = child.stdout.take() {
+            log_readers.spawn(read_lines(stdout, log.clone()));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            log_readers.spawn(read_lines(stderr, log));
+        }
+        Ok(Self {
+            api,
+            child,
+            log_readers,
+            timeout,
+        })
+    }
+
+    /// Runs one invocation. A function that crashes or takes too long ends as Lambda ends it.
+    pub async fn invoke(&mut self, event: Bytes) -> Outcome {
+        let error = |kind: &str, message: String| {
+            let body = serde_json::json!({ "errorType": kind, "errorMessage": message });
+            Outcome::Error(body.to_string().into())
+        };
+        tokio::select! {
+            outcome = timeout(self.timeout + GRACE, self.api.invoke(event, self.timeout)) => match outcome {
+                Ok(Some(outcome)) => outcome,
+                Ok(None) => error("Runtime.ExitError", "the runtime went away without an answer".into()),
+                Err(_) => {
+                    let _ = self.child.start_kill();
+                    let seconds = self.timeout.as_secs_f64();
+                    error("Sandbox.Timedout", format!("Task timed out after {seconds:.2} seconds"))
+                }
+            },
+            status = self.child.wait() => {
+                let status = status.map(|status| status.to_string()).unwrap_or_default();
+                error("Runtime.ExitError", format!("the function's process ended: {status}"))
+            }
+        }
+    }
+
+    /// The process id, for tests that freeze it.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Ends the process, and waits until its last log lines were read.
+    pub async fn stop(mut self) {
+        let _ = self.child.kill().await;
+        while self.log_readers.join_next().await.is_some() {}
+    }
+}
+
+impl std::fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sandbox")
+            .field("api", &self.api)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn read_lines(from: impl AsyncRead + Unpin, log: LogSink) {
+    let mut lines = BufReader::new(from).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        log(&line);
+    }
+}
+
+/// The binary of a function: beside this one, where cargo puts both.
+pub fn find_function(name: &str) -> Result<PathBuf> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.is_empty() || !name.chars().all(legal) {
+        return Err(format!(
+            "{name:?} is not a function's name; functions/ has one folder for each"
+        ));
+    }
+    let this = std::env::current_exe().map_err(|error| error.to_string())?;
+    let folder = this.parent().unwrap_or(Path::new("."));
+    let binary = folder.join(name);
+    if binary.is_file() {
+        return Ok(binary);
+    }
+    Err(format!(
+        "there is no {} here ({}); functions/ has one folder for each function, and cargo build builds them",
+        name,
+        binary.display()
+    ))
+}

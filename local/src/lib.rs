@@ -1,0 +1,54 @@
+//! A look-alike of RDS IAM authentication in front of a real PostgreSQL, on one machine and with
+//! no AWS account: for development and tests, never for deployment.
+//!
+//! [`Server::start`] brings up a private PostgreSQL, the [`gate`] that checks tokens as RDS does,
+//! and an [`sts`] that issues role credentials. [`invoke::Sandbox`] runs a function's real binary
+//! against it, through Lambda's [`runtime_api`].
+
+pub mod certificates;
+pub mod demo;
+pub mod environment;
+pub mod gate;
+pub mod iam;
+pub mod invoke;
+pub mod postgres;
+pub mod runtime_api;
+mod server;
+mod sigv4;
+pub mod sts;
+
+pub use server::{Options, Server};
+
+/// What goes wrong here goes wrong on a developer's machine: a sentence that says what to do.
+pub type Result<T, E = String> = std::result::Result<T, E>;
+
+/// The account that everything belongs to: the one of AWS's documentation.
+pub const ACCOUNT: &str = "123456789012";
+/// The region that the database is in.
+pub const REGION: &str = "us-east-1";
+/// The database's name, of the form that RDS gives, so that production code takes its usual path.
+pub const HOST: &str = "rds-local.c0example1234.us-east-1.rds.amazonaws.com";
+/// The database's resource id, as IAM policies name it.
+pub const RESOURCE_ID: &str = "db-RDSLOCALEXAMPLE00000000000";
+/// The database that is made.
+pub const DATABASE: &str = "sample_db";
+/// The login that may only read.
+pub const READ_ONLY_USER: &str = "iam_ro_user";
+/// The login that may write.
+pub const READ_WRITE_USER: &str = "iam_rw_user";
+
+/// Waits for Ctrl-C, or for another polite request to end. Listens from the moment of this call.
+pub fn interrupted() -> Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut hang_up = listen(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+    })
+}

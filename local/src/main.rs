@@ -1,0 +1,175 @@
+//! The command line: `rds-local serve`, `invoke` and `demo`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use rds_local::gate::Fault;
+use rds_local::invoke::{Sandbox, find_function};
+use rds_local::runtime_api::Outcome;
+use rds_local::{Options, Result, Server, demo, environment};
+
+/// RDS IAM authentication on your machine: a real PostgreSQL behind a gate that checks tokens.
+///
+/// For development and tests only; nothing here needs an AWS account.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start PostgreSQL, the gate and STS, and serve until Ctrl-C
+    ///
+    /// Each start makes a new cluster, and new keys. Clients find everything in DIR/env:
+    ///   . target/rds-local/env
+    ///   PGPASSWORD="$(aws rds generate-db-auth-token --hostname $PGHOST --port $PGPORT --username $PGUSER)" psql
+    #[command(verbatim_doc_comment)]
+    Serve(Serve),
+    /// Run a function's binary on an event, as Lambda does; the response goes to standard output
+    Invoke(Invoke),
+    /// Show the main job: a query over an IAM login, and two refusals
+    Demo {
+        /// Folder for its files
+        #[arg(long, default_value = "target/rds-local-demo")]
+        dir: PathBuf,
+    },
+}
+
+#[derive(clap::Args)]
+struct Serve {
+    /// Folder for env, env.json, the root certificate, the cluster and the logs
+    #[arg(long, default_value = "target/rds-local")]
+    dir: PathBuf,
+    /// Port of the gate; 0 takes a free one, which DIR/env then names
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Address to listen on; 0.0.0.0 for containers, as sam local invoke uses them
+    #[arg(long, default_value = "127.0.0.1")]
+    listen: IpAddr,
+    /// SQL script (for psql) that makes your own schema, in place of the demo's table
+    #[arg(long, value_name = "FILE")]
+    init: Option<PathBuf>,
+    /// Database user that DIR/env names: iam_ro_user, iam_rw_user, or one of your own, which is
+    /// made if the script does not, and granted rds_iam and readonly_role
+    #[arg(long, default_value = rds_local::READ_ONLY_USER)]
+    user: String,
+    /// Refuse logins beyond this many a second, after a burst of as many, as RDS does
+    #[arg(long, value_name = "N")]
+    throttle: Option<u32>,
+    /// Misbehave: stall keeps connections open and silent, reset resets them
+    #[arg(long, value_enum, default_value_t = Fault::None)]
+    fault: Fault,
+}
+
+#[derive(clap::Args)]
+struct Invoke {
+    /// The function's name, as its folder under functions/
+    function: String,
+    /// Event files; several run one after another in the same sandbox
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    event: Vec<PathBuf>,
+    /// Folder of the running rds-local serve
+    #[arg(long, env = "RDS_LOCAL_DIR", default_value = "target/rds-local")]
+    dir: PathBuf,
+    /// The function's time-out in seconds
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=900))]
+    timeout: u64,
+    /// Set a variable of the function's environment, in place of DIR/env's value
+    #[arg(long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.to_string()),
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Serve(serve) => run_serve(serve).await.map(|()| ExitCode::SUCCESS),
+            Command::Invoke(invoke) => run_invoke(invoke).await,
+            Command::Demo { dir } => demo::run(&dir).await.map(|()| ExitCode::SUCCESS),
+        }
+    });
+    result.unwrap_or_else(|error| fail(&error))
+}
+
+fn fail(error: &str) -> ExitCode {
+    eprintln!("rds-local: {error}");
+    ExitCode::FAILURE
+}
+
+async fn run_serve(serve: Serve) -> Result<()> {
+    let mut interrupted = std::pin::pin!(rds_local::interrupted()?);
+    let options = Options {
+        port: serve.port,
+        listen: serve.listen,
+        init: serve.init,
+        user: serve.user,
+        throttle: serve.throttle,
+        fault: serve.fault,
+        echo_log: true,
+        ..Options::new(&serve.dir)
+    };
+    // An interrupt meanwhile is remembered: what has started is then stopped in order.
+    let mut server = Server::start(options).await?;
+    println!(
+        "rds-local: ready on {}; now:  . {}",
+        server.address,
+        serve.dir.join("env").display()
+    );
+    let ended = tokio::select! {
+        () = &mut interrupted => Ok(()),
+        () = server.postgres.ended() => Err("PostgreSQL ended by itself; see postgres.log".to_owned()),
+    };
+    server.stop().await?;
+    ended
+}
+
+async fn run_invoke(invoke: Invoke) -> Result<ExitCode> {
+    let mut interrupted = std::pin::pin!(rds_local::interrupted()?);
+    let binary = find_function(&invoke.function)?;
+    let mut events = Vec::new();
+    for path in &invoke.event {
+        let event = std::fs::read(path)
+            .map_err(|error| format!("cannot read the event {}: {error}", path.display()))?;
+        events.push(event);
+    }
+    let mut variables = environment::read_dotenv(&invoke.dir.join("env"))?;
+    for setting in &invoke.env {
+        let (name, value) = setting
+            .split_once('=')
+            .ok_or_else(|| format!("--env {setting} is not of the form NAME=VALUE"))?;
+        variables.insert(name.to_owned(), value.to_owned());
+    }
+    let log = Arc::new(|line: &str| eprintln!("{line}"));
+    let timeout = Duration::from_secs(invoke.timeout);
+    let mut sandbox = Sandbox::start(&binary, &variables, timeout, log).await?;
+    let mut code = ExitCode::SUCCESS;
+    for event in events {
+        let outcome = tokio::select! {
+            outcome = sandbox.invoke(event.into()) => outcome,
+            () = &mut interrupted => {
+                sandbox.stop().await;
+                return Err("interrupted".into());
+            }
+        };
+        let (Outcome::Response(body) | Outcome::Error(body)) = &outcome;
+        println!("{}", String::from_utf8_lossy(body));
+        if matches!(outcome, Outcome::Error(_)) {
+            code = ExitCode::FAILURE;
+        }
+    }
+    sandbox.stop().await;
+    Ok(code)
+}

@@ -1,0 +1,328 @@
+//! A private PostgreSQL cluster: made at start from the machine's own server binaries, reachable
+//! only through a socket in a folder of its own, and gone when it stops.
+//!
+//! PostgreSQL refuses to run as root, so as root it runs as another user. A small shell stands
+//! between: it stops the server when this process ends, however that happens.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::unistd::{Gid, Uid, User, chown};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::time::{sleep, timeout};
+use tokio_postgres::NoTls;
+
+use crate::Result;
+
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// A socket's path may have 107 bytes on Linux, 103 on macOS.
+const LONGEST_SOCKET: usize = 103;
+const SOCKET: &str = ".s.PGSQL.5432";
+
+/// Runs the server until it ends or standard input closes, which that does when this process ends in
+/// any way, `kill -9` included. Then clears the cluster's folder.
+const SUPERVISOR: &str = r#"
+folder=$1; shift
+exec 3<&0
+"$@" </dev/null 3<&- &
+server=$!
+(cat <&3 >/dev/null; kill -QUIT $server 2>/dev/null) &
+wait $server
+rm -rf "$folder"/*
+"#;
+
+/// A running server.
+#[derive(Debug)]
+pub struct Postgres {
+    folder: PathBuf,
+    bin: PathBuf,
+    supervisor: Child,
+    lifeline: Option<ChildStdin>,
+}
+
+impl Postgres {
+    /// Starts a new, empty cluster under `parent`, with the log in `parent/postgres.log`.
+    pub async fn start(parent: &Path) -> Result<Self> {
+        let bin = find_binaries()?;
+        let owner = owner()?;
+        let folder = cluster_folder(parent, owner.as_ref())?;
+        let data = folder.join("data");
+        let log = parent.join("postgres.log");
+
+        let mut initdb = command(&bin.join("initdb"), owner.as_ref());
+        initdb
+            .args([
+                "--username=postgres",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--locale=C",
+            ])
+            .args(["--no-sync", "--no-instructions", "-D"])
+            .arg(&data)
+            .kill_on_drop(true);
+        let made = initdb
+            .output()
+            .await
+            .map_err(|error| format!("initdb cannot be run: {error}"))?;
+        if !made.status.success() {
+            let _ = std::fs::remove_dir_all(&folder);
+            return Err(format!(
+                "initdb could not make a cluster in {}: {}",
+                data.display(),
+                String::from_utf8_lossy(&made.stderr).trim()
+            ));
+        }
+        let log_file =
+            std::fs::File::create(&log).map_err(|error| cannot("create", &log, &error))?;
+        let mut supervisor = command(Path::new("/bin/sh"), owner.as_ref());
+        supervisor
+            .args(["-c", SUPERVISOR, "rds-local-postgres"])
+            .arg(&folder)
+            .arg(bin.join("postgres"))
+            .arg("-D")
+            .arg(&data)
+            .arg("-k")
+            .arg(&folder)
+            // The data lives as long as the process: durability would only cost time.
+            .args([
+                "-c",
+                "listen_addresses=",
+                "-c",
+                "fsync=off",
+                "-c",
+                "synchronous_commit=off",
+            ])
+            .args(["-c", "full_page_writes=off", "-c", "max_connections=200"])
+            .args(["-c", "unix_socket_permissions=0700"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log_file);
+        let mut supervisor = supervisor
+            .spawn()
+            .map_err(|error| format!("PostgreSQL cannot be started: {error}"))?;
+        let lifeline = supervisor.stdin.take();
+        let postgres = Self {
+            folder,
+            bin,
+            supervisor,
+            lifeline,
+        };
+        match postgres.wait_until_ready().await {
+            Ok(()) => Ok(postgres),
+            Err(why) => {
+                let _ = postgres.stop().await;
+                Err(format!("{why}; see {}", log.display()))
+            }
+        }
+    }
+
+    /// Returns when the server has ended.
+    pub async fn ended(&mut self) {
+        let _ = self.supervisor.wait().await;
+    }
+
+    /// The folder of its socket.
+    pub fn socket_folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join(SOCKET)
+    }
+
+    /// A connection as the superuser.
+    pub async fn superuser(&self, database: &str) -> Result<tokio_postgres::Client> {
+        let (client, connection) = tokio_postgres::Config::new()
+            .host_path(&self.folder)
+            .user("postgres")
+            .dbname(database)
+            .connect(NoTls)
+            .await
+            .map_err(|error| format!("PostgreSQL cannot be reached: {error}"))?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    /// Runs SQL as the superuser, as psql does: several statements, COPY, psql's own commands.
+    pub async fn run_script(&self, database: &str, script: &Path) -> Result<()> {
+        let output = Command::new(self.bin.join("psql"))
+            .args([
+                "-X",
+                "-q",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-U",
+                "postgres",
+                "-d",
+                database,
+                "-h",
+            ])
+            .arg(&self.folder)
+            .arg("-f")
+            .arg(script)
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .map_err(|error| format!("psql cannot be run: {error}"))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let told = String::from_utf8_lossy(&output.stderr);
+        Err(format!("{} failed: {}", script.display(), told.trim()))
+    }
+
+    async fn wait_until_ready(&self) -> Result<()> {
+        let ready = async {
+            while self.superuser("postgres").await.is_err() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(START_TIMEOUT, ready)
+            .await
+            .map_err(|_| "PostgreSQL did not come up within a minute".to_owned())
+    }
+
+    /// Stops the server and removes its folder.
+    pub async fn stop(mut self) -> Result<()> {
+        self.lifeline = None;
+        let stopped = timeout(STOP_TIMEOUT, self.supervisor.wait()).await;
+        if stopped.is_err() {
+            return Err("PostgreSQL did not stop; its processes are still there".into());
+        }
+        std::fs::remove_dir_all(&self.folder)
+            .map_err(|error| cannot("remove", &self.folder, &error))
+    }
+}
+
+/// The folder that holds initdb, postgres and psql.
+fn find_binaries() -> Result<PathBuf> {
+    let complete = |dir: &PathBuf| {
+        ["initdb", "postgres", "psql"]
+            .iter()
+            .all(|name| dir.join(name).is_file())
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    for base in [
+        "/usr/lib/postgresql",
+        "/usr",
+        "/opt/homebrew/opt",
+        "/usr/local/opt",
+    ] {
+        let mut versions: Vec<PathBuf> = std::fs::read_dir(base)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| {
+                let name = path
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned();
+                base == "/usr/lib/postgresql"
+                    || name.starts_with("postgresql")
+                    || name.starts_with("pgsql-")
+            })
+            .collect();
+        versions.sort();
+        folders.extend(
+            versions
+                .into_iter()
+                .rev()
+                .map(|version| version.join("bin")),
+        );
+    }
+    folders.into_iter().find(complete).ok_or_else(|| {
+        "no PostgreSQL server is installed here (initdb, postgres and psql): run make setup, or \
+         install the package postgresql"
+            .into()
+    })
+}
+
+/// Whom the server runs as when this process is root.
+fn owner() -> Result<Option<User>> {
+    if !Uid::effective().is_root() {
+        return Ok(None);
+    }
+    for name in ["postgres", "nobody"] {
+        if let Ok(Some(user)) = User::from_name(name) {
+            return Ok(Some(user));
+        }
+    }
+    Err(
+        "PostgreSQL refuses to run as root, and there is no user postgres or nobody to run it as"
+            .into(),
+    )
+}
+
+fn command(program: &Path, owner: Option<&User>) -> Command {
+    let mut command = Command::new(program);
+    // Its own process group: Ctrl-C reaches this process, which then stops the server in order.
+    command
+        .process_group(0)
+        .env_remove("PGHOST")
+        .env_remove("PGPORT")
+        .current_dir("/");
+    if let Some(user) = owner {
+        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+    }
+    command
+}
+
+/// `parent/postgres`, or a folder for temporary files where that cannot be used: its socket's path
+/// would be too long, or the server's user cannot reach it.
+fn cluster_folder(parent: &Path, owner: Option<&User>) -> Result<PathBuf> {
+    let preferred = parent.join("postgres");
+    let fits = preferred.join(SOCKET).as_os_str().len() <= LONGEST_SOCKET;
+    let folder = if fits && owner.is_none_or(|user| can_reach(parent, user)) {
+        match std::fs::remove_dir_all(&preferred) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(cannot("clear", &preferred, &error));
+            }
+            _ => {}
+        }
+        std::fs::create_dir(&preferred).map_err(|error| cannot("create", &preferred, &error))?;
+        preferred
+    } else {
+        tempfile::Builder::new()
+            .prefix("rds-local-")
+            .tempdir_in("/tmp")
+            .map_err(|error| cannot("create a folder in", Path::new("/tmp"), &error))?
+            .keep()
+    };
+    give(&folder, owner, 0o700)?;
+    Ok(folder)
+}
+
+fn can_reach(folder: &Path, user: &User) -> bool {
+    std::process::Command::new("/bin/sh")
+        .args(["-c", "test -x \"$1\"", "sh"])
+        .arg(folder)
+        .current_dir("/")
+        .uid(user.uid.as_raw())
+        .gid(user.gid.as_raw())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn give(path: &Path, owner: Option<&User>, mode: u32) -> Result<()> {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        .map_err(|error| cannot("protect", path, &error))?;
+    if let Some(user) = owner {
+        let (uid, gid): (Uid, Gid) = (user.uid, user.gid);
+        chown(path, Some(uid), Some(gid))
+            .map_err(|error| format!("cannot give {} to {}: {error}", path.display(), user.name))?;
+    }
+    Ok(())
+}
+
+fn cannot(what: &str, path: &Path, error: &io::Error) -> String {
+    format!("cannot {what} {}: {error}", path.display())
+}

@@ -1,0 +1,193 @@
+//! Lambda's Runtime API, as far as a runtime uses it
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use aws_smithy_async::time::SharedTimeSource;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::{ACCOUNT, REGION, Result};
+
+/// Lambda's limit for a buffered response.
+const LONGEST_RESPONSE: usize = 6 * 1024 * 1024;
+
+/// How an invocation ended, as Lambda would tell its caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The function's response.
+    Response(Bytes),
+    /// The function's error: an object with `errorType` and `errorMessage`.
+    Error(Bytes),
+}
+
+/// The `errorType` and `errorMessage` of a failed invocation.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct FunctionError {
+    /// One of the documented kinds, such as `Auth.Rejected`.
+    pub error_type: String,
+    /// What failed, why, and what to do.
+    pub error_message: String,
+}
+
+impl Outcome {
+    /// The error, if it is one that can be read.
+    pub fn error(&self) -> Option<FunctionError> {
+        match self {
+            Self::Response(_) => None,
+            Self::Error(body) => serde_json::from_slice(body).ok(),
+        }
+    }
+}
+
+struct Pending {
+    event: Bytes,
+    deadline_ms: u128,
+    answer: oneshot::Sender<Outcome>,
+}
+
+struct Shared {
+    function: String,
+    queue: Mutex<mpsc::Receiver<Pending>>,
+    current: Mutex<Option<(String, oneshot::Sender<Outcome>)>>,
+    count: AtomicU64,
+}
+
+/// A running Runtime API for one sandbox. Dropping it closes its listener.
+#[derive(Debug)]
+pub struct RuntimeApi {
+    /// `host:port`, for `AWS_LAMBDA_RUNTIME_API`.
+    pub address: SocketAddr,
+    queue: mpsc::Sender<Pending>,
+    clock: SharedTimeSource,
+    task: JoinHandle<()>,
+}
+
+impl RuntimeApi {
+    /// Starts on a free port of the loopback interface.
+    pub async fn start(function: &str) -> Result<Self> {
+        let failed = |error: std::io::Error| format!("the Runtime API cannot listen: {error}");
+        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let (queue, receiver) = mpsc::channel(1);
+        let shared = Arc::new(Shared {
+            function: function.to_owned(),
+            queue: Mutex::new(receiver),
+            current: Mutex::default(),
+            count: AtomicU64::new(0),
+        });
+        let router = Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(next))
+            .route(
+                "/2018-06-01/runtime/invocation/{id}/response",
+                post(response),
+            )
+            .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
+            .layer(DefaultBodyLimit::max(LONGEST_RESPONSE + 1))
+            .with_state(shared);
+        let task = tokio::spawn(async move {
+            // It only returns when the listener fails; the sandbox then reports it.
+            let _ = axum::serve(listener, router).await;
+        });
+        Ok(Self {
+            address,
+            queue,
+            clock: SharedTimeSource::default(),
+            task,
+        })
+    }
+
+    /// Hands an event to the runtime, and waits for what it makes of it. `None` when the runtime
+    /// went away without an answer. The caller bounds the wait.
+    pub async fn invoke(&self, event: Bytes, timeout: Duration) -> Option<Outcome> {
+        let deadline = self.clock.now() + timeout;
+        let deadline_ms = deadline
+            .duration_since(std::time::SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis());
+        let (answer, outcome) = oneshot::channel();
+        self.queue
+            .send(Pending {
+                event,
+                deadline_ms,
+                answer,
+            })
+            .await
+            .ok()?;
+        outcome.await.ok()
+    }
+}
+
+impl Drop for RuntimeApi {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn next(State(shared): State<Arc<Shared>>) -> Response {
+    let Some(pending) = shared.queue.lock().await.recv().await else {
+        return StatusCode::GONE.into_response();
+    };
+    let number = shared.count.fetch_add(1, Ordering::Relaxed) + 1;
+    let id = format!("00000000-0000-0000-0000-{number:012}");
+    *shared.current.lock().await = Some((id.clone(), pending.answer));
+    let arn = format!(
+        "arn:aws:lambda:{REGION}:{ACCOUNT}:function:{}",
+        shared.function
+    );
+    let headers = [
+        ("Lambda-Runtime-Aws-Request-Id", id),
+        (
+            "Lambda-Runtime-Deadline-Ms",
+            pending.deadline_ms.to_string(),
+        ),
+        ("Lambda-Runtime-Invoked-Function-Arn", arn),
+        ("Content-Type", "application/json".to_owned()),
+    ];
+    (headers, pending.event).into_response()
+}
+
+async fn response(state: State<Arc<Shared>>, id: Path<String>, body: Bytes) -> StatusCode {
+    if body.len() > LONGEST_RESPONSE {
+        finish(state, id, Outcome::Error(Bytes::from_static(
+            br#"{"errorType":"Function.ResponseSizeTooLarge","errorMessage":"Response payload size exceeded maximum allowed payload size (6291556 bytes)."}"#,
+        ))).await;
+        return StatusCode::PAYLOAD_TOO_LARGE;
+    }
+    finish(state, id, Outcome::Response(body)).await
+}
+
+async fn error(state: State<Arc<Shared>>, id: Path<String>, body: Bytes) -> StatusCode {
+    finish(state, id, Outcome::Error(body)).await
+}
+
+async fn finish(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    outcome: Outcome,
+) -> StatusCode {
+    match shared
+        .current
+        .lock()
+        .await
+        .take_if(|(current, _)| *current == id)
+    {
+        Some((_, answer)) => {
+            // Whoever asked may have given up by now.
+            let _ = answer.send(outcome);
+            StatusCode::ACCEPTED
+        }
+        None => StatusCode::BAD_REQUEST,
+    }
+}

@@ -1,0 +1,329 @@
+//! PostgreSQL, gate and STS together, with the files that tell clients about them.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_smithy_async::time::SharedTimeSource;
+use tokio::net::TcpListener;
+
+use crate::certificates::Certificates;
+use crate::environment::{self, Variables};
+use crate::gate::{Fault, Gate, Log, Settings, Throttle};
+use crate::iam::{Iam, Identity, dbuser_arn};
+use crate::postgres::Postgres;
+use crate::sts::Sts;
+use crate::{ACCOUNT, DATABASE, HOST, READ_ONLY_USER, READ_WRITE_USER, REGION, Result};
+
+/// How long the session of the environment file's credentials lasts.
+const SESSION: Duration = Duration::from_secs(12 * 3600);
+
+/// What to serve, and where.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The folder of its files.
+    pub dir: PathBuf,
+    /// The gate's port; 0 takes a free one.
+    pub port: u16,
+    /// The address that gate and STS listen on.
+    pub listen: IpAddr,
+    /// A script that makes one's own schema, in place of the demo's table.
+    pub init: Option<PathBuf>,
+    /// The database user that the environment file names; made if the script did not.
+    pub user: String,
+    /// The most logins a second.
+    pub throttle: Option<u32>,
+    /// A fault to begin with.
+    pub fault: Fault,
+    /// Whether the gate's log goes to standard error too.
+    pub echo_log: bool,
+    /// The wall clock of gate and STS.
+    pub clock: SharedTimeSource,
+}
+
+impl Options {
+    /// The demo's data on free ports of the loopback interface.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            port: 0,
+            listen: Ipv4Addr::LOCALHOST.into(),
+            init: None,
+            user: READ_ONLY_USER.into(),
+            throttle: None,
+            fault: Fault::None,
+            echo_log: false,
+            clock: SharedTimeSource::default(),
+        }
+    }
+}
+
+/// Everything running. Call [`Server::stop`] to see it end in order; dropping it ends it too, a
+/// moment later.
+#[derive(Debug)]
+pub struct Server {
+    /// The gate, with its log and its faults.
+    pub gate: Gate,
+    /// Who may do what.
+    pub iam: Arc<Iam>,
+    /// The real PostgreSQL behind the gate.
+    pub postgres: Postgres,
+    /// Where clients connect.
+    pub address: SocketAddr,
+    variables: Variables,
+    dir: PathBuf,
+    _sts: Sts,
+    _lock: File,
+}
+
+impl Server {
+    /// Starts everything. What was started is stopped again if a later part fails.
+    pub async fn start(options: Options) -> Result<Self> {
+        if let Some(script) = &options.init
+            && !script.is_file()
+        {
+            return Err(format!("there is no file {}", script.display()));
+        }
+        fs::create_dir_all(&options.dir)
+            .map_err(|error| format!("cannot create {}: {error}", options.dir.display()))?;
+        let dir = fs::canonicalize(&options.dir)
+            .map_err(|error| format!("cannot use {}: {error}", options.dir.display()))?;
+        let lock = lock(&dir)?;
+
+        let gate_listener = bind(options.listen, options.port).await?;
+        let sts_listener = bind(options.listen, 0).await?;
+        let address = gate_listener
+            .local_addr()
+            .map_err(|error| error.to_string())?;
+
+        let postgres = Postgres::start(&dir).await?;
+        let parts = async {
+            prepare_database(&postgres, &options).await?;
+            let now = options.clock.now();
+            let certificates =
+                Certificates::issue(&[HOST, "localhost", "host.docker.internal"], now)?;
+            let iam = Arc::new(Iam::new(READ_ONLY_USER));
+            let sts = Sts::start(sts_listener, iam.clone(), options.clock.clone())?;
+            let developer = developer(&iam, &options);
+            iam.add(developer.clone());
+
+            let root = dir.join("ca.pem");
+            fs::write(&root, &certificates.root_pem)
+                .map_err(|error| format!("cannot write {}: {error}", root.display()))?;
+            let variables = variables(&options, &developer, &iam, address, sts.address, &root);
+            environment::write_sam_json(
+                &dir.join("env.json"),
+                &container_variables(&variables, address, sts.address, certificates.root_pem),
+            )?;
+            let settings = Settings {
+                host: HOST.into(),
+                port: address.port(),
+                region: REGION.into(),
+                iam: iam.clone(),
+                tls: certificates.server,
+                postgres: postgres.socket_folder().to_owned(),
+                clock: options.clock.clone(),
+                throttle: options.throttle.map(Throttle::new),
+                log: Log::create(&dir.join("gate.log"), options.echo_log)?,
+            };
+            let gate = Gate::start(gate_listener, settings, options.fault);
+            // Last of all: who finds it can connect.
+            environment::write_dotenv(&dir.join("env"), &variables, &dir)?;
+            Ok((gate, iam, sts, variables))
+        };
+        match parts.await {
+            Ok((gate, iam, sts, variables)) => Ok(Self {
+                gate,
+                iam,
+                postgres,
+                address,
+                variables,
+                dir,
+                _sts: sts,
+                _lock: lock,
+            }),
+            Err(error) => {
+                remove_files(&dir);
+                let _ = postgres.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The variables of the environment file, by name.
+    pub fn variables(&self) -> BTreeMap<String, String> {
+        self.variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect()
+    }
+
+    /// Stops everything, and removes the files whose keys are now worthless.
+    pub async fn stop(self) -> Result<()> {
+        remove_files(&self.dir);
+        drop(self.gate);
+        self.postgres.stop().await
+    }
+}
+
+fn remove_files(dir: &Path) {
+    for name in ["env", "env.json", "ca.pem"] {
+        let _ = fs::remove_file(dir.join(name));
+    }
+}
+
+/// Only one server may use a folder. The lock goes with the process, however that ends.
+fn lock(dir: &Path) -> Result<File> {
+    let path = dir.join("lock");
+    let failed = |error| format!("cannot use {}: {error}", path.display());
+    let file = File::options()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(format!(
+            "another rds-local is serving {}: use that one, stop it, or choose another folder with --dir",
+            dir.display()
+        )),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+async fn bind(address: IpAddr, port: u16) -> Result<TcpListener> {
+    TcpListener::bind((address, port)).await.map_err(|error| {
+        format!("cannot listen on {address} port {port}: {error}; choose another with --port, or 0 for a free one")
+    })
+}
+
+async fn prepare_database(postgres: &Postgres, options: &Options) -> Result<()> {
+    let sql = |error: tokio_postgres::Error| match error.as_db_error() {
+        Some(db) => format!("PostgreSQL refused the set-up: {}", db.message()),
+        None => format!("PostgreSQL refused the set-up: {error}"),
+    };
+    let admin = postgres.superuser("postgres").await?;
+    admin
+        .batch_execute(&format!("CREATE DATABASE {DATABASE}"))
+        .await
+        .map_err(sql)?;
+    let admin = postgres.superuser(DATABASE).await?;
+    admin
+        .batch_execute(include_str!("roles.sql"))
+        .await
+        .map_err(sql)?;
+    match &options.init {
+        None => admin
+            .batch_execute(include_str!("demo.sql"))
+            .await
+            .map_err(sql)?,
+        Some(script) => {
+            let script = fs::canonicalize(script)
+                .map_err(|error| format!("cannot read {}: {error}", script.display()))?;
+            postgres.run_script(DATABASE, &script).await?;
+        }
+    }
+    let user = &options.user;
+    if user != READ_ONLY_USER && user != READ_WRITE_USER {
+        let exists = admin
+            .query_opt("SELECT 1 FROM pg_roles WHERE rolname = $1", &[user])
+            .await;
+        let create = exists.map_err(sql)?.is_none();
+        let template = if create {
+            "CREATE ROLE %1$I LOGIN; "
+        } else {
+            ""
+        };
+        let template = format!("{template}GRANT rds_iam, readonly_role TO %1$I");
+        let statement: String = admin
+            .query_one("SELECT format($1, $2::text)", &[&template, user])
+            .await
+            .map_err(sql)?
+            .get(0);
+        admin.batch_execute(&statement).await.map_err(sql)?;
+    }
+    Ok(())
+}
+
+/// Whose keys the environment file holds: a session, as temporary credentials are what Lambda has.
+fn developer(iam: &Iam, options: &Options) -> Identity {
+    let arn = format!("arn:aws:iam::{ACCOUNT}:user/developer");
+    let users = [READ_ONLY_USER, READ_WRITE_USER, &options.user];
+    let may_connect = users.iter().map(|user| dbuser_arn(user)).collect();
+    let mut developer = Identity::session(arn, Some(options.clock.now() + SESSION), may_connect);
+    developer.may_assume.push(iam.role.arn());
+    developer
+}
+
+fn variables(
+    options: &Options,
+    developer: &Identity,
+    iam: &Iam,
+    gate: SocketAddr,
+    sts: SocketAddr,
+    root: &Path,
+) -> Variables {
+    let reachable = if gate.ip().is_unspecified() {
+        Ipv4Addr::LOCALHOST.into()
+    } else {
+        gate.ip()
+    };
+    let mut variables: Variables = vec![
+        ("PGHOST", HOST.into()),
+        ("PGHOSTADDR", reachable.to_string()),
+        ("PGPORT", gate.port().to_string()),
+        ("PGUSER", options.user.clone()),
+        ("PGDATABASE", DATABASE.into()),
+        ("PGSSLMODE", "verify-full".into()),
+        ("PGSSLROOTCERT", root.display().to_string()),
+        ("AWS_REGION", REGION.into()),
+        // The AWS CLI and boto3 read this one only.
+        ("AWS_DEFAULT_REGION", REGION.into()),
+        ("AWS_ACCESS_KEY_ID", developer.access_key_id.clone()),
+        ("AWS_SECRET_ACCESS_KEY", developer.secret_access_key.clone()),
+        (
+            "AWS_SESSION_TOKEN",
+            developer.session_token.clone().unwrap_or_default(),
+        ),
+        (
+            "AWS_ENDPOINT_URL_STS",
+            format!("http://{}", SocketAddr::new(reachable, sts.port())),
+        ),
+        ("DB_ROLE_ARN_EXAMPLE", iam.role.arn()),
+        ("DB_ROLE_EXTERNAL_ID_EXAMPLE", iam.role.external_id.clone()),
+    ];
+    // Where cargo puts a binary, no queries lie beside it.
+    if let Ok(queries) = fs::canonicalize("queries") {
+        variables.push(("QUERIES_DIR", queries.display().to_string()));
+    }
+    if options.init.is_none() {
+        variables.push(("QUERY", "customers".into()));
+    }
+    variables
+}
+
+/// The same for a container: it sees no file of the host, and the host under another name.
+fn container_variables(
+    variables: &Variables,
+    gate: SocketAddr,
+    sts: SocketAddr,
+    root_pem: String,
+) -> Variables {
+    let host = |port: u16| format!("host.docker.internal:{port}");
+    let mut container: Variables = variables
+        .iter()
+        .filter(|(name, _)| *name != "QUERIES_DIR")
+        .map(|(name, value)| match *name {
+            "PGHOSTADDR" => ("DB_TUNNEL", host(gate.port())),
+            "PGSSLROOTCERT" => ("PGSSLROOTCERT", root_pem.clone()),
+            "AWS_ENDPOINT_URL_STS" => (*name, format!("http://{}", host(sts.port()))),
+            name => (name, value.clone()),
+        })
+        .collect();
+    container.push(("PGHOSTADDR", String::new()));
+    container
+}

@@ -1,0 +1,97 @@
+//! The time budget of one invocation. Everything that waits takes its bound from here.
+//!
+//! Lambda kills a sandbox at the deadline, and the caller then learns nothing. So the function
+//! answers a little before it, and the server gives up a statement a little before that.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+/// Assumed when the runtime sends no usable deadline, as `cargo lambda watch` does.
+pub const UNKNOWN_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Lambda's longest time-out; anything beyond is a clock that is off.
+const LONGEST: Duration = Duration::from_secs(900);
+
+/// When this invocation must have answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    answer_by: Instant,
+}
+
+impl Deadline {
+    /// From Lambda's `Lambda-Runtime-Deadline-Ms` (milliseconds since the epoch). A value in the
+    /// past or beyond Lambda's longest time-out is taken for unknown.
+    pub fn from_epoch_ms(deadline_ms: u64, now: SystemTime) -> Self {
+        let deadline = SystemTime::UNIX_EPOCH + Duration::from_millis(deadline_ms);
+        let left = deadline.duration_since(now).unwrap_or_default();
+        let known = !left.is_zero() && left <= LONGEST;
+        Self::after(if known { left } else { UNKNOWN_DEADLINE })
+    }
+
+    /// Lambda's deadline is this far away: a tenth of it, 50 ms to 1 s, is kept for the answer.
+    pub fn after(left: Duration) -> Self {
+        let margin = (left / 10).clamp(Duration::from_millis(50), Duration::from_secs(1));
+        Self {
+            answer_by: Instant::now() + left.saturating_sub(margin),
+        }
+    }
+
+    /// When work on the answer must end.
+    pub fn answer_by(&self) -> Instant {
+        self.answer_by
+    }
+
+    /// Time left for work.
+    pub fn remaining(&self) -> Duration {
+        self.answer_by.saturating_duration_since(Instant::now())
+    }
+
+    /// What the server may spend on a statement: less than what is left, so that its refusal
+    /// still arrives. `None` when too little is left to start one.
+    pub fn statement_timeout(&self) -> Option<Duration> {
+        let left = self.remaining();
+        let margin = (left / 10).clamp(Duration::from_millis(20), Duration::from_millis(500));
+        left.checked_sub(margin)
+            .filter(|timeout| *timeout >= Duration::from_millis(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epoch(ms: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(ms)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lambdas_deadline_leaves_room_for_the_answer() {
+        let now = 1_800_000_000_000;
+        let deadline = Deadline::from_epoch_ms(now + 3000, epoch(now));
+        assert_eq!(deadline.remaining(), Duration::from_millis(2700));
+        assert_eq!(
+            deadline.statement_timeout(),
+            Some(Duration::from_millis(2430))
+        );
+        tokio::time::advance(Duration::from_millis(2690)).await;
+        assert_eq!(deadline.statement_timeout(), None);
+        tokio::time::advance(Duration::from_millis(500)).await;
+        assert_eq!(deadline.remaining(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn odd_values_count_as_unknown() {
+        let now = epoch(1_800_000_000_000);
+        let unknown = Deadline::after(UNKNOWN_DEADLINE);
+        for odd in [
+            0,
+            600_000,
+            1_800_000_000_000,
+            1_900_000_000_000,
+            9_000_000_000_000_000,
+        ] {
+            assert_eq!(Deadline::from_epoch_ms(odd, now), unknown, "{odd}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The crate's one error: a kind from a closed list, and a message for whoever reads the log.
+//!
+//! A message says what failed, why, and what to do. It is built only from names that the
+//! configuration, the query file or the server's own catalogue gave. The causes that libraries
+//! report are not kept as `source()`: they quote parameter values and rows.
+
+use std::fmt;
+
+/// What went wrong, as the `errorType` of a failed invocation.
+///
+/// The list is a contract: alarms and retry rules match on these names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A variable of the function's environment is missing or wrong.
+    ConfigInvalid,
+    /// The event is not of a shape that the function takes.
+    EventInvalid,
+    /// No AWS credentials could be had.
+    CredentialsUnavailable,
+    /// The credentials at hand have expired and could not be renewed.
+    CredentialsExpired,
+    /// The name does not resolve, or the connection was refused or reset.
+    NetworkUnreachable,
+    /// Nothing answered in time.
+    NetworkTimeout,
+    /// The server's certificate is not from a trusted root, or is for another name.
+    TlsUntrusted,
+    /// The database refused the login.
+    AuthRejected,
+    /// The server is starting, stopping or full.
+    DatabaseUnavailable,
+    /// No query file of that name.
+    QueryNotFound,
+    /// The query file, or the SQL in it, is wrong.
+    QueryInvalid,
+    /// A parameter is missing, unknown, or not of the type that the statement needs.
+    QueryBadParameter,
+    /// The database user, or the function, may not do this.
+    QueryDenied,
+    /// The statement ran longer than the invocation's time allows.
+    QueryTimeout,
+    /// The statement failed while it ran.
+    QueryFailed,
+    /// A write was sent and its answer was lost: it may or may not have happened.
+    QueryOutcomeUnknown,
+    /// The rows do not fit into a Lambda response.
+    ResultTooLarge,
+    /// One row was promised, and none or several came.
+    ResultNotOne,
+    /// A data check found violations.
+    CheckViolations,
+    /// A bug of the function: it panicked.
+    InternalPanic,
+}
+
+impl ErrorKind {
+    /// The stable name, such as `Auth.Rejected`.
+    pub const fn error_type(self) -> &'static str {
+        match self {
+            Self::ConfigInvalid => "Config.Invalid",
+            Self::EventInvalid => "Event.Invalid",
+            Self::CredentialsUnavailable => "Credentials.Unavailable",
+            Self::CredentialsExpired => "Credentials.Expired",
+            Self::NetworkUnreachable => "Network.Unreachable",
+            Self::NetworkTimeout => "Network.Timeout",
+            Self::TlsUntrusted => "Tls.Untrusted",
+            Self::AuthRejected => "Auth.Rejected",
+            Self::DatabaseUnavailable => "Database.Unavailable",
+            Self::QueryNotFound => "Query.NotFound",
+            Self::QueryInvalid => "Query.Invalid",
+            Self::QueryBadParameter => "Query.BadParameter",
+            Self::QueryDenied => "Query.Denied",
+            Self::QueryTimeout => "Query.Timeout",
+            Self::QueryFailed => "Query.Failed",
+            Self::QueryOutcomeUnknown => "Query.OutcomeUnknown",
+            Self::ResultTooLarge => "Result.TooLarge",
+            Self::ResultNotOne => "Result.NotOne",
+            Self::CheckViolations => "Check.Violations",
+            Self::InternalPanic => "Internal.Panic",
+        }
+    }
+}
+
+/// A failure, told in at most three parts: what failed, why, and what to do about it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Error {
+    kind: ErrorKind,
+    what: String,
+    why: Option<String>,
+    remedy: Option<String>,
+}
+
+impl Error {
+    /// An error that says what failed, as a phrase without a full stop.
+    pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
+        Self {
+            kind,
+            what: what.into(),
+            why: None,
+            remedy: None,
+        }
+    }
+
+    /// Adds why it failed, as a phrase without a full stop.
+    #[must_use]
+    pub fn because(mut self, why: impl Into<String>) -> Self {
+        self.why = Some(why.into());
+        self
+    }
+
+    /// Adds what the reader should do next, as a sentence without its full stop.
+    #[must_use]
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// The kind, for code that branches on it.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        if let Some(why) = &self.why {
+            write!(f, ": {why}")?;
+        }
+        f.write_str(".")?;
+        if let Some(remedy) = &self.remedy {
+            write!(f, " {remedy}.")?;
+        }
+        Ok(())
+    }
+}
+
+/// The Lambda runtime and `unwrap` print errors with `{:?}`: make that readable too.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {self}", self.kind.error_type())
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Error> for lambda_runtime::Diagnostic {
+    fn from(error: Error) -> Self {
+        Self {
+            error_type: error.kind.error_type().to_owned(),
+            error_message: error.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_says_what_why_and_what_to_do() {
+        let error = Error::new(ErrorKind::QueryNotFound, "there is no query \"x\"")
+            .because("queries/x.sql does not exist")
+            .remedy("Add the file");
+        assert_eq!(
+            error.to_string(),
+            "there is no query \"x\": queries/x.sql does not exist. Add the file."
+        );
+        assert_eq!(format!("{error:?}"), format!("Query.NotFound: {error}"));
+    }
+
+    #[test]
+    fn lambda_reports_the_stable_error_type() {
+        let diagnostic: lambda_runtime::Diagnostic =
+            Error::new(ErrorKind::AuthRejected, "login refused").into();
+        assert_eq!(diagnostic.error_type, "Auth.Rejected");
+        assert_eq!(diagnostic.error_message, "login refused.");
+    }
+}

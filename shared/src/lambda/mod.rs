@@ -1,0 +1,140 @@
+//! Running a handler as a Lambda function: start-up, the run loop, and one log line an invocation.
+
+mod logs;
+mod raw_event;
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aws_smithy_async::time::SharedTimeSource;
+use futures_util::FutureExt;
+use lambda_runtime::{Context, LambdaEvent, Runtime, service_fn};
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind};
+use crate::session::Report;
+
+/// What a function does with one event.
+pub trait Handler {
+    /// Answers an event, which is the invocation's payload as it came, JSON or not.
+    fn handle(
+        &self,
+        event: &str,
+        invocation: &mut Invocation,
+    ) -> impl Future<Output = Result<Box<RawValue>, Error>>;
+}
+
+/// One invocation: its time budget, and what it has to say in the log.
+#[derive(Debug)]
+pub struct Invocation {
+    /// When the answer must be ready.
+    pub deadline: Deadline,
+    /// What the session did.
+    pub report: Report,
+    /// The query that ran.
+    pub query: Option<String>,
+    /// How many rows it gave.
+    pub row_count: Option<usize>,
+}
+
+impl Invocation {
+    /// An invocation with this budget and nothing done yet.
+    pub fn new(deadline: Deadline) -> Self {
+        Self {
+            deadline,
+            report: Report::default(),
+            query: None,
+            row_count: None,
+        }
+    }
+}
+
+/// Runs a function until Lambda stops it. What `start` fails with, a bad configuration mostly, is
+/// the error of every invocation: Lambda has no way to report it earlier.
+pub fn run<H: Handler + 'static>(start: impl FnOnce() -> Result<H, Error>) -> ExitCode {
+    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
+        // As Lambda does not: someone started the binary by hand, perhaps with --help.
+        eprintln!(
+            "This is an AWS Lambda function; it answers events that Lambda's Runtime API hands it.\n\
+             To run it here:  rds-local serve   and then   rds-local invoke FUNCTION --event FILE"
+        );
+        return ExitCode::from(2);
+    }
+    logs::init();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let result = runtime
+        .map_err(|error| error.to_string())
+        .and_then(|runtime| {
+            runtime
+                .block_on(serve(start))
+                .map_err(|error| error.to_string())
+        });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            tracing::error!(reason, "the Lambda Runtime API cannot be reached");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve<H: Handler + 'static>(
+    start: impl FnOnce() -> Result<H, Error>,
+) -> Result<(), lambda_runtime::Error> {
+    let function = Arc::new(Function {
+        handler: start(),
+        clock: SharedTimeSource::default(),
+        warm: AtomicBool::new(false),
+    });
+    let service = service_fn(move |event: LambdaEvent<String>| {
+        let function = function.clone();
+        async move { function.invoke(&event.payload, &event.context).await }
+    });
+    Runtime::new(service)
+        .layer(raw_event::RawEventLayer)
+        .run()
+        .await
+}
+
+struct Function<H> {
+    handler: Result<H, Error>,
+    clock: SharedTimeSource,
+    warm: AtomicBool,
+}
+
+impl<H: Handler> Function<H> {
+    async fn invoke(&self, event: &str, context: &Context) -> Result<Box<RawValue>, Error> {
+        let start = Instant::now();
+        let cold = !self.warm.swap(true, Ordering::Relaxed);
+        let mut invocation =
+            Invocation::new(Deadline::from_epoch_ms(context.deadline, self.clock.now()));
+        let result = match &self.handler {
+            Ok(handler) => AssertUnwindSafe(handler.handle(event, &mut invocation))
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| {
+                    Err(
+                        Error::new(ErrorKind::InternalPanic, "the function panicked")
+                            .because("this is a bug")
+                            .remedy("Report it with the log line that names the place"),
+                    )
+                }),
+            Err(error) => Err(error.clone()),
+        };
+        logs::summary(
+            context,
+            cold,
+            &invocation,
+            start.elapsed(),
+            result.as_ref().err(),
+        );
+        result
+    }
+}

@@ -1,0 +1,133 @@
+//! Queries as files: front matter, parameters, and rows as raw JSON.
+//!
+//! A query is one SQL statement in `NAME.sql`, with TOML front matter in its leading comment. The
+//! statement goes to PostgreSQL as written: it is never parsed or edited here, at most wrapped.
+
+pub(crate) mod errors;
+pub(crate) mod execute;
+mod front_matter;
+mod parameters;
+mod rows;
+
+use std::path::Path;
+
+pub use front_matter::{Mode, Param, ParamType, ResultKind};
+pub use parameters::Parameters;
+pub use rows::{MAX_RESPONSE_BYTES, Rows};
+
+use crate::error::{Error, ErrorKind};
+
+/// Whether a name is one that a query file can have: `[A-Za-z0-9_-]+`.
+pub fn is_query_name(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+}
+
+/// A query file: a statement, and what its front matter says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    /// The file's name without `.sql`.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Its parameters, in the order of `$1…$n`.
+    pub params: Vec<Param>,
+    /// Whether it may write.
+    pub mode: Mode,
+    /// What its answer is.
+    pub result: ResultKind,
+    /// The file's text, which PostgreSQL gets as it is.
+    pub sql: String,
+}
+
+impl Query {
+    /// Reads `NAME.sql` in a folder.
+    pub fn load(folder: &Path, name: &str) -> Result<Self, Error> {
+        if !is_query_name(name) {
+            return Err(Error::new(
+                ErrorKind::QueryNotFound,
+                "a query's name has letters, digits, _ and - only",
+            ));
+        }
+        let path = folder.join(format!("{name}.sql"));
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            let (kind, why) = match error.kind() {
+                std::io::ErrorKind::NotFound => {
+                    (ErrorKind::QueryNotFound, format!("{} does not exist", path.display()))
+                }
+                _ => (ErrorKind::QueryInvalid, format!("{} cannot be read ({error})", path.display())),
+            };
+            Error::new(kind, format!("there is no query {name}"))
+                .because(why)
+                .remedy("Add the file and deploy it with the function, or set QUERIES_DIR to the folder of query files")
+        })?;
+        Self::parse(name, &text)
+    }
+
+    /// Takes a query from its text. Without front matter it is a read with no parameters.
+    pub fn parse(name: &str, text: &str) -> Result<Self, Error> {
+        let invalid = |why: String| {
+            Error::new(
+                ErrorKind::QueryInvalid,
+                format!("query {name}.sql is wrong"),
+            )
+            .because(why)
+            .remedy("Correct the file's front matter; docs/queries.md has its keys")
+        };
+        let sql = text.strip_prefix('\u{feff}').unwrap_or(text);
+        if sql.contains('\0') {
+            return Err(invalid("it holds a NUL character".into()));
+        }
+        let front = front_matter::parse(sql).map_err(invalid)?;
+        if front_matter::body(sql).trim().is_empty() {
+            return Err(invalid("it holds no statement".into()));
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            description: front.description,
+            params: front.params,
+            mode: front.mode,
+            result: front.result,
+            sql: sql.to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_not_paths() {
+        assert!(is_query_name("daily_report-2"));
+        for name in ["", "../x", "a/b", "a.sql", "a b", "é", "a\0"] {
+            assert!(!is_query_name(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_not_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Query::load(folder.path(), "nothing").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::QueryNotFound);
+        assert!(error.to_string().contains("nothing.sql"), "{error}");
+    }
+
+    #[test]
+    fn the_statement_is_kept_as_written() {
+        let text = "/*+++\nmode = \"write\"\n+++*/\nINSERT INTO t VALUES ($1) -- it's\n";
+        let query = Query::parse("q", text).unwrap();
+        assert_eq!((query.mode, query.sql.as_str()), (Mode::Write, text));
+    }
+
+    #[test]
+    fn a_file_without_a_statement_is_invalid() {
+        for text in ["", " \n", "/*+++\n+++*/\n"] {
+            let error = Query::parse("q", text).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::QueryInvalid);
+            assert!(error.to_string().contains("no statement"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! JSON values to PostgreSQL's text form.
+//!
+//! Parameters are bound as text with no declared type, so PostgreSQL infers the type from the
+//! statement and its own input functions check the value. Numbers keep the digits that the event
+//! wrote.
+
+use std::collections::BTreeMap;
+use std::error::Error as StdError;
+use std::fmt;
+
+use serde_json::value::RawValue;
+use tokio_postgres::types::private::BytesMut;
+use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
+
+use super::{ParamType, Query};
+use crate::error::{Error, ErrorKind};
+
+/// The values of one run of a query, in the order of `$1…$n`. Their `Debug` hides them.
+#[derive(Clone, Default)]
+pub struct Parameters(Vec<Text>);
+
+impl Parameters {
+    /// Pairs a query's parameters with the values of an event, and writes each as text.
+    pub fn bind(query: &Query, values: &BTreeMap<String, Box<RawValue>>) -> Result<Self, Error> {
+        let refuse = |what: String, why: &str| {
+            Error::new(ErrorKind::QueryBadParameter, what)
+                .because(why)
+                .remedy(format!("Query {} takes {}", query.name, signature(query)))
+        };
+        if let Some(unknown) = values
+            .keys()
+            .find(|name| query.params.iter().all(|param| param.name != **name))
+        {
+            // What is not a plausible name might be a value in the wrong place.
+            let plausible = unknown.len() <= 63
+                && unknown
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+            let name = if plausible {
+                format!(" {unknown}")
+            } else {
+                String::new()
+            };
+            return Err(refuse(
+                format!("unknown parameter{name}"),
+                "the query's front matter does not declare it",
+            ));
+        }
+        let mut texts = Vec::with_capacity(query.params.len());
+        for param in &query.params {
+            let value = values.get(&param.name).or(param.default.as_ref());
+            let text = match value {
+                Some(value) => to_text(value, param.param_type).map_err(|why| {
+                    refuse(format!("parameter {} cannot be used", param.name), why)
+                })?,
+                None if param.required => {
+                    return Err(refuse(
+                        format!("parameter {} is missing", param.name),
+                        "it has no default, and the event gives no value",
+                    ));
+                }
+                None => None,
+            };
+            texts.push(Text(text));
+        }
+        Ok(Self(texts))
+    }
+
+    pub(crate) fn typed(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
+        self.0
+            .iter()
+            .map(|text| (text as &(dyn ToSql + Sync), Type::UNKNOWN))
+            .collect()
+    }
+}
+
+impl fmt::Debug for Parameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Parameters({} values)", self.0.len())
+    }
+}
+
+fn signature(query: &Query) -> String {
+    if query.params.is_empty() {
+        return "no parameters".into();
+    }
+    let names: Vec<String> = query
+        .params
+        .iter()
+        .map(|p| {
+            if p.required {
+                p.name.clone()
+            } else {
+                format!("{} (optional)", p.name)
+            }
+        })
+        .collect();
+    names.join(", ")
+}
+
+/// A value in PostgreSQL's text form; `None` is NULL. Fails with the reason as a phrase.
+fn to_text(raw: &RawValue, declared: Option<ParamType>) -> Result<Option<String>, &'static str> {
+    let json = raw.get().trim();
+    let text = match (json.as_bytes().first(), declared) {
+        (Some(b'n'), _) => return Ok(None),
+        (_, Some(ParamType::Json)) => json.to_owned(),
+        (Some(b'['), Some(ParamType::Array)) => {
+            let mut literal = String::new();
+            array_literal(raw, &mut literal)?;
+            literal
+        }
+        (_, Some(ParamType::Array)) => return Err("an array is expected"),
+        (Some(b'"'), None) => string(raw)?,
+        (Some(b'['), None) => {
+            return Err(
+                "it is an array, and the front matter gives it no type = \"array\" or \"json\"",
+            );
+        }
+        (Some(b'{'), None) => {
+            return Err("it is an object, and the front matter gives it no type = \"json\"");
+        }
+        // A number or a boolean, with the very digits that the event wrote.
+        _ => json.to_owned(),
+    };
+    if text.contains('\0') {
+        return Err("it holds a NUL character, which PostgreSQL's text cannot");
+    }
+    Ok(Some(text))
+}
+
+fn string(raw: &RawValue) -> Result<String, &'static str> {
+    serde_json::from_str(raw.get()).map_err(|_| "it is not valid Unicode")
+}
+
+/// `{1,NULL,"a \"b\""}`: <https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO>.
+fn array_literal(raw: &RawValue, out: &mut String) -> Result<(), &'static str> {
+    let elements: Vec<&RawValue> =
+        serde_json::from_str(raw.get()).map_err(|_| "it is not a valid array")?;
+    out.push('{');
+    for (i, element) in elements.into_iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        match element.get().as_bytes().first() {
+            Some(b'[') => array_literal(element, out)?,
+            Some(b'n') => out.push_str("NULL"),
+            Some(b'"') => quote(&string(element)?, out),
+            Some(b'{') => quote(element.get(), out),
+            _ => out.push_str(element.get()),
+        }
+    }
+    out.push('}');
+    Ok(())
+}
+
+fn quote(text: &str, out: &mut String) {
+    out.push('"');
+    for c in text.chars() {
+        if matches!(c, '"' | '\\') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out.push('"');
+}
+
+/// One value, bound in text format. tokio-postgres may print parameters with `Debug`.
+#[derive(Clone)]
+struct Text(Option<String>);
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<hidden>")
+    }
+}
+
+impl ToSql for Text {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
+        match &self.0 {
+            Some(text) => {
+                out.extend_from_slice(text.as_bytes());
+                Ok(IsNull::No)
+            }
+            None => Ok(IsNull::Yes),
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+
+    to_sql_checked!();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(json: &str) -> Box<RawValue> {
+        RawValue::from_string(json.to_owned()).unwrap()
+    }
+
+    fn text(json: &str, declared: Option<ParamType>) -> Result<Option<String>, &'static str> {
+        to_text(&raw(json), declared)
+    }
+
+    fn query(front: &str) -> Query {
+        Query::parse("q", &format!("/*+++\n{front}\n+++*/ SELECT $1")).unwrap()
+    }
+
+    fn values(pairs: &[(&str, &str)]) -> BTreeMap<String, Box<RawValue>> {
+        pairs
+            .iter()
+            .map(|(name, json)| ((*name).to_owned(), raw(json)))
+            .collect()
+    }
+
+    #[test]
+    fn scalars_keep_their_form() {
+        for (json, expected) in [
+            ("null", None),
+            ("true", Some("true")),
+            (
+                "12345678901234567890.123456789012345678901",
+                Some("12345678901234567890.123456789012345678901"),
+            ),
+            ("1e-7", Some("1e-7")),
+            (r#""a \"b\" \u00e9""#, Some("a \"b\" é")),
+            (r#""""#, Some("")),
+        ] {
+            assert_eq!(text(json, None).unwrap().as_deref(), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn arrays_and_objects_need_a_declared_type() {
+        assert!(text("[1]", None).unwrap_err().contains("type = \"array\""));
+        assert!(text("{}", None).unwrap_err().contains("type = \"json\""));
+        let array = |json| text(json, Some(ParamType::Array)).unwrap().unwrap();
+        assert_eq!(
+            array(r#"[1,null,"a,\"b\\",[true]]"#),
+            r#"{1,NULL,"a,\"b\\",{true}}"#
+        );
+        assert_eq!(array("[]"), "{}");
+        assert!(text("1", Some(ParamType::Array)).is_err());
+        assert_eq!(
+            text(r#"{"a":[1]}"#, Some(ParamType::Json))
+                .unwrap()
+                .unwrap(),
+            r#"{"a":[1]}"#
+        );
+    }
+
+    #[test]
+    fn what_postgresql_cannot_hold_is_refused() {
+        assert!(text(r#""a\u0000b""#, None).unwrap_err().contains("NUL"));
+        assert!(
+            text(r#"["a\u0000b"]"#, Some(ParamType::Array))
+                .unwrap_err()
+                .contains("NUL")
+        );
+        assert!(text(r#""\ud800""#, None).unwrap_err().contains("Unicode"));
+    }
+
+    #[test]
+    fn names_are_checked_and_values_never_shown() {
+        let query = query("params = [{ name = \"min_age\" }]");
+        for pairs in [
+            &[("min_age", "[\"s3cret\"]")][..],
+            &[("s3cret key", "1")],
+            &[("other", "\"s3cret\"")],
+        ] {
+            let error = Parameters::bind(&query, &values(pairs)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::QueryBadParameter);
+            let message = error.to_string();
+            assert!(
+                message.contains("min_age") && !message.contains("s3cret"),
+                "{message}"
+            );
+        }
+        let missing = Parameters::bind(&query, &values(&[]))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            missing.contains("parameter min_age is missing"),
+            "{missing}"
+        );
+        let bound = Parameters::bind(&query, &values(&[("min_age", "\"s3cret\"")])).unwrap();
+        assert!(!format!("{bound:?} {:?}", bound.0).contains("s3cret"));
+    }
+
+    #[test]
+    fn defaults_fill_in() {
+        let query =
+            query("params = [{ name = \"a\", default = 7 }, { name = \"b\", required = false }]");
+        let bound = Parameters::bind(&query, &values(&[])).unwrap();
+        let texts: Vec<Option<&str>> = bound.0.iter().map(|text| text.0.as_deref()).collect();
+        assert_eq!(texts, [Some("7"), None]);
+    }
+}

@@ -1,0 +1,281 @@
+//! One connection for a sandbox, kept across warm invocations.
+//!
+//! IAM logins cost five round trips and are throttled, so a connection is used again until it
+//! dies. Lambda freezes sandboxes: sockets die silently and timers do not run, so nothing here
+//! happens in the background, and a connection that lay idle for long is probed before it is
+//! trusted.
+
+use std::time::{Duration, SystemTime};
+
+use aws_smithy_async::time::SharedTimeSource;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use crate::config::Config;
+use crate::connect::{Connection, Connector, LoginError, LoginSteps, Retry};
+use crate::credentials::{self, CachingProvider, RawProvider};
+use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind};
+pub use crate::query::execute::Answer;
+use crate::query::execute::{self, Failure};
+use crate::query::{Mode, Parameters, Query};
+use crate::token::TokenSigner;
+
+/// A connection idle for longer is probed first. NAT and firewalls drop idle flows after some
+/// minutes (AWS's own after 350 s), and a freeze can be any length.
+pub const PROBE_AFTER: Duration = Duration::from_secs(60);
+/// A probe is one round trip inside a VPC; no answer within this means that the connection is dead.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a cancel request, and its effect, may take before the connection is dropped.
+const CANCEL_TIMEOUT: Duration = Duration::from_millis(250);
+/// First and longest pause between two logins; each is drawn at random below it (full jitter).
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// The database, ready for queries: it logs in when it must.
+pub struct Session {
+    connector: Connector,
+    signer: TokenSigner,
+    credentials: CachingProvider<RawProvider>,
+    clock: SharedTimeSource,
+    idle: Mutex<Option<Idle>>,
+}
+
+struct Idle {
+    connection: Connection,
+    since: SystemTime,
+}
+
+/// What one invocation's database work consisted of, for its log line.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Whether the connection was used before.
+    pub reused: bool,
+    /// Logins tried.
+    pub login_attempts: u32,
+    /// Time to resolve credentials.
+    pub resolve: Option<Duration>,
+    /// Time to sign the token.
+    pub sign: Option<Duration>,
+    /// Steps of the login that succeeded.
+    pub login: Option<LoginSteps>,
+    /// Time for the statement, from sending to its last row.
+    pub query: Option<Duration>,
+}
+
+impl Session {
+    /// A session that has not logged in yet. Fails when TLS cannot be set up.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        Self::with_clock(config, SharedTimeSource::default())
+    }
+
+    /// As [`Session::new`], with the wall clock given.
+    pub fn with_clock(config: Config, clock: SharedTimeSource) -> Result<Self, Error> {
+        let credentials = credentials::provider(&config, clock.clone());
+        let signer = TokenSigner {
+            host: config.endpoint.host.clone(),
+            port: config.endpoint.port,
+            region: config.region.clone(),
+            user: config.user.clone(),
+        };
+        Ok(Self {
+            connector: Connector::new(config)?,
+            signer,
+            credentials,
+            clock,
+            idle: Mutex::default(),
+        })
+    }
+
+    /// Runs a read-only query, in a read-only transaction: one round trip on a warm connection.
+    /// It is repeated once, on a new connection, if the one at hand turns out dead.
+    ///
+    /// # Cancel safety
+    /// A dropped future drops the connection it was using; the next call logs in anew.
+    pub async fn read(
+        &self,
+        query: &Query,
+        parameters: &Parameters,
+        deadline: Deadline,
+        report: &mut Report,
+    ) -> Result<Answer, Error> {
+        if query.mode == Mode::Write {
+            return Err(Error::new(
+                ErrorKind::QueryDenied,
+                format!("query {} does not run here", query.name),
+            )
+            .because("its mode is \"write\", and only reads run here")
+            .remedy("Name a query with mode = \"read\""));
+        }
+        let mut idle = self.idle.lock().await;
+        let mut connection = match self.reusable(idle.take()).await {
+            Some(connection) => {
+                report.reused = true;
+                connection
+            }
+            None => self.login(deadline, report).await?,
+        };
+        let mut replaced = false;
+        loop {
+            let failure = match self
+                .attempt(&connection, query, parameters, deadline, report)
+                .await
+            {
+                Ok(answer) => {
+                    *idle = Some(Idle {
+                        connection,
+                        since: self.clock.now(),
+                    });
+                    return Ok(answer);
+                }
+                Err(failure) => failure,
+            };
+            match failure {
+                Failure::Refused(error) => {
+                    if !connection.is_closed() {
+                        *idle = Some(Idle {
+                            connection,
+                            since: self.clock.now(),
+                        });
+                    }
+                    return Err(error);
+                }
+                Failure::Lost(_) if !replaced => {
+                    replaced = true;
+                    report.reused = false;
+                    connection = self.login(deadline, report).await?;
+                }
+                Failure::Lost(error) | Failure::Abandoned(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn reusable(&self, idle: Option<Idle>) -> Option<Connection> {
+        let Idle { connection, since } = idle?;
+        if connection.is_closed() {
+            return None;
+        }
+        // A clock that went backwards says nothing: probe then too.
+        let idle_for = self
+            .clock
+            .now()
+            .duration_since(since)
+            .unwrap_or(PROBE_AFTER);
+        if idle_for < PROBE_AFTER {
+            return Some(connection);
+        }
+        let probe = timeout(PROBE_TIMEOUT, connection.client.check_connection()).await;
+        matches!(probe, Ok(Ok(()))).then_some(connection)
+    }
+
+    async fn attempt(
+        &self,
+        connection: &Connection,
+        query: &Query,
+        parameters: &Parameters,
+        deadline: Deadline,
+        report: &mut Report,
+    ) -> Result<Answer, Failure> {
+        let out_of_time = |why: &str| {
+            Error::new(
+                ErrorKind::QueryTimeout,
+                format!("query {} was given up", query.name),
+            )
+            .because(why)
+            .remedy("Make it faster (look at EXPLAIN), or give the function a longer Timeout")
+        };
+        let Some(server_timeout) = deadline.statement_timeout() else {
+            return Err(Failure::Refused(out_of_time("no time was left to run it")));
+        };
+        let server_timeout = (!self.connector.config().proxy).then_some(server_timeout);
+        let start = Instant::now();
+        let run = execute::read(&connection.client, query, parameters, server_timeout);
+        let result = timeout_at(deadline.answer_by(), run).await;
+        report.query = Some(start.elapsed());
+        match result {
+            Ok(result) => result,
+            Err(_) => {
+                // The server's own time-out did not arrive: ask it to stop, and drop the connection.
+                let token = connection.client.cancel_token();
+                self.connector
+                    .cancel(&token, Instant::now() + CANCEL_TIMEOUT)
+                    .await;
+                Err(Failure::Abandoned(out_of_time(
+                    "the database did not answer in time",
+                )))
+            }
+        }
+    }
+
+    /// Logs in: at most `DB_LOGIN_ATTEMPTS` times, retries within a quarter of the time left.
+    async fn login(&self, deadline: Deadline, report: &mut Report) -> Result<Connection, Error> {
+        let retry_until = Instant::now() + deadline.remaining() / 4;
+        let mut pause = BACKOFF.0;
+        loop {
+            report.login_attempts += 1;
+            let refused = match self.login_once(deadline, report).await {
+                Ok(connection) => return Ok(connection),
+                Err(refused) => refused,
+            };
+            let wait = pause.mul_f64(fastrand::f64());
+            pause = (pause * 2).min(BACKOFF.1);
+            let again = refused.retry != Retry::No
+                && report.login_attempts < self.connector.config().login_attempts
+                && Instant::now() + wait < retry_until;
+            if !again {
+                return Err(refused.error);
+            }
+            sleep(wait).await;
+        }
+    }
+
+    async fn login_once(
+        &self,
+        deadline: Deadline,
+        report: &mut Report,
+    ) -> Result<Connection, LoginError> {
+        let no_retry = |error| LoginError {
+            error,
+            retry: Retry::No,
+        };
+        let start = Instant::now();
+        let credentials = timeout_at(deadline.answer_by(), self.credentials.get())
+            .await
+            .map_err(|_| {
+                no_retry(
+                    Error::new(ErrorKind::CredentialsUnavailable, "no AWS credentials could be had")
+                        .because("their source did not answer in time")
+                        .remedy("A role is assumed through STS: in a private subnet that needs the interface endpoint com.amazonaws.<region>.sts"),
+                )
+            })?
+            .map_err(|error| no_retry(credentials::unavailable(&error)))?;
+        report.resolve = Some(start.elapsed());
+
+        let start = Instant::now();
+        let token = self
+            .signer
+            .sign(&credentials, self.clock.now())
+            .map_err(no_retry)?;
+        report.sign = Some(start.elapsed());
+
+        match self.connector.login(&token, deadline.answer_by()).await {
+            Ok((connection, steps)) => {
+                report.login = Some(steps);
+                Ok(connection)
+            }
+            Err(refused) => {
+                if refused.retry == Retry::FreshCredentials {
+                    self.credentials.invalidate(&credentials).await;
+                }
+                Err(refused)
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("connector", &self.connector)
+            .finish_non_exhaustive()
+    }
+}

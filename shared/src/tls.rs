@@ -1,0 +1,175 @@
+//! Trust: which roots may vouch for the server, and the connector that insists on it.
+//!
+//! Only the roots of the database's own region are loaded, never the system's store. They come
+//! from AWS's bundle
+//! (<https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.SSL.html>); `make roots`
+//! renews `shared/roots/rds.pem`.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use native_tls::{Certificate, Protocol, TlsConnector};
+use postgres_native_tls::MakeTlsConnector;
+
+use crate::config::{Config, SslMode, SslNegotiation};
+use crate::error::{Error, ErrorKind};
+
+/// One section for each region, under a line `# region`.
+const RDS_ROOTS: &str = include_str!("../roots/rds.pem");
+/// Amazon Root CA 1–4, which RDS Proxy's certificates chain to.
+const AMAZON_ROOTS: &str = include_str!("../roots/amazon.pem");
+
+const BEGIN_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
+
+/// The certificates that may vouch for the server, as PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Roots(Arc<str>);
+
+impl Roots {
+    /// The built-in roots of a region, or of RDS Proxy. Fails, with the reason as a phrase, for a
+    /// region that has none.
+    pub fn built_in(region: &str, proxy: bool) -> Result<Self, String> {
+        if proxy {
+            return Ok(Self(AMAZON_ROOTS.into()));
+        }
+        section(region).map(|pem| Self(pem.into())).ok_or_else(|| {
+            format!(
+                "is not set, and there are no built-in RDS roots for {region}: set it to that \
+                 region's PEM bundle from AWS (truststore.pki.rds.amazonaws.com/{region}/{region}-bundle.pem, \
+                 or the GovCloud or China trust store)"
+            )
+        })
+    }
+
+    /// The value of `PGSSLROOTCERT`: the path of a PEM file, or the PEM text itself.
+    pub fn from_variable(value: &str) -> Result<Self, String> {
+        if value.contains(BEGIN_CERTIFICATE) {
+            return Self::checked(value, "the PEM text");
+        }
+        let pem = std::fs::read_to_string(Path::new(value)).map_err(|error| {
+            format!("names a file that cannot be read ({value}: {error}); give the path of a PEM file, or the PEM text")
+        })?;
+        Self::checked(&pem, value)
+    }
+
+    fn checked(pem: &str, origin: &str) -> Result<Self, String> {
+        match Certificate::stack_from_pem(pem.as_bytes()) {
+            Ok(certificates) if !certificates.is_empty() => Ok(Self(pem.into())),
+            Ok(_) => Err(format!("holds no certificate ({origin})")),
+            Err(_) => Err(format!("holds no readable PEM certificate ({origin})")),
+        }
+    }
+
+    fn certificates(&self) -> Result<Vec<Certificate>, native_tls::Error> {
+        Certificate::stack_from_pem(self.0.as_bytes())
+    }
+}
+
+impl fmt::Debug for Roots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Roots({} certificates)",
+            self.0.matches(BEGIN_CERTIFICATE).count()
+        )
+    }
+}
+
+fn section(region: &str) -> Option<&'static str> {
+    let heading = format!("# {region}\n");
+    let start = RDS_ROOTS.find(&heading)? + heading.len();
+    let rest = &RDS_ROOTS[start..];
+    Some(rest.find("\n# ").map_or(rest, |end| &rest[..end]))
+}
+
+/// A connector for the configured endpoint: TLS 1.2 or later, the configured roots and no other.
+pub fn connector(config: &Config) -> Result<MakeTlsConnector, Error> {
+    let build = || -> Result<TlsConnector, native_tls::Error> {
+        let mut builder = TlsConnector::builder();
+        builder
+            .min_protocol_version(Some(Protocol::Tlsv12))
+            .disable_built_in_roots(true);
+        for certificate in config.roots.certificates()? {
+            builder.add_root_certificate(certificate);
+        }
+        if config.ssl_mode == SslMode::VerifyCa {
+            builder.danger_accept_invalid_hostnames(true);
+        }
+        if config.ssl_negotiation == SslNegotiation::Direct {
+            postgres_native_tls::set_postgresql_alpn(&mut builder);
+        }
+        builder.build()
+    };
+    build().map(MakeTlsConnector::new).map_err(|error| {
+        Error::new(ErrorKind::ConfigInvalid, "TLS cannot be set up")
+            .because(error.to_string())
+            .remedy("Check PGSSLROOTCERT")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_region_has_roots_that_parse() {
+        let regions: Vec<&str> = RDS_ROOTS
+            .lines()
+            .filter_map(|line| line.strip_prefix("# "))
+            .collect();
+        assert!(regions.len() >= 27, "only {} regions", regions.len());
+        for region in regions {
+            let roots = Roots::built_in(region, false).unwrap();
+            let certificates = roots.certificates().unwrap();
+            assert!(!certificates.is_empty(), "{region} has no root");
+            assert_eq!(
+                roots.0.matches(BEGIN_CERTIFICATE).count(),
+                certificates.len(),
+                "{region}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_vouched_for_by_amazons_roots() {
+        assert_eq!(
+            Roots::built_in("us-east-1", true)
+                .unwrap()
+                .certificates()
+                .unwrap()
+                .len(),
+            4
+        );
+    }
+
+    #[test]
+    fn a_region_without_roots_is_an_error() {
+        assert!(
+            Roots::built_in("cn-north-1", false)
+                .unwrap_err()
+                .contains("cn-north-1")
+        );
+        assert!(Roots::built_in("us-east", false).is_err());
+    }
+
+    #[test]
+    fn given_roots_are_pem_text_or_a_file() {
+        assert!(Roots::from_variable(AMAZON_ROOTS).is_ok());
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/roots/amazon.pem");
+        assert!(Roots::from_variable(file).is_ok());
+        assert!(
+            Roots::from_variable("missing.pem")
+                .unwrap_err()
+                .contains("missing.pem")
+        );
+        let broken = format!("{BEGIN_CERTIFICATE}\nAAAA\n-----END CERTIFICATE-----\n");
+        assert!(Roots::from_variable(&broken).is_err());
+        let no_certificate = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        assert!(
+            Roots::from_variable(no_certificate)
+                .unwrap_err()
+                .contains("certificate")
+        );
+    }
+}
