@@ -24,6 +24,7 @@ pub(super) fn init() {
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
+        .with_target(false)
         .with_current_span(false)
         .with_span_list(false)
         .with_filter(filter(level));

@@ -1,0 +1,174 @@
+//! The command line: a ready line, a clean end however it comes, and nothing left behind.
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use common::text;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+fn serve(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rds-local"));
+    command.args(["serve", "--dir"]).arg(dir).args(arguments);
+    command
+}
+
+/// Starts it and waits for the ready line, which tells that clients can connect.
+fn started(dir: &Path) -> (Child, String) {
+    let mut child = serve(dir, &[])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    (child, line)
+}
+
+/// Processes that were told of this folder on their command line.
+fn processes(dir: &Path) -> Vec<String> {
+    let listing = Command::new("ps")
+        .args(["-eo", "pid,args"])
+        .output()
+        .unwrap();
+    let dir = dir.canonicalize().unwrap().display().to_string();
+    text(&listing.stdout)
+        .lines()
+        .filter(|line| line.contains(&dir))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn wait_until_no_process(dir: &Path) {
+    for _ in 0..200 {
+        if processes(dir).is_empty() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("still running: {:?}", processes(dir));
+}
+
+#[test]
+fn it_ends_cleanly_by_ctrl_c_and_by_sigterm() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut child, ready) = started(folder.path());
+        assert!(
+            ready.starts_with("rds-local: ready on 127.0.0.1:"),
+            "{ready}"
+        );
+        assert!(!processes(folder.path()).is_empty());
+        for file in ["env", "env.json", "ca.pem", "gate.log", "postgres.log"] {
+            assert!(folder.path().join(file).is_file(), "{file}");
+        }
+        kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+        assert!(child.wait().unwrap().success());
+        assert_eq!(processes(folder.path()), Vec::<String>::new());
+        for gone in ["env", "env.json", "postgres"] {
+            assert!(!folder.path().join(gone).exists(), "{gone}");
+        }
+    }
+}
+
+#[test]
+fn even_a_kill_leaves_no_server_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, _) = started(folder.path());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_until_no_process(folder.path());
+    // And the folder can be used again.
+    let (child, ready) = started(folder.path());
+    assert!(ready.contains("ready"), "{ready}");
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    assert!(child.wait_with_output().unwrap().status.success());
+}
+
+#[test]
+fn a_second_server_on_the_folder_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (child, _) = started(folder.path());
+    let second = serve(folder.path(), &[]).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(
+        text(&second.stderr).contains("another rds-local is serving"),
+        "{}",
+        text(&second.stderr)
+    );
+    assert!(
+        folder.path().join("env").is_file(),
+        "the first one's files stay"
+    );
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    assert!(child.wait_with_output().unwrap().status.success());
+}
+
+#[test]
+fn a_failed_start_says_why_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = folder.path().join("broken.sql");
+    std::fs::write(&broken, "SELECT 1;\nCREATE TABEL x ();\n").unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for (arguments, told) in [
+        (
+            vec!["--init", broken.to_str().unwrap()],
+            "broken.sql:2: ERROR",
+        ),
+        (vec!["--init", "missing.sql"], "no file missing.sql"),
+        (vec!["--port", &port], "choose another with --port"),
+    ] {
+        let dir = folder.path().join("dir");
+        let output = serve(&dir, &arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            text(&output.stderr).contains(told),
+            "{}",
+            text(&output.stderr)
+        );
+        assert!(!dir.join("env").exists());
+        if dir.exists() {
+            wait_until_no_process(&dir);
+            assert!(!dir.join("postgres").exists());
+        }
+    }
+}
+
+#[test]
+fn invoking_without_a_server_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let event = common::root().join("events/scheduled-query/empty.json");
+    let invoke = |function: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_rds-local"))
+            .args(["invoke", function, "--event"])
+            .arg(&event)
+            .arg("--dir")
+            .arg(folder.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        text(&output.stderr)
+    };
+    assert!(invoke("rds-local").contains("is rds-local serve running?"));
+    assert!(invoke("no-such-function").contains("functions/ has one folder"));
+    assert!(invoke("../x").contains("not a function's name"));
+}
+
+#[test]
+fn help_names_every_command() {
+    let output = Command::new(env!("CARGO_BIN_EXE_rds-local"))
+        .arg("--help")
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    for command in ["serve", "invoke", "demo"] {
+        assert!(text(&output.stdout).contains(command));
+    }
+}
