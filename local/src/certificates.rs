@@ -33,8 +33,7 @@ impl Certificates {
 
         let mut root = CertificateParams::default();
         validity(&mut root);
-        root.distinguished_name
-            .push(DnType::CommonName, "rds-local root, for development only");
+        root.distinguished_name.push(DnType::CommonName, "rds-local root, for development only");
         root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         root.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let root_key = KeyPair::generate().map_err(failed)?;
@@ -44,8 +43,7 @@ impl Certificates {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut leaf = CertificateParams::new(names.clone()).map_err(failed)?;
         validity(&mut leaf);
-        leaf.distinguished_name
-            .push(DnType::CommonName, "rds-local");
+        leaf.distinguished_name.push(DnType::CommonName, "rds-local");
         leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         leaf.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().map_err(failed)?;
@@ -56,15 +54,10 @@ impl Certificates {
         let mut server = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .and_then(|builder| {
-                builder
-                    .with_no_client_auth()
-                    .with_single_cert(vec![certificate.der().clone()], key)
+                builder.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key)
             })
             .map_err(|error| format!("TLS cannot be set up: {error}"))?;
         server.alpn_protocols = vec![b"postgresql".to_vec()];
-        Ok(Self {
-            root_pem,
-            server: Arc::new(server),
-        })
+        Ok(Self { root_pem, server: Arc::new(server) })
     }
 }

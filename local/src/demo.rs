@@ -41,11 +41,7 @@ pub async fn run(dir: &Path) -> Result<()> {
     let interrupted = crate::interrupted()?;
     let start = Instant::now();
     let server = Server::start(Options::new(dir)).await?;
-    println!(
-        "  ready in {} ms, at {HOST}:{}",
-        start.elapsed().as_millis(),
-        server.address.port()
-    );
+    println!("  ready in {} ms, at {HOST}:{}", start.elapsed().as_millis(), server.address.port());
     let shown = tokio::select! {
         shown = show(&server, &binary, event) => shown,
         () = interrupted => Err("interrupted".into()),
@@ -77,17 +73,12 @@ async fn query(
     let lines = Arc::new(Mutex::new(Vec::new()));
     let sink = lines.clone();
     let log = Arc::new(move |line: &str| {
-        sink.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(line.to_owned());
+        sink.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned());
     });
     let mut sandbox = Sandbox::start(binary, variables, Duration::from_secs(30), log).await?;
     let outcome = sandbox.invoke(event.into()).await;
     sandbox.stop().await;
-    let lines = lines
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .join("\n");
+    let lines = lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n");
     let body = match outcome {
         Outcome::Response(body) => body,
         Outcome::Error(body) => {
@@ -100,31 +91,18 @@ async fn query(
 
     let records = server.gate.log().records();
     let login = records.last().ok_or("the gate saw no login")?;
-    let principal = login
-        .outcome
-        .clone()
-        .map_err(|why| format!("the gate refused the login: {why}"))?;
+    let principal =
+        login.outcome.clone().map_err(|why| format!("the gate refused the login: {why}"))?;
     println!("   signed by  {principal}");
-    println!(
-        "   logged in  as {} over {}",
-        login.user,
-        login.tls.as_deref().unwrap_or("no TLS")
-    );
+    println!("   logged in  as {} over {}", login.user, login.tls.as_deref().unwrap_or("no TLS"));
     let steps = lines
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .find(|line| line["message"] == "invocation succeeded")
         .ok_or_else(|| format!("the function logged no summary:\n{lines}"))?;
-    let step = |name: &str| {
-        format!(
-            "{} {:.1}",
-            name,
-            steps[format!("{name}_ms")].as_f64().unwrap_or(0.0)
-        )
-    };
-    let names = [
-        "resolve", "sign", "dial", "tls", "login", "query", "duration",
-    ];
+    let step =
+        |name: &str| format!("{} {:.1}", name, steps[format!("{name}_ms")].as_f64().unwrap_or(0.0));
+    let names = ["resolve", "sign", "dial", "tls", "login", "query", "duration"];
     println!("   ms         {}", names.map(step).join(" · "));
 
     let response: Response<'_> =
@@ -133,10 +111,7 @@ async fn query(
         println!("   {row}");
     }
     if response.row_count != 3 || response.rows.len() != 3 {
-        return Err(format!(
-            "three customers were expected, not {}",
-            response.row_count
-        ));
+        return Err(format!("three customers were expected, not {}", response.row_count));
     }
     Ok(())
 }
@@ -145,18 +120,13 @@ async fn query(
 async fn expired_token(server: &Server, login: &Login) -> Result<()> {
     println!("\n2. the same login with a token signed an hour ago");
     let signed_at = login.clock.now() - HOUR;
-    let token = login
-        .signer
-        .sign(&login.credentials, signed_at)
-        .map_err(|error| error.to_string())?;
-    let refused = match login
-        .connector
-        .login(&token, Instant::now() + Duration::from_secs(10))
-        .await
-    {
-        Ok(_) => return Err("the expired token was accepted".into()),
-        Err(refused) => refused.error,
-    };
+    let token =
+        login.signer.sign(&login.credentials, signed_at).map_err(|error| error.to_string())?;
+    let refused =
+        match login.connector.login(&token, Instant::now() + Duration::from_secs(10)).await {
+            Ok(_) => return Err("the expired token was accepted".into()),
+            Err(refused) => refused.error,
+        };
     if refused.kind() != ErrorKind::AuthRejected {
         return Err(format!("another refusal was expected: {refused:?}"));
     }
@@ -170,9 +140,7 @@ async fn expired_token(server: &Server, login: &Login) -> Result<()> {
     match records.last().map(|record| &record.outcome) {
         Some(Err(reason)) if reason.starts_with("expired") => println!("   gate's log {reason}"),
         other => {
-            return Err(format!(
-                "the gate should have refused it as expired: {other:?}"
-            ));
+            return Err(format!("the gate should have refused it as expired: {other:?}"));
         }
     }
     Ok(())
@@ -187,11 +155,8 @@ async fn write_as_reader(login: &Login) -> Result<()> {
         .sign(&login.credentials, login.clock.now())
         .map_err(|error| error.to_string())?;
     let bound = Instant::now() + Duration::from_secs(10);
-    let (connection, _) = login
-        .connector
-        .login(&token, bound)
-        .await
-        .map_err(|refused| refused.error.to_string())?;
+    let (connection, _) =
+        login.connector.login(&token, bound).await.map_err(|refused| refused.error.to_string())?;
     let refused = match connection.client.batch_execute(statement).await {
         Ok(()) => return Err("the read-only user could write".into()),
         Err(error) => error,

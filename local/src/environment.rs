@@ -14,10 +14,8 @@ pub type Variables = Vec<(&'static str, String)>;
 /// Writes `env`: dotenv lines that a shell can source too. The last line exports the names, so
 /// that `. env` is enough for the programs started after it.
 pub fn write_dotenv(path: &Path, variables: &Variables, folder: &Path) -> Result<()> {
-    let mut text: String = variables
-        .iter()
-        .map(|(name, value)| format!("{name}={}\n", quote(value)))
-        .collect();
+    let mut text: String =
+        variables.iter().map(|(name, value)| format!("{name}={}\n", quote(value))).collect();
     let names: Vec<&str> = variables.iter().map(|(name, _)| *name).collect();
     text.push_str(&format!(
         "export {} RDS_LOCAL_DIR={}\n",
@@ -29,10 +27,8 @@ pub fn write_dotenv(path: &Path, variables: &Variables, folder: &Path) -> Result
 
 /// Writes `env.json` for `sam local invoke --env-vars`.
 pub fn write_sam_json(path: &Path, variables: &Variables) -> Result<()> {
-    let variables: BTreeMap<&str, &str> = variables
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .collect();
+    let variables: BTreeMap<&str, &str> =
+        variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let json = serde_json::json!({ "Parameters": variables });
     write_private(path, &format!("{json:#}\n"))
 }
@@ -40,10 +36,7 @@ pub fn write_sam_json(path: &Path, variables: &Variables) -> Result<()> {
 /// Reads what [`write_dotenv`] wrote.
 pub fn read_dotenv(path: &Path) -> Result<BTreeMap<String, String>> {
     let text = fs::read_to_string(path).map_err(|error| {
-        format!(
-            "{} cannot be read ({error}): is rds-local serve running?",
-            path.display()
-        )
+        format!("{} cannot be read ({error}): is rds-local serve running?", path.display())
     })?;
     let pairs = text.lines().filter(|line| !line.starts_with("export "));
     Ok(pairs
@@ -57,12 +50,8 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
     let failed = |error| format!("cannot write {}: {error}", path.display());
     // A file left by an earlier run may have other permissions.
     let _ = fs::remove_file(path);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(failed)?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)
 }
 
@@ -101,10 +90,7 @@ mod tests {
             .arg(&path)
             .output()
             .unwrap();
-        assert_eq!(
-            String::from_utf8(shell.stdout).unwrap(),
-            "it's a $b \"c\"\n/a b\n"
-        );
+        assert_eq!(String::from_utf8(shell.stdout).unwrap(), "it's a $b \"c\"\n/a b\n");
     }
 
     #[test]
@@ -113,10 +99,7 @@ mod tests {
         let path = folder.path().join("env.json");
         fs::write(&path, "old").unwrap();
         write_sam_json(&path, &vec![("KEY", "s".into())]).unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         assert_eq!(json["Parameters"]["KEY"], "s");
     }

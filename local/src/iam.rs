@@ -62,10 +62,7 @@ impl Iam {
             max_session_seconds: 3600,
             may_connect: vec![dbuser_arn(role_user)],
         };
-        Self {
-            identities: Mutex::default(),
-            role,
-        }
+        Self { identities: Mutex::default(), role }
     }
 
     /// Adds an identity.
@@ -79,9 +76,7 @@ impl Iam {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Identity>> {
-        self.identities
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.identities.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -102,9 +97,7 @@ impl Identity {
     /// Whether its policy allows `rds-db:connect` as a database user.
     pub fn may_connect_as(&self, user: &str) -> bool {
         let resource = dbuser_arn(user);
-        self.may_connect
-            .iter()
-            .any(|pattern| wildcard(pattern.as_bytes(), resource.as_bytes()))
+        self.may_connect.iter().any(|pattern| wildcard(pattern.as_bytes(), resource.as_bytes()))
     }
 
     /// Whether its key is dead.
@@ -115,9 +108,7 @@ impl Identity {
 
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Identity")
-            .field("arn", &self.arn)
-            .finish_non_exhaustive()
+        f.debug_struct("Identity").field("arn", &self.arn).finish_non_exhaustive()
     }
 }
 
@@ -132,9 +123,7 @@ fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
         (None, None) => true,
         (Some((b'*', rest)), _) => {
             wildcard(rest, text)
-                || text
-                    .split_first()
-                    .is_some_and(|(_, tail)| wildcard(pattern, tail))
+                || text.split_first().is_some_and(|(_, tail)| wildcard(pattern, tail))
         }
         (Some((b'?', rest)), Some((_, tail))) => wildcard(rest, tail),
         (Some((p, rest)), Some((t, tail))) => p == t && wildcard(rest, tail),

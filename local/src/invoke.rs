@@ -38,11 +38,7 @@ impl Sandbox {
         timeout: Duration,
         log: LogSink,
     ) -> Result<Self> {
-        let function = binary
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let function = binary.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let api = RuntimeApi::start(&function).await?;
         let mut command = Command::new(binary);
         command.env_clear();
@@ -71,10 +67,7 @@ impl Sandbox {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| {
-                format!(
-                    "{} cannot be run ({error}); build it with cargo build",
-                    binary.display()
-                )
+                format!("{} cannot be run ({error}); build it with cargo build", binary.display())
             })?;
         let mut log_readers = JoinSet::new();
         if let Some(stdout) = child.stdout.take() {
@@ -83,12 +76,7 @@ impl Sandbox {
         if let Some(stderr) = child.stderr.take() {
             log_readers.spawn(read_lines(stderr, log));
         }
-        Ok(Self {
-            api,
-            child,
-            log_readers,
-            timeout,
-        })
+        Ok(Self { api, child, log_readers, timeout })
     }
 
     /// Runs one invocation. A function that crashes or takes too long ends as Lambda ends it.
@@ -128,9 +116,7 @@ impl Sandbox {
 
 impl std::fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sandbox")
-            .field("api", &self.api)
-            .finish_non_exhaustive()
+        f.debug_struct("Sandbox").field("api", &self.api).finish_non_exhaustive()
     }
 }
 

@@ -87,10 +87,7 @@ struct Invoke {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.to_string()),
     };
@@ -123,11 +120,7 @@ async fn run_serve(serve: Serve) -> Result<()> {
     };
     // An interrupt meanwhile is remembered: what has started is then stopped in order.
     let mut server = Server::start(options).await?;
-    println!(
-        "rds-local: ready on {}; now:  . {}",
-        server.address,
-        serve.dir.join("env").display()
-    );
+    println!("rds-local: ready on {}; now:  . {}", server.address, serve.dir.join("env").display());
     let ended = tokio::select! {
         () = &mut interrupted => Ok(()),
         () = server.postgres.ended() => Err("PostgreSQL ended by itself; see postgres.log".to_owned()),

@@ -56,19 +56,12 @@ impl Postgres {
 
         let mut initdb = command(&bin.join("initdb"), owner.as_ref());
         initdb
-            .args([
-                "--username=postgres",
-                "--auth=trust",
-                "--encoding=UTF8",
-                "--locale=C",
-            ])
+            .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"])
             .args(["--no-sync", "--no-instructions", "-D"])
             .arg(&data)
             .kill_on_drop(true);
-        let made = initdb
-            .output()
-            .await
-            .map_err(|error| format!("initdb cannot be run: {error}"))?;
+        let made =
+            initdb.output().await.map_err(|error| format!("initdb cannot be run: {error}"))?;
         if !made.status.success() {
             let _ = std::fs::remove_dir_all(&folder);
             return Err(format!(
@@ -89,29 +82,16 @@ impl Postgres {
             .arg("-k")
             .arg(&folder)
             // The data lives as long as the process: durability would only cost time.
-            .args([
-                "-c",
-                "listen_addresses=",
-                "-c",
-                "fsync=off",
-                "-c",
-                "synchronous_commit=off",
-            ])
+            .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "synchronous_commit=off"])
             .args(["-c", "full_page_writes=off", "-c", "max_connections=200"])
             .args(["-c", "unix_socket_permissions=0700"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log_file);
-        let mut supervisor = supervisor
-            .spawn()
-            .map_err(|error| format!("PostgreSQL cannot be started: {error}"))?;
+        let mut supervisor =
+            supervisor.spawn().map_err(|error| format!("PostgreSQL cannot be started: {error}"))?;
         let lifeline = supervisor.stdin.take();
-        let postgres = Self {
-            folder,
-            bin,
-            supervisor,
-            lifeline,
-        };
+        let postgres = Self { folder, bin, supervisor, lifeline };
         match postgres.wait_until_ready().await {
             Ok(()) => Ok(postgres),
             Err(why) => {
@@ -152,17 +132,7 @@ impl Postgres {
     /// Runs SQL as the superuser, as psql does: several statements, COPY, psql's own commands.
     pub async fn run_script(&self, database: &str, script: &Path) -> Result<()> {
         let output = Command::new(self.bin.join("psql"))
-            .args([
-                "-X",
-                "-q",
-                "-v",
-                "ON_ERROR_STOP=1",
-                "-U",
-                "postgres",
-                "-d",
-                database,
-                "-h",
-            ])
+            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-h"])
             .arg(&self.folder)
             .arg("-f")
             .arg(script)
@@ -202,42 +172,25 @@ impl Postgres {
 
 /// The folder that holds initdb, postgres and psql.
 fn find_binaries() -> Result<PathBuf> {
-    let complete = |dir: &PathBuf| {
-        ["initdb", "postgres", "psql"]
-            .iter()
-            .all(|name| dir.join(name).is_file())
-    };
+    let complete =
+        |dir: &PathBuf| ["initdb", "postgres", "psql"].iter().all(|name| dir.join(name).is_file());
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    for base in [
-        "/usr/lib/postgresql",
-        "/usr",
-        "/opt/homebrew/opt",
-        "/usr/local/opt",
-    ] {
+    for base in ["/usr/lib/postgresql", "/usr", "/opt/homebrew/opt", "/usr/local/opt"] {
         let mut versions: Vec<PathBuf> = std::fs::read_dir(base)
             .into_iter()
             .flatten()
             .flatten()
             .map(|entry| entry.path())
             .filter(|path| {
-                let name = path
-                    .file_name()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned();
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 base == "/usr/lib/postgresql"
                     || name.starts_with("postgresql")
                     || name.starts_with("pgsql-")
             })
             .collect();
         versions.sort();
-        folders.extend(
-            versions
-                .into_iter()
-                .rev()
-                .map(|version| version.join("bin")),
-        );
+        folders.extend(versions.into_iter().rev().map(|version| version.join("bin")));
     }
     folders.into_iter().find(complete).ok_or_else(|| {
         "no PostgreSQL server is installed here (initdb, postgres and psql): run make setup, or \
@@ -256,20 +209,14 @@ fn owner() -> Result<Option<User>> {
             return Ok(Some(user));
         }
     }
-    Err(
-        "PostgreSQL refuses to run as root, and there is no user postgres or nobody to run it as"
-            .into(),
-    )
+    Err("PostgreSQL refuses to run as root, and there is no user postgres or nobody to run it as"
+        .into())
 }
 
 fn command(program: &Path, owner: Option<&User>) -> Command {
     let mut command = Command::new(program);
     // Its own process group: Ctrl-C reaches this process, which then stops the server in order.
-    command
-        .process_group(0)
-        .env_remove("PGHOST")
-        .env_remove("PGPORT")
-        .current_dir("/");
+    command.process_group(0).env_remove("PGHOST").env_remove("PGPORT").current_dir("/");
     if let Some(user) = owner {
         command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
     }

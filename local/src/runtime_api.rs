@@ -90,10 +90,7 @@ impl RuntimeApi {
         });
         let router = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
-            .route(
-                "/2018-06-01/runtime/invocation/{id}/response",
-                post(response),
-            )
+            .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
             .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
             .layer(DefaultBodyLimit::max(LONGEST_RESPONSE + 1))
             .with_state(shared);
@@ -101,12 +98,7 @@ impl RuntimeApi {
             // It only returns when the listener fails; the sandbox then reports it.
             let _ = axum::serve(listener, router).await;
         });
-        Ok(Self {
-            address,
-            queue,
-            clock: SharedTimeSource::default(),
-            task,
-        })
+        Ok(Self { address, queue, clock: SharedTimeSource::default(), task })
     }
 
     /// Hands an event to the runtime, and waits for what it makes of it. `None` when the runtime
@@ -117,14 +109,7 @@ impl RuntimeApi {
             .duration_since(std::time::SystemTime::UNIX_EPOCH)
             .map_or(0, |since| since.as_millis());
         let (answer, outcome) = oneshot::channel();
-        self.queue
-            .send(Pending {
-                event,
-                deadline_ms,
-                answer,
-            })
-            .await
-            .ok()?;
+        self.queue.send(Pending { event, deadline_ms, answer }).await.ok()?;
         outcome.await.ok()
     }
 }
@@ -142,16 +127,10 @@ async fn next(State(shared): State<Arc<Shared>>) -> Response {
     let number = shared.count.fetch_add(1, Ordering::Relaxed) + 1;
     let id = format!("00000000-0000-0000-0000-{number:012}");
     *shared.current.lock().await = Some((id.clone(), pending.answer));
-    let arn = format!(
-        "arn:aws:lambda:{REGION}:{ACCOUNT}:function:{}",
-        shared.function
-    );
+    let arn = format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{}", shared.function);
     let headers = [
         ("Lambda-Runtime-Aws-Request-Id", id),
-        (
-            "Lambda-Runtime-Deadline-Ms",
-            pending.deadline_ms.to_string(),
-        ),
+        ("Lambda-Runtime-Deadline-Ms", pending.deadline_ms.to_string()),
         ("Lambda-Runtime-Invoked-Function-Arn", arn),
         ("Content-Type", "application/json".to_owned()),
     ];
@@ -177,12 +156,7 @@ async fn finish(
     Path(id): Path<String>,
     outcome: Outcome,
 ) -> StatusCode {
-    match shared
-        .current
-        .lock()
-        .await
-        .take_if(|(current, _)| *current == id)
-    {
+    match shared.current.lock().await.take_if(|(current, _)| *current == id) {
         Some((_, answer)) => {
             // Whoever asked may have given up by now.
             let _ = answer.send(outcome);

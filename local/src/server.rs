@@ -95,9 +95,7 @@ impl Server {
 
         let gate_listener = bind(options.listen, options.port).await?;
         let sts_listener = bind(options.listen, 0).await?;
-        let address = gate_listener
-            .local_addr()
-            .map_err(|error| error.to_string())?;
+        let address = gate_listener.local_addr().map_err(|error| error.to_string())?;
 
         let postgres = Postgres::start(&dir).await?;
         let parts = async {
@@ -135,16 +133,9 @@ impl Server {
             Ok((gate, iam, sts, variables))
         };
         match parts.await {
-            Ok((gate, iam, sts, variables)) => Ok(Self {
-                gate,
-                iam,
-                postgres,
-                address,
-                variables,
-                dir,
-                _sts: sts,
-                _lock: lock,
-            }),
+            Ok((gate, iam, sts, variables)) => {
+                Ok(Self { gate, iam, postgres, address, variables, dir, _sts: sts, _lock: lock })
+            }
             Err(error) => {
                 remove_files(&dir);
                 let _ = postgres.stop().await;
@@ -155,10 +146,7 @@ impl Server {
 
     /// The variables of the environment file, by name.
     pub fn variables(&self) -> BTreeMap<String, String> {
-        self.variables
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.clone()))
-            .collect()
+        self.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
     }
 
     /// Stops everything, and removes the files whose keys are now worthless.
@@ -179,12 +167,8 @@ fn remove_files(dir: &Path) {
 fn lock(dir: &Path) -> Result<File> {
     let path = dir.join("lock");
     let failed = |error| format!("cannot use {}: {error}", path.display());
-    let file = File::options()
-        .create(true)
-        .write(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(failed)?;
+    let file =
+        File::options().create(true).write(true).truncate(false).open(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(format!(
@@ -207,20 +191,11 @@ async fn prepare_database(postgres: &Postgres, options: &Options) -> Result<()> 
         None => format!("PostgreSQL refused the set-up: {error}"),
     };
     let admin = postgres.superuser("postgres").await?;
-    admin
-        .batch_execute(&format!("CREATE DATABASE {DATABASE}"))
-        .await
-        .map_err(sql)?;
+    admin.batch_execute(&format!("CREATE DATABASE {DATABASE}")).await.map_err(sql)?;
     let admin = postgres.superuser(DATABASE).await?;
-    admin
-        .batch_execute(include_str!("roles.sql"))
-        .await
-        .map_err(sql)?;
+    admin.batch_execute(include_str!("roles.sql")).await.map_err(sql)?;
     match &options.init {
-        None => admin
-            .batch_execute(include_str!("demo.sql"))
-            .await
-            .map_err(sql)?,
+        None => admin.batch_execute(include_str!("demo.sql")).await.map_err(sql)?,
         Some(script) => {
             let script = fs::canonicalize(script)
                 .map_err(|error| format!("cannot read {}: {error}", script.display()))?;
@@ -229,15 +204,9 @@ async fn prepare_database(postgres: &Postgres, options: &Options) -> Result<()> 
     }
     let user = &options.user;
     if user != READ_ONLY_USER && user != READ_WRITE_USER {
-        let exists = admin
-            .query_opt("SELECT 1 FROM pg_roles WHERE rolname = $1", &[user])
-            .await;
+        let exists = admin.query_opt("SELECT 1 FROM pg_roles WHERE rolname = $1", &[user]).await;
         let create = exists.map_err(sql)?.is_none();
-        let template = if create {
-            "CREATE ROLE %1$I LOGIN; "
-        } else {
-            ""
-        };
+        let template = if create { "CREATE ROLE %1$I LOGIN; " } else { "" };
         let template = format!("{template}GRANT rds_iam, readonly_role TO %1$I");
         let statement: String = admin
             .query_one("SELECT format($1, $2::text)", &[&template, user])
@@ -267,11 +236,7 @@ fn variables(
     sts: SocketAddr,
     root: &Path,
 ) -> Variables {
-    let reachable = if gate.ip().is_unspecified() {
-        Ipv4Addr::LOCALHOST.into()
-    } else {
-        gate.ip()
-    };
+    let reachable = if gate.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { gate.ip() };
     let mut variables: Variables = vec![
         ("PGHOST", HOST.into()),
         ("PGHOSTADDR", reachable.to_string()),
@@ -285,14 +250,8 @@ fn variables(
         ("AWS_DEFAULT_REGION", REGION.into()),
         ("AWS_ACCESS_KEY_ID", developer.access_key_id.clone()),
         ("AWS_SECRET_ACCESS_KEY", developer.secret_access_key.clone()),
-        (
-            "AWS_SESSION_TOKEN",
-            developer.session_token.clone().unwrap_or_default(),
-        ),
-        (
-            "AWS_ENDPOINT_URL_STS",
-            format!("http://{}", SocketAddr::new(reachable, sts.port())),
-        ),
+        ("AWS_SESSION_TOKEN", developer.session_token.clone().unwrap_or_default()),
+        ("AWS_ENDPOINT_URL_STS", format!("http://{}", SocketAddr::new(reachable, sts.port()))),
         ("DB_ROLE_ARN_EXAMPLE", iam.role.arn()),
         ("DB_ROLE_EXTERNAL_ID_EXAMPLE", iam.role.external_id.clone()),
     ];

@@ -11,11 +11,7 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const AMZ_DATE: &[BorrowedFormatItem<'_>] =
     format_description!("[year][month][day]T[hour][minute][second]Z");
 
@@ -31,12 +27,9 @@ impl<'a> Scope<'a> {
     pub(crate) fn parse(credential: &'a str) -> Option<Self> {
         let parts: Vec<&str> = credential.split('/').collect();
         match parts.as_slice() {
-            [access_key_id, date, region, service, "aws4_request"] => Some(Self {
-                access_key_id,
-                date,
-                region,
-                service,
-            }),
+            [access_key_id, date, region, service, "aws4_request"] => {
+                Some(Self { access_key_id, date, region, service })
+            }
             _ => None,
         }
     }
@@ -55,20 +48,14 @@ pub(crate) struct Request<'a> {
 impl Request<'_> {
     fn canonical(&self) -> String {
         let encode = |text: &str| utf8_percent_encode(text, UNRESERVED).to_string();
-        let mut query: Vec<String> = self
-            .query
-            .iter()
-            .map(|(k, v)| format!("{}={}", encode(k), encode(v)))
-            .collect();
+        let mut query: Vec<String> =
+            self.query.iter().map(|(k, v)| format!("{}={}", encode(k), encode(v))).collect();
         query.sort();
         let headers: String = self
             .headers
             .iter()
             .map(|(name, value)| {
-                format!(
-                    "{name}:{}\n",
-                    value.split_whitespace().collect::<Vec<_>>().join(" ")
-                )
+                format!("{name}:{}\n", value.split_whitespace().collect::<Vec<_>>().join(" "))
             })
             .collect();
         let names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
@@ -120,18 +107,14 @@ fn hex(bytes: &[u8]) -> String {
 
 /// `20261123T133459Z` as a time.
 pub(crate) fn parse_amz_date(text: &str) -> Option<SystemTime> {
-    PrimitiveDateTime::parse(text, AMZ_DATE)
-        .ok()
-        .map(|time| time.assume_utc().into())
+    PrimitiveDateTime::parse(text, AMZ_DATE).ok().map(|time| time.assume_utc().into())
 }
 
 /// A time as ISO 8601 in whole seconds: `2026-11-23T13:34:59Z`.
 pub(crate) fn iso8601(time: SystemTime) -> String {
     const FORMAT: &[BorrowedFormatItem<'_>] =
         format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
-    OffsetDateTime::from(time)
-        .format(FORMAT)
-        .unwrap_or_default()
+    OffsetDateTime::from(time).format(FORMAT).unwrap_or_default()
 }
 
 /// Whole seconds from `earlier` to `later`, negative if it is the other way around.
@@ -146,28 +129,15 @@ pub(crate) fn seconds_between(earlier: SystemTime, later: SystemTime) -> i64 {
 /// Splits `a=1&b=2` and decodes percent escapes. `None` when an escape is broken or not UTF-8.
 pub(crate) fn parse_query(text: &str, plus_is_space: bool) -> Option<Vec<(String, String)>> {
     let decode = |part: &str| -> Option<String> {
-        let part = if plus_is_space {
-            part.replace('+', " ")
-        } else {
-            part.to_owned()
-        };
+        let part = if plus_is_space { part.replace('+', " ") } else { part.to_owned() };
         let bytes = part.as_bytes();
-        let whole = bytes
-            .iter()
-            .enumerate()
-            .filter(|(_, b)| **b == b'%')
-            .all(|(i, _)| {
-                bytes
-                    .get(i + 1..i + 3)
-                    .is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
-            });
+        let whole = bytes.iter().enumerate().filter(|(_, b)| **b == b'%').all(|(i, _)| {
+            bytes.get(i + 1..i + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
+        });
         if !whole {
             return None;
         }
-        percent_encoding::percent_decode_str(&part)
-            .decode_utf8()
-            .ok()
-            .map(Into::into)
+        percent_encoding::percent_decode_str(&part).decode_utf8().ok().map(Into::into)
     };
     text.split('&')
         .filter(|pair| !pair.is_empty())

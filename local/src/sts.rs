@@ -68,11 +68,7 @@ async fn answer(
     let (status, xml) = match service.handle(&method, &headers, &body) {
         Ok(xml) => (StatusCode::OK, xml),
         Err(Refusal(status, code, message)) => {
-            let fault = if status.is_client_error() {
-                "Sender"
-            } else {
-                "Receiver"
-            };
+            let fault = if status.is_client_error() { "Sender" } else { "Receiver" };
             let xml = format!(
                 "<ErrorResponse xmlns=\"{XMLNS}\">\n  <Error>\n    <Type>{fault}</Type>\n    \
                  <Code>{code}</Code>\n    <Message>{}</Message>\n  </Error>\n  \
@@ -89,15 +85,12 @@ async fn answer(
 impl Service {
     fn handle(&self, method: &Method, headers: &HeaderMap, body: &[u8]) -> Result<String, Refusal> {
         let caller = self.authenticate(method, headers, body)?;
-        let form = std::str::from_utf8(body)
-            .ok()
-            .and_then(|text| sigv4::parse_query(text, true))
-            .ok_or_else(|| invalid("MalformedQueryString", "The query string is malformed"))?;
-        let get = |name: &str| {
-            form.iter()
-                .find(|(n, _)| n == name)
-                .map(|(_, v)| v.as_str())
-        };
+        let form =
+            std::str::from_utf8(body)
+                .ok()
+                .and_then(|text| sigv4::parse_query(text, true))
+                .ok_or_else(|| invalid("MalformedQueryString", "The query string is malformed"))?;
+        let get = |name: &str| form.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
         match get("Action") {
             Some("GetCallerIdentity") => Ok(caller_identity(&caller)),
             Some("AssumeRole") => self.assume_role(&caller, get),
@@ -119,39 +112,22 @@ impl Service {
     ) -> Result<Identity, Refusal> {
         let denied = |code, message: &str| Refusal(StatusCode::FORBIDDEN, code, message.to_owned());
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let incomplete = || {
-            denied(
-                "MissingAuthenticationToken",
-                "Request is missing Authentication Token",
-            )
-        };
+        let incomplete =
+            || denied("MissingAuthenticationToken", "Request is missing Authentication Token");
         let authorization = header("authorization").ok_or_else(incomplete)?;
-        let fields = authorization
-            .strip_prefix("AWS4-HMAC-SHA256")
-            .ok_or_else(incomplete)?;
+        let fields = authorization.strip_prefix("AWS4-HMAC-SHA256").ok_or_else(incomplete)?;
         let field = |name: &str| {
-            fields
-                .split(',')
-                .find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='))
+            fields.split(',').find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='))
         };
-        let (Some(credential), Some(names), Some(signature), Some(date)) = (
-            field("Credential"),
-            field("SignedHeaders"),
-            field("Signature"),
-            header("x-amz-date"),
-        ) else {
-            return Err(denied(
-                "IncompleteSignature",
-                "The Authorization header is incomplete",
-            ));
+        let (Some(credential), Some(names), Some(signature), Some(date)) =
+            (field("Credential"), field("SignedHeaders"), field("Signature"), header("x-amz-date"))
+        else {
+            return Err(denied("IncompleteSignature", "The Authorization header is incomplete"));
         };
         let scope = Scope::parse(credential)
             .ok_or_else(|| denied("IncompleteSignature", "Credential must have five parts"))?;
         let unknown = || {
-            denied(
-                "InvalidClientTokenId",
-                "The security token included in the request is invalid.",
-            )
+            denied("InvalidClientTokenId", "The security token included in the request is invalid.")
         };
         let identity = self.iam.find(scope.access_key_id).ok_or_else(unknown)?;
         if header("x-amz-security-token") != identity.session_token.as_deref() {
@@ -168,14 +144,10 @@ impl Service {
         let skewed = sigv4::parse_amz_date(date)
             .is_none_or(|time| sigv4::seconds_between(time, now).abs() > CLOCK_SKEW);
         if skewed || !date.starts_with(scope.date) {
-            return Err(mismatch(&format!(
-                "Signature expired or not yet current: {date}"
-            )));
+            return Err(mismatch(&format!("Signature expired or not yet current: {date}")));
         }
         if scope.service != "sts" {
-            return Err(mismatch(
-                "Credential should be scoped to correct service: 'sts'.",
-            ));
+            return Err(mismatch("Credential should be scoped to correct service: 'sts'."));
         }
         let mut signed = Vec::new();
         for name in names.split(';') {
@@ -183,12 +155,7 @@ impl Service {
                 .ok_or_else(|| mismatch(&format!("the signed header {name} was not sent")))?;
             signed.push((name.to_owned(), value.to_owned()));
         }
-        let request = Request {
-            method: method.as_str(),
-            query: &[],
-            headers: &signed,
-            body,
-        };
+        let request = Request { method: method.as_str(), query: &[], headers: &signed, body };
         if !request.is_signed_by(&identity.secret_access_key, &scope, date, signature) {
             return Err(mismatch(
                 "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method.",
@@ -248,16 +215,10 @@ impl Service {
                 ),
             ));
         }
-        let session_arn = format!(
-            "arn:aws:sts::{ACCOUNT}:assumed-role/{}/{session}",
-            role.name
-        );
+        let session_arn = format!("arn:aws:sts::{ACCOUNT}:assumed-role/{}/{session}", role.name);
         let expires_at = self.clock.now() + Duration::from_secs(seconds.into());
-        let issued = Identity::session(
-            session_arn.clone(),
-            Some(expires_at),
-            role.may_connect.clone(),
-        );
+        let issued =
+            Identity::session(session_arn.clone(), Some(expires_at), role.may_connect.clone());
         let xml = format!(
             "<AssumeRoleResponse xmlns=\"{XMLNS}\">\n  <AssumeRoleResult>\n    <AssumedRoleUser>\n      \
              <AssumedRoleId>AROARDSLOCALEXAMPLE0:{session}</AssumedRoleId>\n      <Arn>{session_arn}</Arn>\n    \
@@ -301,7 +262,5 @@ fn invalid(code: &'static str, message: &str) -> Refusal {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -17,15 +17,9 @@ async fn psql_with_a_token_of_the_aws_cli() {
     )
     .await;
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert_eq!(
-        text(&output.stdout),
-        "Alice Smith\nBob Johnson\nCharlie Brown\n"
-    );
+    assert_eq!(text(&output.stdout), "Alice Smith\nBob Johnson\nCharlie Brown\n");
     let record = server.gate.log().records().pop().unwrap();
-    assert_eq!(
-        record.outcome.as_deref(),
-        Ok("arn:aws:iam::123456789012:user/developer")
-    );
+    assert_eq!(record.outcome.as_deref(), Ok("arn:aws:iam::123456789012:user/developer"));
     server.stop().await.unwrap();
 }
 
@@ -38,22 +32,13 @@ async fn psql_refuses_a_wrong_name_and_an_unknown_authority() {
             "PGHOST=another.c0example1234.us-east-1.rds.amazonaws.com".to_owned(),
             "does not match host name",
         ),
-        (
-            format!("PGSSLROOTCERT='{}'", amazon.display()),
-            "certificate verify failed",
-        ),
+        (format!("PGSSLROOTCERT='{}'", amazon.display()), "certificate verify failed"),
     ] {
-        let output = with_env_sourced(
-            folder.path(),
-            &format!("{TOKEN} {change} psql -X -c 'SELECT 1'"),
-        )
-        .await;
+        let output =
+            with_env_sourced(folder.path(), &format!("{TOKEN} {change} psql -X -c 'SELECT 1'"))
+                .await;
         assert!(!output.status.success());
-        assert!(
-            text(&output.stderr).contains(told),
-            "{}",
-            text(&output.stderr)
-        );
+        assert!(text(&output.stderr).contains(told), "{}", text(&output.stderr));
     }
     assert!(server.gate.log().records().is_empty());
     server.stop().await.unwrap();
@@ -96,12 +81,7 @@ with psycopg.connect(password=token, sslmode="verify-full", autocommit=True) as 
     thread.join()
 END"#;
     let output = with_env_sourced(folder.path(), script).await;
-    assert_eq!(
-        text(&output.stdout),
-        "cancelled\n",
-        "{}",
-        text(&output.stderr)
-    );
+    assert_eq!(text(&output.stdout), "cancelled\n", "{}", text(&output.stderr));
     server.stop().await.unwrap();
 }
 
@@ -138,11 +118,7 @@ async fn the_aws_cli_assumes_the_example_role() {
     ] {
         let output = with_env_sourced(folder.path(), &format!("{assume} {arguments}")).await;
         assert!(!output.status.success());
-        assert!(
-            text(&output.stderr).contains(told),
-            "{}",
-            text(&output.stderr)
-        );
+        assert!(text(&output.stderr).contains(told), "{}", text(&output.stderr));
     }
     for (change, told) in [
         ("AWS_ACCESS_KEY_ID=ASIAUNKNOWN", "InvalidClientTokenId"),
@@ -152,11 +128,7 @@ async fn the_aws_cli_assumes_the_example_role() {
         let script = format!("{change} aws sts get-caller-identity");
         let output = with_env_sourced(folder.path(), &script).await;
         assert!(!output.status.success());
-        assert!(
-            text(&output.stderr).contains(told),
-            "{}",
-            text(&output.stderr)
-        );
+        assert!(text(&output.stderr).contains(told), "{}", text(&output.stderr));
     }
     server.stop().await.unwrap();
 }
@@ -173,22 +145,13 @@ async fn ones_own_schema_and_user() {
     )
     .unwrap();
     let init = Some(schema);
-    let (server, folder) = start(|options| Options {
-        init,
-        user: "report user".into(),
-        ..options
-    })
-    .await;
+    let (server, folder) =
+        start(|options| Options { init, user: "report user".into(), ..options }).await;
     let output = with_env_sourced(
         folder.path(),
         &format!("{TOKEN} psql -X -At -c 'SELECT current_user, sum(total) FROM shop.orders'"),
     )
     .await;
-    assert_eq!(
-        text(&output.stdout),
-        "report user|29.50\n",
-        "{}",
-        text(&output.stderr)
-    );
+    assert_eq!(text(&output.stdout), "report user|29.50\n", "{}", text(&output.stderr));
     server.stop().await.unwrap();
 }

@@ -145,15 +145,7 @@ async fn login(
 }
 
 fn last_reason(server: &Server) -> String {
-    server
-        .gate
-        .log()
-        .records()
-        .last()
-        .unwrap()
-        .outcome
-        .clone()
-        .unwrap_err()
+    server.gate.log().records().last().unwrap().outcome.clone().unwrap_err()
 }
 
 #[tokio::test]
@@ -161,11 +153,8 @@ async fn every_defect_is_refused_alike_and_its_reason_logged() {
     let (server, _folder) = common::start(|options| options).await;
     let good = Recipe::good(&server);
     let now = good.signed_at;
-    let expired = Identity::session(
-        "arn:expired".into(),
-        Some(now - MINUTE),
-        vec![dbuser_arn("*")],
-    );
+    let expired =
+        Identity::session("arn:expired".into(), Some(now - MINUTE), vec![dbuser_arn("*")]);
     let without_policy = Identity::session("arn:none".into(), None, vec![]);
     let other_user = Identity::session("arn:other".into(), None, vec![dbuser_arn("iam_rw_user")]);
     let wrong_resource = Identity::session(
@@ -178,105 +167,39 @@ async fn every_defect_is_refused_alike_and_its_reason_logged() {
     }
     let token = good.token();
     let signature_at = token.find("X-Amz-Signature=").unwrap() + 16;
-    let flipped = if token.as_bytes()[signature_at] == b'0' {
-        "1"
-    } else {
-        "0"
-    };
-    let tampered = format!(
-        "{}{flipped}{}",
-        &token[..signature_at],
-        &token[signature_at + 1..]
-    );
+    let flipped = if token.as_bytes()[signature_at] == b'0' { "1" } else { "0" };
+    let tampered = format!("{}{flipped}{}", &token[..signature_at], &token[signature_at + 1..]);
 
     let defects: Vec<(&str, String, &str)> = vec![
-        (
-            "expired",
-            good.with(|r| r.signed_at = now - 16 * MINUTE).token(),
-            "expired",
-        ),
+        ("expired", good.with(|r| r.signed_at = now - 16 * MINUTE).token(), "expired"),
         (
             "short-lived and expired",
-            good.with(|r| (r.signed_at, r.expires) = (now - MINUTE, 30))
-                .token(),
+            good.with(|r| (r.signed_at, r.expires) = (now - MINUTE, 30)).token(),
             "expired",
         ),
-        (
-            "future-dated",
-            good.with(|r| r.signed_at = now + 6 * MINUTE).token(),
-            "future",
-        ),
-        (
-            "expires over 900",
-            good.with(|r| r.expires = 901).token(),
-            "X-Amz-Expires is 901",
-        ),
-        (
-            "expires 0",
-            token.replace("X-Amz-Expires=900", "X-Amz-Expires=0"),
-            "X-Amz-Expires is 0",
-        ),
+        ("future-dated", good.with(|r| r.signed_at = now + 6 * MINUTE).token(), "future"),
+        ("expires over 900", good.with(|r| r.expires = 901).token(), "X-Amz-Expires is 901"),
+        ("expires 0", token.replace("X-Amz-Expires=900", "X-Amz-Expires=0"), "X-Amz-Expires is 0"),
         (
             "other host",
-            good.with(|r| r.host = HOST.replace("rds-local", "other"))
-                .token(),
+            good.with(|r| r.host = HOST.replace("rds-local", "other")).token(),
             "signed for endpoint",
         ),
-        (
-            "other port",
-            good.with(|r| r.port = 5432).token(),
-            "signed for endpoint",
-        ),
-        (
-            "other user",
-            good.with(|r| r.user = "iam_rw_user".into()).token(),
-            "DBUser",
-        ),
-        (
-            "user in another case",
-            good.with(|r| r.user = "IAM_RO_USER".into()).token(),
-            "DBUser",
-        ),
-        (
-            "other region",
-            good.with(|r| r.region = "eu-west-1".into()).token(),
-            "signed for region",
-        ),
-        (
-            "other service",
-            good.with(|r| r.service = "rds".into()).token(),
-            "signed for service",
-        ),
-        (
-            "other action",
-            good.with(|r| r.action = "Connect".into()).token(),
-            "Action",
-        ),
-        (
-            "unknown key",
-            good.with(|r| r.key = "ASIAUNKNOWN".into()).token(),
-            "unknown access key",
-        ),
-        (
-            "wrong secret",
-            good.with(|r| r.secret.push('x')).token(),
-            "signature does not match",
-        ),
-        (
-            "missing session token",
-            good.with(|r| r.session = None).token(),
-            "session token missing",
-        ),
+        ("other port", good.with(|r| r.port = 5432).token(), "signed for endpoint"),
+        ("other user", good.with(|r| r.user = "iam_rw_user".into()).token(), "DBUser"),
+        ("user in another case", good.with(|r| r.user = "IAM_RO_USER".into()).token(), "DBUser"),
+        ("other region", good.with(|r| r.region = "eu-west-1".into()).token(), "signed for region"),
+        ("other service", good.with(|r| r.service = "rds".into()).token(), "signed for service"),
+        ("other action", good.with(|r| r.action = "Connect".into()).token(), "Action"),
+        ("unknown key", good.with(|r| r.key = "ASIAUNKNOWN".into()).token(), "unknown access key"),
+        ("wrong secret", good.with(|r| r.secret.push('x')).token(), "signature does not match"),
+        ("missing session token", good.with(|r| r.session = None).token(), "session token missing"),
         (
             "wrong session token",
             good.with(|r| r.session = Some("x".into())).token(),
             "wrong session token",
         ),
-        (
-            "expired session",
-            good.identity(&expired).token(),
-            "session has expired",
-        ),
+        ("expired session", good.identity(&expired).token(), "session has expired"),
         ("tampered signature", tampered, "signature does not match"),
         (
             "tampered expiry",
@@ -284,44 +207,22 @@ async fn every_defect_is_refused_alike_and_its_reason_logged() {
             "signature does not match",
         ),
         ("truncated", token[..token.len() * 2 / 3].to_owned(), ""),
-        (
-            "without its signature",
-            token[..signature_at - 17].to_owned(),
-            "missing",
-        ),
+        ("without its signature", token[..signature_at - 17].to_owned(), "missing"),
         (
             "duplicate parameter",
             format!("{token}&DBUser=iam_ro_user"),
             "duplicate parameter DBUser",
         ),
-        (
-            "unknown parameter",
-            format!("{token}&X=1"),
-            "unknown parameter",
-        ),
+        ("unknown parameter", format!("{token}&X=1"), "unknown parameter"),
         ("broken escape", format!("{token}%"), "percent escape"),
-        (
-            "no policy",
-            good.identity(&without_policy).token(),
-            "no policy",
-        ),
-        (
-            "policy for another user",
-            good.identity(&other_user).token(),
-            "no policy",
-        ),
-        (
-            "policy for another resource",
-            good.identity(&wrong_resource).token(),
-            "no policy",
-        ),
+        ("no policy", good.identity(&without_policy).token(), "no policy"),
+        ("policy for another user", good.identity(&other_user).token(), "no policy"),
+        ("policy for another resource", good.identity(&wrong_resource).token(), "no policy"),
         ("plain password", "hunter2".into(), "plain password"),
     ];
     assert!(defects.len() >= 16);
     for (defect, token, reason) in &defects {
-        let refused = login(&server, "iam_ro_user", token, true)
-            .await
-            .expect_err(defect);
+        let refused = login(&server, "iam_ro_user", token, true).await.expect_err(defect);
         let rds_says = "PAM authentication failed for user \"iam_ro_user\"";
         assert_eq!(refused, ("28000".into(), rds_says.into()), "{defect}");
         let logged = last_reason(&server);
@@ -349,14 +250,8 @@ async fn good_tokens_are_accepted() {
     let host_in_capitals = good.token().replacen(HOST, &HOST.to_uppercase(), 1);
     for (case, token) in [
         ("as signed", good.token()),
-        (
-            "14 minutes old",
-            good.with(|r| r.signed_at -= 14 * MINUTE).token(),
-        ),
-        (
-            "a clock 4 minutes ahead",
-            good.with(|r| r.signed_at += 4 * MINUTE).token(),
-        ),
+        ("14 minutes old", good.with(|r| r.signed_at -= 14 * MINUTE).token()),
+        ("a clock 4 minutes ahead", good.with(|r| r.signed_at += 4 * MINUTE).token()),
         ("a user's own key", good.identity(&long_lived).token()),
         ("host in capitals", host_in_capitals),
     ] {
@@ -365,9 +260,7 @@ async fn good_tokens_are_accepted() {
             .unwrap_or_else(|told| panic!("{case}: {told:?} {}", last_reason(&server)));
     }
     let writer = good.with(|r| r.user = "iam_rw_user".into());
-    login(&server, "iam_rw_user", &writer.token(), true)
-        .await
-        .unwrap();
+    login(&server, "iam_rw_user", &writer.token(), true).await.unwrap();
     server.stop().await.unwrap();
 }
 
@@ -391,12 +284,8 @@ async fn port_443_is_signed_without_the_port() {
         secret: identity.secret_access_key.clone(),
         session: identity.session_token.clone(),
     };
-    let expected = rds_local::gate::Expected {
-        host: HOST,
-        port: 443,
-        region: "us-east-1",
-        user: "u",
-    };
+    let expected =
+        rds_local::gate::Expected { host: HOST, port: 443, region: "us-east-1", user: "u" };
     let verified = rds_local::gate::verify(&recipe.token(), expected, &iam, clock.now());
     assert_eq!(verified.unwrap().arn, "arn:x");
 }
@@ -405,9 +294,7 @@ async fn port_443_is_signed_without_the_port() {
 async fn without_tls_there_is_no_login() {
     let (server, _folder) = common::start(|options| options).await;
     let token = Recipe::good(&server).token();
-    let (code, message) = login(&server, "iam_ro_user", &token, false)
-        .await
-        .unwrap_err();
+    let (code, message) = login(&server, "iam_ro_user", &token, false).await.unwrap_err();
     assert_eq!(code, "28000");
     assert_eq!(
         message,
@@ -433,20 +320,13 @@ async fn who_is_no_rds_iam_member_is_asked_for_a_password() {
 
 #[tokio::test]
 async fn logins_beyond_the_throttle_are_refused_like_any_other() {
-    let (server, _folder) = common::start(|options| Options {
-        throttle: Some(2),
-        ..options
-    })
-    .await;
+    let (server, _folder) = common::start(|options| Options { throttle: Some(2), ..options }).await;
     let token = Recipe::good(&server).token();
     let mut refused = 0;
     for _ in 0..10 {
         if let Err((code, message)) = login(&server, "iam_ro_user", &token, true).await {
             assert_eq!(
-                (
-                    code.as_str(),
-                    message.starts_with("PAM authentication failed")
-                ),
+                (code.as_str(), message.starts_with("PAM authentication failed")),
                 ("28000", true)
             );
             assert!(last_reason(&server).starts_with("throttled"));
@@ -464,14 +344,10 @@ async fn sessions_end_by_the_clock() {
     let clock = SharedTimeSource::new(manual.clone());
     let (server, _folder) = common::start(|options| Options { clock, ..options }).await;
     let good = Recipe::good(&server);
-    login(&server, "iam_ro_user", &good.token(), true)
-        .await
-        .unwrap();
+    login(&server, "iam_ro_user", &good.token(), true).await.unwrap();
     manual.advance(Duration::from_secs(12 * 3600));
     let later = good.with(|r| r.signed_at += Duration::from_secs(12 * 3600));
-    login(&server, "iam_ro_user", &later.token(), true)
-        .await
-        .unwrap_err();
+    login(&server, "iam_ro_user", &later.token(), true).await.unwrap_err();
     assert!(last_reason(&server).contains("session has expired"));
     server.stop().await.unwrap();
 }
@@ -481,20 +357,11 @@ async fn the_log_holds_no_token() {
     let (server, folder) = common::start(|options| options).await;
     let token = Recipe::good(&server).token();
     login(&server, "iam_ro_user", &token, true).await.unwrap();
-    login(&server, "iam_ro_user", &format!("{token}x"), true)
-        .await
-        .unwrap_err();
+    login(&server, "iam_ro_user", &format!("{token}x"), true).await.unwrap_err();
     let log = std::fs::read_to_string(folder.path().join("gate.log")).unwrap();
     let secrets: BTreeMap<String, String> = server.variables();
-    assert!(
-        log.contains("login accepted") && log.contains("login refused"),
-        "{log}"
-    );
-    for secret in [
-        "AWS_ACCESS_KEY_ID",
-        "AWS_SECRET_ACCESS_KEY",
-        "AWS_SESSION_TOKEN",
-    ] {
+    assert!(log.contains("login accepted") && log.contains("login refused"), "{log}");
+    for secret in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
         assert!(!log.contains(&secrets[secret]), "{log}");
     }
     assert!(!log.contains("X-Amz-Signature="), "{log}");

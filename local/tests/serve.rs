@@ -19,30 +19,17 @@ fn serve(dir: &Path, arguments: &[&str]) -> Command {
 
 /// Starts it and waits for the ready line, which tells that clients can connect.
 fn started(dir: &Path) -> (Child, String) {
-    let mut child = serve(dir, &[])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = serve(dir, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap())
-        .read_line(&mut line)
-        .unwrap();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     (child, line)
 }
 
 /// Processes that were told of this folder on their command line.
 fn processes(dir: &Path) -> Vec<String> {
-    let listing = Command::new("ps")
-        .args(["-eo", "pid,args"])
-        .output()
-        .unwrap();
+    let listing = Command::new("ps").args(["-eo", "pid,args"]).output().unwrap();
     let dir = dir.canonicalize().unwrap().display().to_string();
-    text(&listing.stdout)
-        .lines()
-        .filter(|line| line.contains(&dir))
-        .map(str::to_owned)
-        .collect()
+    text(&listing.stdout).lines().filter(|line| line.contains(&dir)).map(str::to_owned).collect()
 }
 
 fn wait_until_no_process(dir: &Path) {
@@ -60,10 +47,7 @@ fn it_ends_cleanly_by_ctrl_c_and_by_sigterm() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let folder = tempfile::tempdir().unwrap();
         let (mut child, ready) = started(folder.path());
-        assert!(
-            ready.starts_with("rds-local: ready on 127.0.0.1:"),
-            "{ready}"
-        );
+        assert!(ready.starts_with("rds-local: ready on 127.0.0.1:"), "{ready}");
         assert!(!processes(folder.path()).is_empty());
         for file in ["env", "env.json", "ca.pem", "gate.log", "postgres.log"] {
             assert!(folder.path().join(file).is_file(), "{file}");
@@ -102,10 +86,7 @@ fn a_second_server_on_the_folder_says_so() {
         "{}",
         text(&second.stderr)
     );
-    assert!(
-        folder.path().join("env").is_file(),
-        "the first one's files stay"
-    );
+    assert!(folder.path().join("env").is_file(), "the first one's files stay");
     kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
     assert!(child.wait_with_output().unwrap().status.success());
 }
@@ -118,21 +99,14 @@ fn a_failed_start_says_why_and_leaves_nothing() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     for (arguments, told) in [
-        (
-            vec!["--init", broken.to_str().unwrap()],
-            "broken.sql:2: ERROR",
-        ),
+        (vec!["--init", broken.to_str().unwrap()], "broken.sql:2: ERROR"),
         (vec!["--init", "missing.sql"], "no file missing.sql"),
         (vec!["--port", &port], "choose another with --port"),
     ] {
         let dir = folder.path().join("dir");
         let output = serve(&dir, &arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
-        assert!(
-            text(&output.stderr).contains(told),
-            "{}",
-            text(&output.stderr)
-        );
+        assert!(text(&output.stderr).contains(told), "{}", text(&output.stderr));
         assert!(!dir.join("env").exists());
         if dir.exists() {
             wait_until_no_process(&dir);
@@ -163,10 +137,7 @@ fn invoking_without_a_server_says_what_to_do() {
 
 #[test]
 fn help_names_every_command() {
-    let output = Command::new(env!("CARGO_BIN_EXE_rds-local"))
-        .arg("--help")
-        .output()
-        .unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_rds-local")).arg("--help").output().unwrap();
     assert!(output.status.success());
     for command in ["serve", "invoke", "demo"] {
         assert!(text(&output.stdout).contains(command));

@@ -110,11 +110,7 @@ impl Config {
 
     /// Reads variables from anywhere: tests pass a map.
     pub fn from_vars(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
-        let mut vars = Vars {
-            get,
-            problems: Vec::new(),
-            seen: HashSet::new(),
-        };
+        let mut vars = Vars { get, problems: Vec::new(), seen: HashSet::new() };
         let config = vars.read();
         match config {
             Some(config) if vars.problems.is_empty() => Ok(config),
@@ -134,20 +130,13 @@ struct Vars<F> {
 impl<F: Fn(&str) -> Option<OsString>> Vars<F> {
     fn read(&mut self) -> Option<Config> {
         let port = self.number("PGPORT", 5432, 1..=65535, "a TCP port") as u16;
-        let endpoint = self
-            .required("PGHOST", "the database's endpoint")
-            .and_then(|host| {
-                Endpoint::parse(&host, port)
-                    .map_err(|why| self.problem("PGHOST", &why))
-                    .ok()
-            });
+        let endpoint = self.required("PGHOST", "the database's endpoint").and_then(|host| {
+            Endpoint::parse(&host, port).map_err(|why| self.problem("PGHOST", &why)).ok()
+        });
         let database = self.required("PGDATABASE", "the database's name");
         let user = self.required("PGUSER", "a database user that has been granted rds_iam");
         for (name, value) in [("PGDATABASE", &database), ("PGUSER", &user)] {
-            if value
-                .as_ref()
-                .is_some_and(|v| v.contains('\0') || v.len() > 63)
-            {
+            if value.as_ref().is_some_and(|v| v.contains('\0') || v.len() > 63) {
                 self.problem(name, "is longer than PostgreSQL's 63 bytes");
             }
         }
@@ -158,9 +147,9 @@ impl<F: Fn(&str) -> Option<OsString>> Vars<F> {
             .or(endpoint.as_ref().map(|e| e.kind == EndpointKind::Proxy))
             .unwrap_or(false);
         let roots = match self.optional("PGSSLROOTCERT") {
-            Some(given) => Roots::from_variable(&given)
-                .map_err(|why| self.problem("PGSSLROOTCERT", &why))
-                .ok(),
+            Some(given) => {
+                Roots::from_variable(&given).map_err(|why| self.problem("PGSSLROOTCERT", &why)).ok()
+            }
             None => region.as_ref().and_then(|region| {
                 Roots::built_in(region, proxy)
                     .map_err(|why| self.problem("PGSSLROOTCERT", &why))
@@ -170,30 +159,21 @@ impl<F: Fn(&str) -> Option<OsString>> Vars<F> {
         let ssl_mode = self
             .one_of(
                 "PGSSLMODE",
-                &[
-                    ("verify-full", SslMode::VerifyFull),
-                    ("verify-ca", SslMode::VerifyCa),
-                ],
+                &[("verify-full", SslMode::VerifyFull), ("verify-ca", SslMode::VerifyCa)],
                 ", because the token travels as a clear-text password inside TLS",
             )
             .unwrap_or(SslMode::VerifyFull);
         let ssl_negotiation = self
             .one_of(
                 "PGSSLNEGOTIATION",
-                &[
-                    ("postgres", SslNegotiation::Postgres),
-                    ("direct", SslNegotiation::Direct),
-                ],
+                &[("postgres", SslNegotiation::Postgres), ("direct", SslNegotiation::Direct)],
                 "",
             )
             .unwrap_or(SslNegotiation::Postgres);
         let target_session_attrs = self
             .one_of(
                 "PGTARGETSESSIONATTRS",
-                &[
-                    ("any", TargetSessionAttrs::Any),
-                    ("read-write", TargetSessionAttrs::ReadWrite),
-                ],
+                &[("any", TargetSessionAttrs::Any), ("read-write", TargetSessionAttrs::ReadWrite)],
                 "",
             )
             .unwrap_or(TargetSessionAttrs::Any);
@@ -206,18 +186,11 @@ impl<F: Fn(&str) -> Option<OsString>> Vars<F> {
             .unwrap_or_else(|| "rds-iam".into());
         let role = self.role(function.as_deref());
         let default_query = self.optional("QUERY");
-        if default_query
-            .as_ref()
-            .is_some_and(|name| !is_query_name(name))
-        {
-            self.problem(
-                "QUERY",
-                "is not a query's name (letters, digits, _ and -, without .sql)",
-            );
+        if default_query.as_ref().is_some_and(|name| !is_query_name(name)) {
+            self.problem("QUERY", "is not a query's name (letters, digits, _ and -, without .sql)");
         }
-        let queries_dir = self
-            .optional("QUERIES_DIR")
-            .map_or_else(beside_the_binary, PathBuf::from);
+        let queries_dir =
+            self.optional("QUERIES_DIR").map_or_else(beside_the_binary, PathBuf::from);
         Some(Config {
             endpoint: endpoint?,
             region: region?,
@@ -261,18 +234,13 @@ impl<F: Fn(&str) -> Option<OsString>> Vars<F> {
     }
 
     fn dial(&mut self) -> Dial {
-        let address = self
-            .optional("PGHOSTADDR")
-            .and_then(|value| match value.parse::<IpAddr>() {
-                Ok(address) => Some(address),
-                Err(_) => {
-                    self.problem(
-                        "PGHOSTADDR",
-                        "is not an IP address; a host name goes into DB_TUNNEL",
-                    );
-                    None
-                }
-            });
+        let address = self.optional("PGHOSTADDR").and_then(|value| match value.parse::<IpAddr>() {
+            Ok(address) => Some(address),
+            Err(_) => {
+                self.problem("PGHOSTADDR", "is not an IP address; a host name goes into DB_TUNNEL");
+                None
+            }
+        });
         if let Some(tunnel) = self.optional("DB_TUNNEL") {
             match host_and_port(&tunnel) {
                 Some((host, port)) => return Dial::Tunnel(host, port),
@@ -304,10 +272,7 @@ impl<F: Fn(&str) -> Option<OsString>> Vars<F> {
                     && account.bytes().all(|b| b.is_ascii_digit())
                     && resource.strip_prefix("role/").is_some_and(|name| !name.is_empty()));
         if !is_role_arn {
-            self.problem(
-                "DB_ROLE_ARN",
-                "is not a role's ARN, arn:aws:iam::123456789012:role/NAME",
-            );
+            self.problem("DB_ROLE_ARN", "is not a role's ARN, arn:aws:iam::123456789012:role/NAME");
         }
         let session_name =
             session_name.unwrap_or_else(|| role_session_name(function.unwrap_or("rds-iam")));
@@ -317,11 +282,7 @@ impl<F: Fn(&str) -> Option<OsString>> Vars<F> {
                 "is not 2 to 64 letters, digits or characters of _=,.@-, which STS asks for",
             );
         }
-        Some(Role {
-            arn,
-            external_id,
-            session_name,
-        })
+        Some(Role { arn, external_id, session_name })
     }
 
     fn optional(&mut self, name: &'static str) -> Option<String> {
@@ -386,10 +347,7 @@ impl<F: Fn(&str) -> Option<OsString>> Vars<F> {
 
 fn host_and_port(text: &str) -> Option<(String, u16)> {
     let (host, port) = text.rsplit_once(':')?;
-    let host = host
-        .strip_prefix('[')
-        .and_then(|h| h.strip_suffix(']'))
-        .unwrap_or(host);
+    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     let port = port.parse().ok().filter(|port| *port != 0)?;
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':');
     (!host.is_empty() && host.bytes().all(legal)).then(|| (host.to_owned(), port))
@@ -399,11 +357,7 @@ fn host_and_port(text: &str) -> Option<(String, u16)> {
 /// (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>).
 fn role_session_name(name: &str) -> String {
     let legal = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
-    let mut clean: String = name
-        .chars()
-        .map(|c| if legal(c) { c } else { '-' })
-        .take(64)
-        .collect();
+    let mut clean: String = name.chars().map(|c| if legal(c) { c } else { '-' }).take(64).collect();
     while clean.len() < 2 {
         clean.push('-');
     }
@@ -411,9 +365,7 @@ fn role_session_name(name: &str) -> String {
 }
 
 fn beside_the_binary() -> PathBuf {
-    let folder = std::env::current_exe()
-        .ok()
-        .and_then(|exe| exe.parent().map(PathBuf::from));
+    let folder = std::env::current_exe().ok().and_then(|exe| exe.parent().map(PathBuf::from));
     folder.unwrap_or_default().join("queries")
 }
 
@@ -461,14 +413,7 @@ mod tests {
         })
         .unwrap_err()
         .to_string();
-        for name in [
-            "PGHOST",
-            "PGDATABASE",
-            "PGUSER",
-            "PGPORT",
-            "PGSSLMODE",
-            "DB_TUNNEL",
-        ] {
+        for name in ["PGHOST", "PGDATABASE", "PGUSER", "PGPORT", "PGSSLMODE", "DB_TUNNEL"] {
             assert!(error.contains(name), "{name} is missing in: {error}");
         }
     }
@@ -488,10 +433,7 @@ mod tests {
         let aws = ("AWS_REGION", "eu-west-1");
         assert_eq!(config(&[roots, alias, aws]).unwrap().region, "eu-west-1");
         let db = ("DB_REGION", "eu-north-1");
-        assert_eq!(
-            config(&[roots, alias, aws, db]).unwrap().region,
-            "eu-north-1"
-        );
+        assert_eq!(config(&[roots, alias, aws, db]).unwrap().region, "eu-north-1");
         assert_eq!(config(&[aws, db]).unwrap().region, "us-east-1");
         assert!(refused(&[alias, ("DB_REGION", "us-east-1a")]).contains("DB_REGION"));
     }
@@ -499,10 +441,7 @@ mod tests {
     #[test]
     fn the_tunnel_wins_over_the_address() {
         let address = ("PGHOSTADDR", "10.0.0.5");
-        assert_eq!(
-            config(&[address]).unwrap().dial,
-            Dial::Address([10, 0, 0, 5].into())
-        );
+        assert_eq!(config(&[address]).unwrap().dial, Dial::Address([10, 0, 0, 5].into()));
         let both = config(&[address, ("DB_TUNNEL", "localhost:15432")]).unwrap();
         assert_eq!(both.dial, Dial::Tunnel("localhost".into(), 15432));
         let v6 = config(&[("DB_TUNNEL", "[::1]:15432")]).unwrap();
@@ -523,10 +462,7 @@ mod tests {
     #[test]
     fn a_region_without_built_in_roots_names_pgsslrootcert() {
         let error = refused(&[("PGHOST", "db.c1a2b3.rds.cn-north-1.amazonaws.com.cn")]);
-        assert!(
-            error.contains("PGSSLROOTCERT") && error.contains("cn-north-1"),
-            "{error}"
-        );
+        assert!(error.contains("PGSSLROOTCERT") && error.contains("cn-north-1"), "{error}");
     }
 
     #[test]

@@ -112,18 +112,12 @@ impl Connector {
     ) -> Result<(Connection, LoginSteps), LoginError> {
         let mut steps = LoginSteps::default();
         let start = Instant::now();
-        let stream = self
-            .dial()
-            .await
-            .map_err(|error| self.unreachable(&error))?;
+        let stream = self.dial().await.map_err(|error| self.unreachable(&error))?;
         steps.dial = start.elapsed();
         *stage = "the login";
 
         let handshake = Arc::new(Mutex::new(Duration::ZERO));
-        let tls = TimedTls {
-            inner: self.tls_connect()?,
-            took: handshake.clone(),
-        };
+        let tls = TimedTls { inner: self.tls_connect()?, took: handshake.clone() };
         let login_start = Instant::now();
         let (client, mut connection) = self
             .postgres_config(token)
@@ -161,10 +155,7 @@ impl Connector {
     pub(crate) async fn cancel(&self, token: &CancelToken, bound: Instant) {
         let ask = async {
             let stream = self.dial().await.ok()?;
-            token
-                .cancel_query_raw(stream, self.tls_connect().ok()?)
-                .await
-                .ok()
+            token.cancel_query_raw(stream, self.tls_connect().ok()?).await.ok()
         };
         if timeout_at(bound, ask).await.ok().flatten().is_none() {
             tracing::debug!("the cancel request could not be delivered");
@@ -219,10 +210,7 @@ impl Connector {
 
     /// The endpoint, and the way there if it is another.
     fn target(&self) -> String {
-        let endpoint = format!(
-            "{}:{}",
-            self.config.endpoint.host, self.config.endpoint.port
-        );
+        let endpoint = format!("{}:{}", self.config.endpoint.host, self.config.endpoint.port);
         match &self.config.dial {
             Dial::Endpoint => endpoint,
             Dial::Address(address) => format!("{endpoint} (PGHOSTADDR {address})"),
@@ -293,12 +281,9 @@ impl Connector {
         let user = &self.config.user;
         let at = self.target();
         let rejected = |why: String, remedy: String, retry| LoginError {
-            error: Error::new(
-                ErrorKind::AuthRejected,
-                format!("{user} was refused at {at}"),
-            )
-            .because(why)
-            .remedy(remedy),
+            error: Error::new(ErrorKind::AuthRejected, format!("{user} was refused at {at}"))
+                .because(why)
+                .remedy(remedy),
             retry,
         };
         let code = refusal.code();
@@ -343,14 +328,8 @@ impl Connector {
         }
         if *code == SqlState::INSUFFICIENT_PRIVILEGE {
             return rejected(
-                format!(
-                    "it may not connect to database {} (42501)",
-                    self.config.database
-                ),
-                format!(
-                    "Run GRANT CONNECT ON DATABASE {} TO {user}",
-                    self.config.database
-                ),
+                format!("it may not connect to database {} (42501)", self.config.database),
+                format!("Run GRANT CONNECT ON DATABASE {} TO {user}", self.config.database),
                 Retry::No,
             );
         }
@@ -359,14 +338,8 @@ impl Connector {
                 "it has too many connections (53300)",
                 "Limit the function's concurrency, raise max_connections, or put RDS Proxy in between",
             ),
-            "57P03" => (
-                "it is starting up or shutting down (57P03)",
-                "Wait for it to come up",
-            ),
-            _ => (
-                "the server refused the login",
-                "Look the SQLSTATE up in the server's log",
-            ),
+            "57P03" => ("it is starting up or shutting down (57P03)", "Wait for it to come up"),
+            _ => ("the server refused the login", "Look the SQLSTATE up in the server's log"),
         };
         LoginError {
             error: Error::new(
@@ -382,9 +355,7 @@ impl Connector {
 
 impl std::fmt::Debug for Connector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connector")
-            .field("target", &self.target())
-            .finish_non_exhaustive()
+        f.debug_struct("Connector").field("target", &self.target()).finish_non_exhaustive()
     }
 }
 
@@ -397,9 +368,7 @@ impl Connection {
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection")
-            .field("closed", &self.is_closed())
-            .finish_non_exhaustive()
+        f.debug_struct("Connection").field("closed", &self.is_closed()).finish_non_exhaustive()
     }
 }
 

@@ -86,20 +86,14 @@ impl ProvideCredentials for RawProvider {
         Self: 'a,
     {
         future::ProvideCredentials::new(async {
-            self.inner
-                .get_or_init(|| self.source())
-                .await
-                .provide_credentials()
-                .await
+            self.inner.get_or_init(|| self.source()).await.provide_credentials().await
         })
     }
 }
 
 impl fmt::Debug for RawProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RawProvider")
-            .field("role", &self.role.as_ref().map(|r| &r.arn))
-            .finish()
+        f.debug_struct("RawProvider").field("role", &self.role.as_ref().map(|r| &r.arn)).finish()
     }
 }
 
@@ -121,13 +115,7 @@ impl EnvironmentProvider {
             )
         })?;
         let session_token = variable("AWS_SESSION_TOKEN")?;
-        Ok(Credentials::new(
-            key_id,
-            secret,
-            session_token,
-            None,
-            "Environment",
-        ))
+        Ok(Credentials::new(key_id, secret, session_token, None, "Environment"))
     }
 }
 
@@ -146,17 +134,12 @@ fn check_pasted(name: &str, value: &str) -> Result<(), CredentialsError> {
         "holds quotes, as jq without -r writes"
     } else if value.contains(['\n', '\r']) {
         "holds a line break"
-    } else if value
-        .chars()
-        .any(|c| c.is_whitespace() || c.is_control() || !c.is_ascii())
-    {
+    } else if value.chars().any(|c| c.is_whitespace() || c.is_control() || !c.is_ascii()) {
         "holds a space or another character that no AWS key has"
     } else {
         return Ok(());
     };
-    Err(CredentialsError::invalid_configuration(format!(
-        "{name} {flaw}; paste it again"
-    )))
+    Err(CredentialsError::invalid_configuration(format!("{name} {flaw}; paste it again")))
 }
 
 /// A cache in front of any provider: one load at a time, ahead of expiry, by the wall clock.
@@ -184,11 +167,7 @@ struct State {
 impl<P: ProvideCredentials> CachingProvider<P> {
     /// Puts a cache in front of `inner`, with expiry judged by `clock`.
     pub fn new(inner: P, clock: SharedTimeSource) -> Self {
-        Self {
-            inner,
-            clock,
-            state: Mutex::default(),
-        }
+        Self { inner, clock, state: Mutex::default() }
     }
 
     /// Cached credentials, or fresh ones.
@@ -203,10 +182,7 @@ impl<P: ProvideCredentials> CachingProvider<P> {
         {
             return Ok(current.clone());
         }
-        let still_alive = state
-            .current
-            .clone()
-            .filter(|current| lives_past(current, now));
+        let still_alive = state.current.clone().filter(|current| lives_past(current, now));
         if let Some((since, message)) = &state.failure {
             let age = now.duration_since(*since).unwrap_or(FAILURE_BACKOFF);
             if age < FAILURE_BACKOFF {
@@ -240,11 +216,7 @@ impl<P: ProvideCredentials> CachingProvider<P> {
     /// Forgets `stale` after the server refused it. Nothing happens if another caller already did.
     pub async fn invalidate(&self, stale: &Credentials) {
         let mut state = self.state.lock().await;
-        if state
-            .current
-            .as_ref()
-            .is_some_and(|c| c.access_key_id() == stale.access_key_id())
-        {
+        if state.current.as_ref().is_some_and(|c| c.access_key_id() == stale.access_key_id()) {
             state.current = None;
         }
     }
@@ -261,9 +233,7 @@ impl<P: ProvideCredentials> ProvideCredentials for CachingProvider<P> {
 
 impl<P: fmt::Debug> fmt::Debug for CachingProvider<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CachingProvider")
-            .field("inner", &self.inner)
-            .finish_non_exhaustive()
+        f.debug_struct("CachingProvider").field("inner", &self.inner).finish_non_exhaustive()
     }
 }
 
@@ -327,13 +297,7 @@ mod tests {
                     return Err(CredentialsError::provider_error("STS said no"));
                 }
                 let expiry = self.clock.0.now() + HOUR;
-                Ok(Credentials::new(
-                    format!("K{call}"),
-                    "s",
-                    None,
-                    Some(expiry),
-                    "test",
-                ))
+                Ok(Credentials::new(format!("K{call}"), "s", None, Some(expiry), "test"))
             })
         }
     }
@@ -341,10 +305,7 @@ mod tests {
     fn cache() -> (Issuer, Arc<CachingProvider<Issuer>>) {
         let issuer = Issuer::default();
         let clock = SharedTimeSource::new(issuer.clock.0.clone());
-        (
-            issuer.clone(),
-            Arc::new(CachingProvider::new(issuer, clock)),
-        )
+        (issuer.clone(), Arc::new(CachingProvider::new(issuer, clock)))
     }
 
     async fn key(cache: &CachingProvider<Issuer>) -> String {
@@ -372,10 +333,7 @@ mod tests {
     async fn credentials_are_renewed_ahead_of_expiry() {
         let (issuer, cache) = cache();
         assert_eq!(key(&cache).await, "K1");
-        issuer
-            .clock
-            .0
-            .advance(HOUR - REFRESH_BUFFER - Duration::from_secs(1));
+        issuer.clock.0.advance(HOUR - REFRESH_BUFFER - Duration::from_secs(1));
         assert_eq!(key(&cache).await, "K1");
         issuer.clock.0.advance(Duration::from_secs(2));
         assert_eq!(key(&cache).await, "K2");
@@ -430,11 +388,7 @@ mod tests {
 
     #[test]
     fn pasted_keys_are_refused_without_repeating_them() {
-        for (secret, flaw) in [
-            ("\"abc\"", "jq"),
-            ("abc\n", "line break"),
-            ("a bc", "space"),
-        ] {
+        for (secret, flaw) in [("\"abc\"", "jq"), ("abc\n", "line break"), ("a bc", "space")] {
             let error = EnvironmentProvider::read(|name| match name {
                 "AWS_ACCESS_KEY_ID" => Some("AKIDEXAMPLE".into()),
                 "AWS_SECRET_ACCESS_KEY" => Some(secret.into()),
@@ -442,10 +396,7 @@ mod tests {
             })
             .unwrap_err();
             let text = explain(&error);
-            assert!(
-                text.contains("AWS_SECRET_ACCESS_KEY") && text.contains(flaw),
-                "{text}"
-            );
+            assert!(text.contains("AWS_SECRET_ACCESS_KEY") && text.contains(flaw), "{text}");
             assert!(!text.contains("abc"), "{text}");
         }
     }

@@ -32,9 +32,7 @@ impl Deadline {
     /// Lambda's deadline is this far away: a tenth of it, 50 ms to 1 s, is kept for the answer.
     pub fn after(left: Duration) -> Self {
         let margin = (left / 10).clamp(Duration::from_millis(50), Duration::from_secs(1));
-        Self {
-            answer_by: Instant::now() + left.saturating_sub(margin),
-        }
+        Self { answer_by: Instant::now() + left.saturating_sub(margin) }
     }
 
     /// When work on the answer must end.
@@ -52,8 +50,7 @@ impl Deadline {
     pub fn statement_timeout(&self) -> Option<Duration> {
         let left = self.remaining();
         let margin = (left / 10).clamp(Duration::from_millis(20), Duration::from_millis(500));
-        left.checked_sub(margin)
-            .filter(|timeout| *timeout >= Duration::from_millis(1))
+        left.checked_sub(margin).filter(|timeout| *timeout >= Duration::from_millis(1))
     }
 }
 
@@ -70,10 +67,7 @@ mod tests {
         let now = 1_800_000_000_000;
         let deadline = Deadline::from_epoch_ms(now + 3000, epoch(now));
         assert_eq!(deadline.remaining(), Duration::from_millis(2700));
-        assert_eq!(
-            deadline.statement_timeout(),
-            Some(Duration::from_millis(2430))
-        );
+        assert_eq!(deadline.statement_timeout(), Some(Duration::from_millis(2430)));
         tokio::time::advance(Duration::from_millis(2690)).await;
         assert_eq!(deadline.statement_timeout(), None);
         tokio::time::advance(Duration::from_millis(500)).await;
@@ -84,13 +78,7 @@ mod tests {
     async fn odd_values_count_as_unknown() {
         let now = epoch(1_800_000_000_000);
         let unknown = Deadline::after(UNKNOWN_DEADLINE);
-        for odd in [
-            0,
-            600_000,
-            1_800_000_000_000,
-            1_900_000_000_000,
-            9_000_000_000_000_000,
-        ] {
+        for odd in [0, 600_000, 1_800_000_000_000, 1_900_000_000_000, 9_000_000_000_000_000] {
             assert_eq!(Deadline::from_epoch_ms(odd, now), unknown, "{odd}");
         }
     }

@@ -37,12 +37,8 @@ pub struct Endpoint {
     pub region: Option<String>,
 }
 
-const SUFFIXES: [&str; 4] = [
-    ".amazonaws.com",
-    ".amazonaws.com.cn",
-    ".c2s.ic.gov",
-    ".sc2s.sgov.gov",
-];
+const SUFFIXES: [&str; 4] =
+    [".amazonaws.com", ".amazonaws.com.cn", ".c2s.ic.gov", ".sc2s.sgov.gov"];
 
 impl Endpoint {
     /// Reads a host name. Fails, with the reason as a phrase, on what cannot be an endpoint.
@@ -50,12 +46,7 @@ impl Endpoint {
         check_host(host)?;
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let (kind, region) = classify(&host);
-        Ok(Self {
-            host,
-            port,
-            kind,
-            region,
-        })
+        Ok(Self { host, port, kind, region })
     }
 }
 
@@ -77,7 +68,7 @@ fn check_host(host: &str) -> Result<(), String> {
     }
     if host.contains(':') {
         return Err(
-            "is an IPv6 address; put it into PGHOSTADDR, and the RDS name into PGHOST".into(),
+            "is an IPv6 address; put it into PGHOSTADDR, and the RDS name into PGHOST".into()
         );
     }
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
@@ -151,84 +142,31 @@ mod tests {
     fn rds_names_tell_kind_and_region() {
         use EndpointKind::*;
         let cases = [
-            (
-                "db.c1a2b3.us-east-1.rds.amazonaws.com",
-                Instance,
-                "us-east-1",
-            ),
-            (
-                "DB.C1A2B3.US-EAST-1.RDS.AMAZONAWS.COM",
-                Instance,
-                "us-east-1",
-            ),
-            (
-                "db.c1a2b3.us-east-1.rds.amazonaws.com.",
-                Instance,
-                "us-east-1",
-            ),
-            (
-                "a.cluster-c1a2b3.eu-west-3.rds.amazonaws.com",
-                ClusterWriter,
-                "eu-west-3",
-            ),
-            (
-                "a.cluster-ro-c1a2b3.eu-west-3.rds.amazonaws.com",
-                ClusterReader,
-                "eu-west-3",
-            ),
+            ("db.c1a2b3.us-east-1.rds.amazonaws.com", Instance, "us-east-1"),
+            ("DB.C1A2B3.US-EAST-1.RDS.AMAZONAWS.COM", Instance, "us-east-1"),
+            ("db.c1a2b3.us-east-1.rds.amazonaws.com.", Instance, "us-east-1"),
+            ("a.cluster-c1a2b3.eu-west-3.rds.amazonaws.com", ClusterWriter, "eu-west-3"),
+            ("a.cluster-ro-c1a2b3.eu-west-3.rds.amazonaws.com", ClusterReader, "eu-west-3"),
             (
                 "a.cluster-custom-c1a2b3.ap-southeast-2.rds.amazonaws.com",
                 ClusterCustom,
                 "ap-southeast-2",
             ),
-            (
-                "p.proxy-c1a2b3.us-west-2.rds.amazonaws.com",
-                Proxy,
-                "us-west-2",
-            ),
-            (
-                "e.endpoint.proxy-c1a2b3.us-west-2.rds.amazonaws.com",
-                Proxy,
-                "us-west-2",
-            ),
-            (
-                "db.c1a2b3.us-gov-west-1.rds.amazonaws.com",
-                Instance,
-                "us-gov-west-1",
-            ),
-            (
-                "db.c1a2b3.rds.cn-north-1.amazonaws.com.cn",
-                Instance,
-                "cn-north-1",
-            ),
-            (
-                "db.c1a2b3.cn-northwest-1.rds.amazonaws.com.cn",
-                Instance,
-                "cn-northwest-1",
-            ),
-            (
-                "p.proxy-c1a2b3.cn-north-1.rds.amazonaws.com.cn",
-                Proxy,
-                "cn-north-1",
-            ),
+            ("p.proxy-c1a2b3.us-west-2.rds.amazonaws.com", Proxy, "us-west-2"),
+            ("e.endpoint.proxy-c1a2b3.us-west-2.rds.amazonaws.com", Proxy, "us-west-2"),
+            ("db.c1a2b3.us-gov-west-1.rds.amazonaws.com", Instance, "us-gov-west-1"),
+            ("db.c1a2b3.rds.cn-north-1.amazonaws.com.cn", Instance, "cn-north-1"),
+            ("db.c1a2b3.cn-northwest-1.rds.amazonaws.com.cn", Instance, "cn-northwest-1"),
+            ("p.proxy-c1a2b3.cn-north-1.rds.amazonaws.com.cn", Proxy, "cn-north-1"),
         ];
         for (host, kind, region) in cases {
-            assert_eq!(
-                kind_and_region(host),
-                (kind, Some(region.to_owned())),
-                "{host}"
-            );
+            assert_eq!(kind_and_region(host), (kind, Some(region.to_owned())), "{host}");
         }
     }
 
     #[test]
     fn other_names_tell_no_region() {
-        for host in [
-            "localhost",
-            "10.0.0.1",
-            "db.example.com",
-            "us-east-1.rds.amazonaws.com",
-        ] {
+        for host in ["localhost", "10.0.0.1", "db.example.com", "us-east-1.rds.amazonaws.com"] {
             assert_eq!(kind_and_region(host), (EndpointKind::Other, None), "{host}");
         }
         let global = "g.global-c1a2b3.global.rds.amazonaws.com";

@@ -94,12 +94,7 @@ pub struct Error {
 impl Error {
     /// An error that says what failed, as a phrase without a full stop.
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
-        Self {
-            kind,
-            what: what.into(),
-            why: None,
-            remedy: None,
-        }
+        Self { kind, what: what.into(), why: None, remedy: None }
     }
 
     /// Adds why it failed, as a phrase without a full stop.
@@ -147,10 +142,7 @@ impl std::error::Error for Error {}
 
 impl From<Error> for lambda_runtime::Diagnostic {
     fn from(error: Error) -> Self {
-        Self {
-            error_type: error.kind.error_type().to_owned(),
-            error_message: error.to_string(),
-        }
+        Self { error_type: error.kind.error_type().to_owned(), error_message: error.to_string() }
     }
 }
 

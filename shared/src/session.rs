@@ -116,15 +116,10 @@ impl Session {
         };
         let mut replaced = false;
         loop {
-            let failure = match self
-                .attempt(&connection, query, parameters, deadline, report)
-                .await
+            let failure = match self.attempt(&connection, query, parameters, deadline, report).await
             {
                 Ok(answer) => {
-                    *idle = Some(Idle {
-                        connection,
-                        since: self.clock.now(),
-                    });
+                    *idle = Some(Idle { connection, since: self.clock.now() });
                     return Ok(answer);
                 }
                 Err(failure) => failure,
@@ -132,10 +127,7 @@ impl Session {
             match failure {
                 Failure::Refused(error) => {
                     if !connection.is_closed() {
-                        *idle = Some(Idle {
-                            connection,
-                            since: self.clock.now(),
-                        });
+                        *idle = Some(Idle { connection, since: self.clock.now() });
                     }
                     return Err(error);
                 }
@@ -155,11 +147,7 @@ impl Session {
             return None;
         }
         // A clock that went backwards says nothing: probe then too.
-        let idle_for = self
-            .clock
-            .now()
-            .duration_since(since)
-            .unwrap_or(PROBE_AFTER);
+        let idle_for = self.clock.now().duration_since(since).unwrap_or(PROBE_AFTER);
         if idle_for < PROBE_AFTER {
             return Some(connection);
         }
@@ -176,12 +164,9 @@ impl Session {
         report: &mut Report,
     ) -> Result<Answer, Failure> {
         let out_of_time = |why: &str| {
-            Error::new(
-                ErrorKind::QueryTimeout,
-                format!("query {} was given up", query.name),
-            )
-            .because(why)
-            .remedy("Make it faster (look at EXPLAIN), or give the function a longer Timeout")
+            Error::new(ErrorKind::QueryTimeout, format!("query {} was given up", query.name))
+                .because(why)
+                .remedy("Make it faster (look at EXPLAIN), or give the function a longer Timeout")
         };
         let Some(server_timeout) = deadline.statement_timeout() else {
             return Err(Failure::Refused(out_of_time("no time was left to run it")));
@@ -196,12 +181,8 @@ impl Session {
             Err(_) => {
                 // The server's own time-out did not arrive: ask it to stop, and drop the connection.
                 let token = connection.client.cancel_token();
-                self.connector
-                    .cancel(&token, Instant::now() + CANCEL_TIMEOUT)
-                    .await;
-                Err(Failure::Abandoned(out_of_time(
-                    "the database did not answer in time",
-                )))
+                self.connector.cancel(&token, Instant::now() + CANCEL_TIMEOUT).await;
+                Err(Failure::Abandoned(out_of_time("the database did not answer in time")))
             }
         }
     }
@@ -233,10 +214,7 @@ impl Session {
         deadline: Deadline,
         report: &mut Report,
     ) -> Result<Connection, LoginError> {
-        let no_retry = |error| LoginError {
-            error,
-            retry: Retry::No,
-        };
+        let no_retry = |error| LoginError { error, retry: Retry::No };
         let start = Instant::now();
         let credentials = timeout_at(deadline.answer_by(), self.credentials.get())
             .await
@@ -251,10 +229,7 @@ impl Session {
         report.resolve = Some(start.elapsed());
 
         let start = Instant::now();
-        let token = self
-            .signer
-            .sign(&credentials, self.clock.now())
-            .map_err(no_retry)?;
+        let token = self.signer.sign(&credentials, self.clock.now()).map_err(no_retry)?;
         report.sign = Some(start.elapsed());
 
         match self.connector.login(&token, deadline.answer_by()).await {
@@ -274,8 +249,6 @@ impl Session {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session")
-            .field("connector", &self.connector)
-            .finish_non_exhaustive()
+        f.debug_struct("Session").field("connector", &self.connector).finish_non_exhaustive()
     }
 }

@@ -68,11 +68,7 @@ impl Roots {
 
 impl fmt::Debug for Roots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Roots({} certificates)",
-            self.0.matches(BEGIN_CERTIFICATE).count()
-        )
+        write!(f, "Roots({} certificates)", self.0.matches(BEGIN_CERTIFICATE).count())
     }
 }
 
@@ -87,9 +83,7 @@ fn section(region: &str) -> Option<&'static str> {
 pub fn connector(config: &Config) -> Result<MakeTlsConnector, Error> {
     let build = || -> Result<TlsConnector, native_tls::Error> {
         let mut builder = TlsConnector::builder();
-        builder
-            .min_protocol_version(Some(Protocol::Tlsv12))
-            .disable_built_in_roots(true);
+        builder.min_protocol_version(Some(Protocol::Tlsv12)).disable_built_in_roots(true);
         for certificate in config.roots.certificates()? {
             builder.add_root_certificate(certificate);
         }
@@ -114,42 +108,25 @@ mod tests {
 
     #[test]
     fn every_region_has_roots_that_parse() {
-        let regions: Vec<&str> = RDS_ROOTS
-            .lines()
-            .filter_map(|line| line.strip_prefix("# "))
-            .collect();
+        let regions: Vec<&str> =
+            RDS_ROOTS.lines().filter_map(|line| line.strip_prefix("# ")).collect();
         assert!(regions.len() >= 27, "only {} regions", regions.len());
         for region in regions {
             let roots = Roots::built_in(region, false).unwrap();
             let certificates = roots.certificates().unwrap();
             assert!(!certificates.is_empty(), "{region} has no root");
-            assert_eq!(
-                roots.0.matches(BEGIN_CERTIFICATE).count(),
-                certificates.len(),
-                "{region}"
-            );
+            assert_eq!(roots.0.matches(BEGIN_CERTIFICATE).count(), certificates.len(), "{region}");
         }
     }
 
     #[test]
     fn a_proxy_is_vouched_for_by_amazons_roots() {
-        assert_eq!(
-            Roots::built_in("us-east-1", true)
-                .unwrap()
-                .certificates()
-                .unwrap()
-                .len(),
-            4
-        );
+        assert_eq!(Roots::built_in("us-east-1", true).unwrap().certificates().unwrap().len(), 4);
     }
 
     #[test]
     fn a_region_without_roots_is_an_error() {
-        assert!(
-            Roots::built_in("cn-north-1", false)
-                .unwrap_err()
-                .contains("cn-north-1")
-        );
+        assert!(Roots::built_in("cn-north-1", false).unwrap_err().contains("cn-north-1"));
         assert!(Roots::built_in("us-east", false).is_err());
     }
 
@@ -158,18 +135,10 @@ mod tests {
         assert!(Roots::from_variable(AMAZON_ROOTS).is_ok());
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/roots/amazon.pem");
         assert!(Roots::from_variable(file).is_ok());
-        assert!(
-            Roots::from_variable("missing.pem")
-                .unwrap_err()
-                .contains("missing.pem")
-        );
+        assert!(Roots::from_variable("missing.pem").unwrap_err().contains("missing.pem"));
         let broken = format!("{BEGIN_CERTIFICATE}\nAAAA\n-----END CERTIFICATE-----\n");
         assert!(Roots::from_variable(&broken).is_err());
         let no_certificate = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-        assert!(
-            Roots::from_variable(no_certificate)
-                .unwrap_err()
-                .contains("certificate")
-        );
+        assert!(Roots::from_variable(no_certificate).unwrap_err().contains("certificate"));
     }
 }

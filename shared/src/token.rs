@@ -26,11 +26,7 @@ use crate::error::{Error, ErrorKind};
 pub const TOKEN_LIFETIME: Duration = Duration::from_secs(900);
 
 /// Signature Version 4 leaves only RFC 3986's unreserved characters as they are.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What a token is good for: one user, at one endpoint.
 ///
@@ -72,7 +68,9 @@ impl TokenSigner {
             if expiry <= now {
                 return Err(Error::new(ErrorKind::CredentialsExpired, "no token was signed")
                     .because("the AWS credentials have expired")
-                    .remedy("Renew them; in Lambda this means that STS could not be reached in time"));
+                    .remedy(
+                        "Renew them; in Lambda this means that STS could not be reached in time",
+                    ));
             }
             expires_at = expires_at.min(expiry);
         }
@@ -129,10 +127,8 @@ impl TokenSigner {
 
         let mut text = format!("{}:{}/?{query}", self.host, self.port);
         // The signature last, where readers of tokens look for it.
-        let (signature, rest): (Vec<_>, Vec<_>) = signed
-            .params()
-            .iter()
-            .partition(|(name, _)| *name == "X-Amz-Signature");
+        let (signature, rest): (Vec<_>, Vec<_>) =
+            signed.params().iter().partition(|(name, _)| *name == "X-Amz-Signature");
         for (name, value) in rest.into_iter().chain(signature) {
             text.extend(["&", name, "="]);
             text.extend(utf8_percent_encode(value, ENCODED));
@@ -164,9 +160,7 @@ impl AuthToken {
 
 impl fmt::Debug for AuthToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthToken")
-            .field("expires_at", &self.expires_at)
-            .finish_non_exhaustive()
+        f.debug_struct("AuthToken").field("expires_at", &self.expires_at).finish_non_exhaustive()
     }
 }
 
@@ -175,12 +169,7 @@ mod tests {
     use super::*;
 
     fn signer(region: &str, host: &str, port: u16, user: &str) -> TokenSigner {
-        TokenSigner {
-            host: host.into(),
-            port,
-            region: region.into(),
-            user: user.into(),
-        }
+        TokenSigner { host: host.into(), port, region: region.into(), user: user.into() }
     }
 
     fn at(epoch: u64) -> SystemTime {
@@ -212,12 +201,7 @@ mod tests {
             (
                 ("access_key", "secret_key", None),
                 1_478_540_373,
-                signer(
-                    "us-east-1",
-                    "host.us-east-1.amazonaws.com",
-                    3306,
-                    "mySQLUser",
-                ),
+                signer("us-east-1", "host.us-east-1.amazonaws.com", 3306, "mySQLUser"),
                 "87ab58107ef49f1c311a412f98b7f976b0b5152ffb559f0d36c6c9a0c5e0e362",
             ),
             (
@@ -227,18 +211,9 @@ mod tests {
                 "6f2b4daa29668c1c264d7af7927d9d2a706768e35d92d76b461aedbaca14b6ad",
             ),
             (
-                (
-                    "AKIDEXAMPLE",
-                    "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
-                    Some("SeSsIoNtOkEn"),
-                ),
+                ("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", Some("SeSsIoNtOkEn")),
                 1_537_372_962,
-                signer(
-                    "eu-west-1",
-                    "dbhost.xyz.eu-west-1.amazonaws.com",
-                    3306,
-                    "iam_user",
-                ),
+                signer("eu-west-1", "dbhost.xyz.eu-west-1.amazonaws.com", 3306, "iam_user"),
                 "0c5925dc554b2e175d58dcb96d9ad71cf85c81ba0835a523291f9f6ce90096ca",
             ),
         ];
@@ -272,16 +247,10 @@ mod tests {
 
     #[test]
     fn debug_masks_the_token() {
-        let credentials = Credentials::new(
-            "AKIDEXAMPLE",
-            "secret",
-            Some("session".into()),
-            None,
-            "test",
-        );
-        let token = signer("us-east-1", "db.example.com", 5432, "u")
-            .sign(&credentials, at(0))
-            .unwrap();
+        let credentials =
+            Credentials::new("AKIDEXAMPLE", "secret", Some("session".into()), None, "test");
+        let token =
+            signer("us-east-1", "db.example.com", 5432, "u").sign(&credentials, at(0)).unwrap();
         let debug = format!("{token:?}");
         for secret in ["AKIDEXAMPLE", "session", signature(&token)] {
             assert!(!debug.contains(secret), "{debug}");
@@ -291,10 +260,8 @@ mod tests {
     #[test]
     fn impossible_hosts_are_errors_and_not_panics() {
         for host in ["", " ", "a b", "[", "a/b"] {
-            let result = signer("us-east-1", host, 5432, "u").sign(
-                &Credentials::new("akid", "secret", None, None, "test"),
-                at(0),
-            );
+            let result = signer("us-east-1", host, 5432, "u")
+                .sign(&Credentials::new("akid", "secret", None, None, "test"), at(0));
             if let Err(error) = result {
                 assert_eq!(error.kind(), ErrorKind::ConfigInvalid, "{host}");
             }

@@ -35,11 +35,7 @@ impl Case {
     fn token(&self) -> String {
         let credentials =
             Credentials::new(&self.key, &self.secret, self.session.clone(), None, "test");
-        self.signer
-            .sign(&credentials, at(self.epoch))
-            .unwrap()
-            .as_str()
-            .to_owned()
+        self.signer.sign(&credentials, at(self.epoch)).unwrap().as_str().to_owned()
     }
 
     fn json(&self) -> Value {
@@ -67,45 +63,28 @@ fn cases() -> impl Strategy<Value = Case> {
     let session = proptest::option::of("[A-Za-z0-9+/]{20,80}={0,2}");
     // From 1970 to 2065.
     let epoch = 0u64..3_000_000_000;
-    (
-        ("[A-Z0-9]{16,20}", "[A-Za-z0-9/+]{40}", session),
-        epoch,
-        user,
-        host,
-        port,
-        region,
+    (("[A-Z0-9]{16,20}", "[A-Za-z0-9/+]{40}", session), epoch, user, host, port, region).prop_map(
+        |((key, secret, session), epoch, user, host, port, region)| Case {
+            key,
+            secret,
+            session,
+            epoch,
+            signer: TokenSigner { host, port, region: region.into(), user },
+        },
     )
-        .prop_map(
-            |((key, secret, session), epoch, user, host, port, region)| Case {
-                key,
-                secret,
-                session,
-                epoch,
-                signer: TokenSigner {
-                    host,
-                    port,
-                    region: region.into(),
-                    user,
-                },
-            },
-        )
 }
 
 fn generate(count: usize) -> Vec<Case> {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let strategy = cases();
-    (0..count)
-        .map(|_| strategy.new_tree(&mut runner).unwrap().current())
-        .collect()
+    (0..count).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect()
 }
 
 /// A token as host and a set of parameters: their order in the text differs between SDKs.
 fn parts(token: &str) -> (&str, BTreeMap<&str, &str>) {
     let (host, query) = token.split_once("/?").unwrap();
-    let params: Vec<(&str, &str)> = query
-        .split('&')
-        .map(|pair| pair.split_once('=').unwrap())
-        .collect();
+    let params: Vec<(&str, &str)> =
+        query.split('&').map(|pair| pair.split_once('=').unwrap()).collect();
     let set: BTreeMap<&str, &str> = params.iter().copied().collect();
     assert_eq!(set.len(), params.len(), "no parameter stands twice");
     (host, set)
@@ -130,10 +109,7 @@ for line in sys.stdin:
 #[test]
 fn botocore_signs_the_same() {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/venv/bin/python");
-    assert!(
-        python.exists(),
-        "botocore is missing: run make test, or local/setup.sh --tests"
-    );
+    assert!(python.exists(), "botocore is missing: run make test, or local/setup.sh --tests");
     let cases = generate(250);
     assert!(cases.iter().filter(|case| case.signer.port == 443).count() >= 20);
     assert!(cases.iter().filter(|case| case.session.is_some()).count() >= 50);
@@ -145,10 +121,7 @@ fn botocore_signs_the_same() {
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    let input: String = cases
-        .iter()
-        .map(|case| format!("{}\n", case.json()))
-        .collect();
+    let input: String = cases.iter().map(|case| format!("{}\n", case.json())).collect();
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()).unwrap());
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
@@ -166,8 +139,7 @@ fn botocore_signs_the_same() {
 async fn the_aws_sdk_for_rust_signs_the_same() {
     // Its generator does not encode users and hosts, so only plain ones can be compared.
     let plain = |text: &str| {
-        text.bytes()
-            .all(|b| b.is_ascii_lowercase() || b"-._".contains(&b) || b.is_ascii_digit())
+        text.bytes().all(|b| b.is_ascii_lowercase() || b"-._".contains(&b) || b.is_ascii_digit())
     };
     let cases: Vec<Case> = generate(600)
         .into_iter()

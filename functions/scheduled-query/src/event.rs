@@ -39,9 +39,7 @@ impl Event {
         if fields.contains_key("detail-type") && fields.contains_key("source") {
             return Ok(Self::default());
         }
-        if let Some(unknown) = fields
-            .keys()
-            .find(|key| !matches!(key.as_str(), "query" | "params"))
+        if let Some(unknown) = fields.keys().find(|key| !matches!(key.as_str(), "query" | "params"))
         {
             let shown: String = unknown.chars().take(40).collect();
             return Err(invalid(format!(
@@ -51,19 +49,10 @@ impl Event {
         let direct: Direct = serde_json::from_str(text).map_err(|_| {
             invalid("query must be a string, and params an object of values by name".into())
         })?;
-        if direct
-            .query
-            .as_ref()
-            .is_some_and(|name| !is_query_name(name))
-        {
-            return Err(invalid(
-                "query is a name of letters, digits, _ and -, not a path".into(),
-            ));
+        if direct.query.as_ref().is_some_and(|name| !is_query_name(name)) {
+            return Err(invalid("query is a name of letters, digits, _ and -, not a path".into()));
         }
-        Ok(Self {
-            query: direct.query,
-            params: direct.params.unwrap_or_default(),
-        })
+        Ok(Self { query: direct.query, params: direct.params.unwrap_or_default() })
     }
 }
 
@@ -71,11 +60,7 @@ impl Event {
 fn describe(error: &serde_json::Error) -> String {
     match error.classify() {
         serde_json::error::Category::Data => "it is not a JSON object".into(),
-        _ => format!(
-            "it is not JSON (line {}, column {})",
-            error.line(),
-            error.column()
-        ),
+        _ => format!("it is not JSON (line {}, column {})", error.line(), error.column()),
     }
 }
 
@@ -89,12 +74,7 @@ mod tests {
         assert_eq!(event.query.as_deref(), Some("customers"));
         assert_eq!(event.params["min_age"].get(), "26");
         assert!(Event::parse("{}").unwrap().query.is_none());
-        assert!(
-            Event::parse(r#"{"query":null,"params":null}"#)
-                .unwrap()
-                .params
-                .is_empty()
-        );
+        assert!(Event::parse(r#"{"query":null,"params":null}"#).unwrap().params.is_empty());
     }
 
     #[test]

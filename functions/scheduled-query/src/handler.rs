@@ -28,13 +28,8 @@ struct Response<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Body<'a> {
-    Rows {
-        rows: &'a rds_iam::query::Rows,
-        row_count: usize,
-    },
-    Affected {
-        affected: u64,
-    },
+    Rows { rows: &'a rds_iam::query::Rows, row_count: usize },
+    Affected { affected: u64 },
 }
 
 impl ScheduledQuery {
@@ -55,44 +50,26 @@ impl Handler for ScheduledQuery {
         invocation: &mut Invocation,
     ) -> Result<Box<RawValue>, Error> {
         let event = Event::parse(event)?;
-        let name = event
-            .query
-            .as_ref()
-            .or(self.default_query.as_ref())
-            .ok_or_else(|| {
-                Error::new(ErrorKind::EventInvalid, "the event names no query")
-                    .because("and the function has no default one")
-                    .remedy("Send {\"query\": \"NAME\"}, or set QUERY on the function")
-            })?;
+        let name = event.query.as_ref().or(self.default_query.as_ref()).ok_or_else(|| {
+            Error::new(ErrorKind::EventInvalid, "the event names no query")
+                .because("and the function has no default one")
+                .remedy("Send {\"query\": \"NAME\"}, or set QUERY on the function")
+        })?;
         let query = Query::load(&self.queries_dir, name)?;
         invocation.query = Some(query.name.clone());
         let parameters = Parameters::bind(&query, &event.params)?;
         let answer = self
             .session
-            .read(
-                &query,
-                &parameters,
-                invocation.deadline,
-                &mut invocation.report,
-            )
+            .read(&query, &parameters, invocation.deadline, &mut invocation.report)
             .await?;
         let body = match &answer {
             Answer::Rows(rows) => {
                 invocation.row_count = Some(rows.len());
-                Body::Rows {
-                    rows,
-                    row_count: rows.len(),
-                }
+                Body::Rows { rows, row_count: rows.len() }
             }
-            Answer::Affected(affected) => Body::Affected {
-                affected: *affected,
-            },
+            Answer::Affected(affected) => Body::Affected { affected: *affected },
         };
-        to_raw_value(&Response {
-            query: &query.name,
-            answer: body,
-        })
-        .map_err(|_| {
+        to_raw_value(&Response { query: &query.name, answer: body }).map_err(|_| {
             Error::new(ErrorKind::QueryFailed, "the rows have no JSON form").remedy("This is a bug")
         })
     }

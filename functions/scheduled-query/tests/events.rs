@@ -33,11 +33,7 @@ async fn every_event_file_gives_what_is_documented() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    assert_eq!(
-        files.len(),
-        documented.len(),
-        "each file is documented here: {files:?}"
-    );
+    assert_eq!(files.len(), documented.len(), "each file is documented here: {files:?}");
 
     let world = World::start().await;
     let mut function = world.function().await;
@@ -58,11 +54,7 @@ async fn every_event_file_gives_what_is_documented() {
         }
     }
     let log = function.stop().await;
-    assert_eq!(
-        summaries(&log).len(),
-        documented.len(),
-        "one summary an invocation"
-    );
+    assert_eq!(summaries(&log).len(), documented.len(), "one summary an invocation");
     assert_eq!(log.len(), documented.len(), "and no other line: {log:#?}");
     // Errors of events and queries leave the connection usable: one login serves them all.
     assert_eq!(world.logins(), (1, vec![]));
@@ -108,10 +100,7 @@ async fn query_files_that_cannot_work_say_why_and_where() {
         ("semicolon", "SELECT 1;"),
         ("two", "SELECT 1; SELECT 2"),
         ("column", "SELECT nothing FROM customers"),
-        (
-            "insert",
-            "INSERT INTO customers (name) VALUES ('x') RETURNING 1",
-        ),
+        ("insert", "INSERT INTO customers (name) VALUES ('x') RETURNING 1"),
         ("show", "SHOW server_version"),
         ("key", "/*+++\nparms = []\n+++*/ SELECT 1"),
         ("undeclared", "SELECT $1::int AS a"),
@@ -144,26 +133,14 @@ async fn query_files_that_cannot_work_say_why_and_where() {
         ("twice", "Query.Invalid", "two columns named a"),
         ("underscore", "Query.Invalid", ""),
         ("sneaky", "Query.Denied", "read-only transaction"),
-        (
-            "forbidden",
-            "Query.Denied",
-            "permission denied for table pg_authid",
-        ),
+        ("forbidden", "Query.Denied", "permission denied for table pg_authid"),
         ("division", "Query.Failed", "division by zero"),
         ("raised", "Query.Failed", "P0001"),
     ] {
         let error = function.error(json!({ "query": query }).to_string()).await;
         assert_eq!(error.error_type, kind, "{query}: {}", error.error_message);
-        assert!(
-            error.error_message.contains(told),
-            "{query}: {}",
-            error.error_message
-        );
-        assert!(
-            !error.error_message.contains("s3cret"),
-            "{query}: {}",
-            error.error_message
-        );
+        assert!(error.error_message.contains(told), "{query}: {}", error.error_message);
+        assert!(!error.error_message.contains("s3cret"), "{query}: {}", error.error_message);
     }
     // Of all of them only the answer with equal names, given up half-way, cost the connection.
     assert_eq!(world.logins(), (2, vec![]));
@@ -189,10 +166,7 @@ async fn every_type_comes_back_as_row_to_json_gives_it() {
         .await
         .unwrap()
         .get(0);
-    assert!(
-        response.contains(&format!("\"rows\":[{row}]")),
-        "{response}"
-    );
+    assert!(response.contains(&format!("\"rows\":[{row}]")), "{response}");
     function.stop().await;
     world.stop().await;
 }
@@ -211,9 +185,7 @@ async fn parameters_take_their_type_from_the_statement() {
     let event = r#"{"query":"echo","params":{"i":7,"n":0.10000000000000000000000000000000000001,
         "t":"2026-11-23T00:00:00Z","a":["x,\"y\\",null],"j":{"k":[1]},"z":null}}"#;
     let outcome = function.invoke(event).await;
-    let Outcome::Response(body) = &outcome else {
-        panic!("{outcome:?}")
-    };
+    let Outcome::Response(body) = &outcome else { panic!("{outcome:?}") };
     let body = String::from_utf8(body.to_vec()).unwrap();
     let expected = r#"{"i":7,"n":0.10000000000000000000000000000000000001,"t":true,"a":["x,\"y\\",null],"j":{"k": [1]},"z":null}"#;
     assert!(body.contains(expected), "{body}");
@@ -225,22 +197,12 @@ async fn parameters_take_their_type_from_the_statement() {
 async fn rows_beyond_lambdas_limit_are_an_error_and_the_function_lives_on() {
     let mut world = World::start().await;
     world.queries(&[
-        (
-            "huge",
-            "SELECT repeat('x', 1000) AS x FROM generate_series(1, 1000000)",
-        ),
-        (
-            "fits",
-            "SELECT repeat('x', 1000) AS x FROM generate_series(1, 6000)",
-        ),
+        ("huge", "SELECT repeat('x', 1000) AS x FROM generate_series(1, 1000000)"),
+        ("fits", "SELECT repeat('x', 1000) AS x FROM generate_series(1, 6000)"),
     ]);
     let mut function = world.function().await;
     let error = function.error(r#"{"query":"huge"}"#).await;
-    assert_eq!(
-        error.error_type, "Result.TooLarge",
-        "{}",
-        error.error_message
-    );
+    assert_eq!(error.error_type, "Result.TooLarge", "{}", error.error_message);
     let response = function.ok(r#"{"query":"fits"}"#).await;
     assert_eq!(response["row_count"], 6000);
     function.stop().await;
@@ -256,11 +218,7 @@ async fn a_bad_configuration_is_the_first_invocations_error() {
     let error = function.error("{}").await;
     assert_eq!(error.error_type, "Config.Invalid");
     for name in ["PGUSER", "PGSSLMODE"] {
-        assert!(
-            error.error_message.contains(name),
-            "{}",
-            error.error_message
-        );
+        assert!(error.error_message.contains(name), "{}", error.error_message);
     }
     function.stop().await;
     world.stop().await;
@@ -275,8 +233,5 @@ fn started_by_hand_it_says_what_it_is() {
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        told.contains("Lambda function") && told.contains("rds-local invoke"),
-        "{told}"
-    );
+    assert!(told.contains("Lambda function") && told.contains("rds-local invoke"), "{told}");
 }

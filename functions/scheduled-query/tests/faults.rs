@@ -37,11 +37,7 @@ async fn a_reset_is_told_and_survived() {
     function.ok(event("customers.json")).await;
     world.server.gate.set_fault(Fault::Reset);
     let error = function.error(event("customers.json")).await;
-    assert_eq!(
-        error.error_type, "Network.Unreachable",
-        "{}",
-        error.error_message
-    );
+    assert_eq!(error.error_type, "Network.Unreachable", "{}", error.error_message);
     world.server.gate.set_fault(Fault::None);
     function.ok(event("customers.json")).await;
     function.stop().await;
@@ -60,11 +56,7 @@ async fn silence_is_a_timeout_before_lambdas_own() {
         let start = Instant::now();
         let error = function.error(event("customers.json")).await;
         assert_eq!(error.error_type, kind, "{}", error.error_message);
-        assert!(
-            start.elapsed() < Duration::from_secs(3),
-            "{:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
         world.server.gate.set_fault(Fault::None);
         function.ok(event("customers.json")).await;
         function.stop().await;
@@ -75,10 +67,7 @@ async fn silence_is_a_timeout_before_lambdas_own() {
 #[tokio::test]
 async fn a_slow_query_is_stopped_on_the_server_too() {
     let mut world = World::start().await;
-    world.queries(&[
-        ("slow", "SELECT pg_sleep(60)::text AS s"),
-        ("quick", "SELECT 1 AS one"),
-    ]);
+    world.queries(&[("slow", "SELECT pg_sleep(60)::text AS s"), ("quick", "SELECT 1 AS one")]);
     let mut function = world.function_with_timeout(Duration::from_secs(2)).await;
     let error = function.error(r#"{"query":"slow"}"#).await;
     assert_eq!(error.error_type, "Query.Timeout", "{}", error.error_message);
@@ -92,37 +81,23 @@ async fn a_slow_query_is_stopped_on_the_server_too() {
         .unwrap();
     assert!(running.is_empty());
     function.ok(r#"{"query":"quick"}"#).await;
-    assert_eq!(
-        world.logins().0,
-        1,
-        "the connection outlives its statement's time-out"
-    );
+    assert_eq!(world.logins().0, 1, "the connection outlives its statement's time-out");
     function.stop().await;
     world.stop().await;
 }
 
 #[tokio::test]
 async fn a_throttled_login_is_tried_again_and_then_rejected() {
-    let mut world = World::with(|options| rds_local::Options {
-        throttle: Some(0),
-        ..options
-    })
-    .await;
+    let mut world =
+        World::with(|options| rds_local::Options { throttle: Some(0), ..options }).await;
     world.set("DB_LOGIN_ATTEMPTS", "3");
     let mut function = world.function().await;
     let error = function.error(event("customers.json")).await;
     assert_eq!(error.error_type, "Auth.Rejected");
-    assert!(
-        error.error_message.contains("throttled"),
-        "{}",
-        error.error_message
-    );
+    assert!(error.error_message.contains("throttled"), "{}", error.error_message);
     let (_, refused) = world.logins();
     assert_eq!(refused.len(), 3);
-    assert!(
-        refused.iter().all(|reason| reason.starts_with("throttled")),
-        "{refused:?}"
-    );
+    assert!(refused.iter().all(|reason| reason.starts_with("throttled")), "{refused:?}");
     let summary = &summaries(&function.stop().await)[0];
     assert_eq!(summary["login_attempts"], 3);
     assert_eq!(summary["errorType"], "Auth.Rejected");
@@ -133,21 +108,13 @@ async fn a_throttled_login_is_tried_again_and_then_rejected() {
 async fn a_stopped_database_is_unreachable() {
     let mut world = World::start().await;
     let port = world.variables["PGPORT"].clone();
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     world.set("PGPORT", free.to_string());
     assert_ne!(port, free.to_string());
     let mut function = world.function().await;
     let error = function.error(event("customers.json")).await;
     assert_eq!(error.error_type, "Network.Unreachable");
-    assert!(
-        error.error_message.contains("PGPORT"),
-        "{}",
-        error.error_message
-    );
+    assert!(error.error_message.contains("PGPORT"), "{}", error.error_message);
     function.stop().await;
     world.stop().await;
 }
@@ -156,26 +123,15 @@ async fn a_stopped_database_is_unreachable() {
 async fn an_unknown_authority_and_a_wrong_name_are_untrusted() {
     let mut world = World::start().await;
     let own_root = world.variables["PGSSLROOTCERT"].clone();
-    let amazon = common::root()
-        .join("shared/roots/amazon.pem")
-        .display()
-        .to_string();
+    let amazon = common::root().join("shared/roots/amazon.pem").display().to_string();
     let name = world.variables["PGHOST"].clone();
     let other_name = name.replace("rds-local", "another");
-    for (root, host) in [
-        (&amazon, &name),
-        (&own_root, &other_name),
-        (&String::new(), &name),
-    ] {
+    for (root, host) in [(&amazon, &name), (&own_root, &other_name), (&String::new(), &name)] {
         world.set("PGSSLROOTCERT", root);
         world.set("PGHOST", host);
         let mut function = world.function().await;
         let error = function.error(event("customers.json")).await;
-        assert_eq!(
-            error.error_type, "Tls.Untrusted",
-            "{root} {host}: {}",
-            error.error_message
-        );
+        assert_eq!(error.error_type, "Tls.Untrusted", "{root} {host}: {}", error.error_message);
         function.stop().await;
     }
     // No token was sent to a server that is not trusted.
@@ -200,10 +156,7 @@ async fn direct_tls_and_a_tunnel_lead_to_the_same_database() {
     function.ok(event("customers.json")).await;
     function.stop().await;
     world.set("PGSSLNEGOTIATION", "");
-    world.set(
-        "DB_TUNNEL",
-        format!("localhost:{}", world.variables["PGPORT"]),
-    );
+    world.set("DB_TUNNEL", format!("localhost:{}", world.variables["PGPORT"]));
     world.set("PGHOSTADDR", "192.0.2.1");
     world.set("PGTARGETSESSIONATTRS", "read-write");
     let mut function = world.function().await;
@@ -216,14 +169,8 @@ async fn direct_tls_and_a_tunnel_lead_to_the_same_database() {
 #[tokio::test]
 async fn a_role_is_assumed_with_its_external_id_and_not_without() {
     let mut world = World::start().await;
-    world.set(
-        "DB_ROLE_ARN",
-        world.variables["DB_ROLE_ARN_EXAMPLE"].clone(),
-    );
-    world.set(
-        "DB_ROLE_EXTERNAL_ID",
-        world.variables["DB_ROLE_EXTERNAL_ID_EXAMPLE"].clone(),
-    );
+    world.set("DB_ROLE_ARN", world.variables["DB_ROLE_ARN_EXAMPLE"].clone());
+    world.set("DB_ROLE_EXTERNAL_ID", world.variables["DB_ROLE_EXTERNAL_ID_EXAMPLE"].clone());
     let mut function = world.function().await;
     function.ok(event("customers.json")).await;
     function.stop().await;
@@ -238,17 +185,9 @@ async fn a_role_is_assumed_with_its_external_id_and_not_without() {
     let error = function.error(event("customers.json")).await;
     assert_eq!(error.error_type, "Credentials.Unavailable");
     for told in ["AccessDenied", "sts:AssumeRole", "DB_ROLE_EXTERNAL_ID"] {
-        assert!(
-            error.error_message.contains(told),
-            "{}",
-            error.error_message
-        );
+        assert!(error.error_message.contains(told), "{}", error.error_message);
     }
-    assert!(
-        !error.error_message.contains("wrong"),
-        "{}",
-        error.error_message
-    );
+    assert!(!error.error_message.contains("wrong"), "{}", error.error_message);
     function.stop().await;
     world.stop().await;
 }
@@ -265,19 +204,9 @@ async fn logins_that_the_database_refuses_are_told_apart() {
         admin.batch_execute(statement).await.unwrap();
     }
     for (user, database, kind, told) in [
-        (
-            "no_iam",
-            "sample_db",
-            "Auth.Rejected",
-            "GRANT rds_iam TO no_iam",
-        ),
+        ("no_iam", "sample_db", "Auth.Rejected", "GRANT rds_iam TO no_iam"),
         ("nobody_here", "sample_db", "Auth.Rejected", "28P01"),
-        (
-            "iam_ro_user",
-            "missing",
-            "Config.Invalid",
-            "no database missing",
-        ),
+        ("iam_ro_user", "missing", "Config.Invalid", "no database missing"),
         ("iam_ro_user", "closed", "Auth.Rejected", "GRANT CONNECT"),
     ] {
         world.set("PGUSER", user);
@@ -285,11 +214,7 @@ async fn logins_that_the_database_refuses_are_told_apart() {
         let mut function = world.function().await;
         let error = function.error(event("customers.json")).await;
         assert_eq!(error.error_type, kind, "{user}: {}", error.error_message);
-        assert!(
-            error.error_message.contains(told),
-            "{user}: {}",
-            error.error_message
-        );
+        assert!(error.error_message.contains(told), "{user}: {}", error.error_message);
         function.stop().await;
     }
     world.stop().await;
@@ -305,39 +230,22 @@ async fn no_secret_reaches_the_log_at_trace_level() {
             "q",
             "/*+++\nparams = [{ name = \"p\" }]\n+++*/ SELECT name FROM customers WHERE name <> $1",
         ),
-        (
-            "bad",
-            "/*+++\nparams = [{ name = \"p\" }]\n+++*/ SELECT $1::int AS n",
-        ),
-        (
-            "lookup",
-            "/*+++\nparams = [{ name = \"p\" }]\n+++*/ SELECT $1::regclass::text AS n",
-        ),
+        ("bad", "/*+++\nparams = [{ name = \"p\" }]\n+++*/ SELECT $1::int AS n"),
+        ("lookup", "/*+++\nparams = [{ name = \"p\" }]\n+++*/ SELECT $1::regclass::text AS n"),
         ("late", "SELECT name::regclass::text AS n FROM customers"),
     ]);
     // A key that will be refused: its session is over.
     let expired = Identity::session("arn:x".into(), Some(std::time::UNIX_EPOCH), vec![]);
     world.server.iam.add(expired);
     let mut function = world.function().await;
-    function
-        .ok(r#"{"query":"q","params":{"p":"s3cret-value"}}"#)
-        .await;
+    function.ok(r#"{"query":"q","params":{"p":"s3cret-value"}}"#).await;
     let mut told = Vec::new();
     for query in ["bad", "lookup", "late"] {
-        let params = if query == "late" {
-            "{}"
-        } else {
-            r#"{"p":"s3cret-value"}"#
-        };
+        let params = if query == "late" { "{}" } else { r#"{"p":"s3cret-value"}"# };
         let event = format!(r#"{{"query":"{query}","params":{params}}}"#);
         told.push(function.error(event).await.error_message);
     }
-    told.push(
-        function
-            .error(r#"{"query":"s3cret-value/"}"#)
-            .await
-            .error_message,
-    );
+    told.push(function.error(r#"{"query":"s3cret-value/"}"#).await.error_message);
     told.push(function.error("s3cret-value").await.error_message);
     told.extend(function.stop().await);
     let secrets = [

@@ -24,35 +24,21 @@ fn helper(path: &str) -> PathBuf {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn quiet(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     command
 }
 
 async fn wait_for_port(port: u16, child: &mut Child) {
     for _ in 0..600 {
-        if tokio::net::TcpStream::connect(("127.0.0.1", port))
-            .await
-            .is_ok()
-        {
+        if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
             return;
         }
-        assert!(
-            child.try_wait().unwrap().is_none(),
-            "it ended instead of listening"
-        );
+        assert!(child.try_wait().unwrap().is_none(), "it ended instead of listening");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("nothing listens on port {port}");
@@ -92,10 +78,7 @@ async fn awss_runtime_interface_emulator() {
     std::fs::set_permissions(&executable, std::fs::Permissions::from_mode(0o700)).unwrap();
 
     let mut child = quiet(&executable)
-        .args([
-            "--runtime-interface-emulator-address",
-            &format!("127.0.0.1:{port}"),
-        ])
+        .args(["--runtime-interface-emulator-address", &format!("127.0.0.1:{port}")])
         .args(["--runtime-api-address", &format!("127.0.0.1:{api}")])
         .arg(common::BINARY)
         .env("AWS_LAMBDA_FUNCTION_NAME", "scheduled-query")
@@ -105,26 +88,17 @@ async fn awss_runtime_interface_emulator() {
         .unwrap();
     wait_for_port(port, &mut child).await;
     let url = format!("http://127.0.0.1:{port}/2015-03-31/functions/function/invocations");
-    for (file, expected) in [
-        ("customers.json", Some(3)),
-        ("scheduler.json", Some(3)),
-        ("malformed.json", None),
-    ] {
+    for (file, expected) in
+        [("customers.json", Some(3)), ("scheduler.json", Some(3)), ("malformed.json", None)]
+    {
         let answer = Command::new("curl")
             .args(["-sS", "--max-time", "30", "--data-binary"])
-            .arg(format!(
-                "@{}",
-                root().join("events/scheduled-query").join(file).display()
-            ))
+            .arg(format!("@{}", root().join("events/scheduled-query").join(file).display()))
             .arg(&url)
             .output()
             .await
             .unwrap();
-        assert!(
-            answer.status.success(),
-            "{}",
-            String::from_utf8_lossy(&answer.stderr)
-        );
+        assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
         match expected {
             Some(count) => assert_eq!(rows(&answer.stdout), count, "{file}"),
             None => {
@@ -136,14 +110,7 @@ async fn awss_runtime_interface_emulator() {
     assert_eq!(world.logins(), (1, vec![]));
     // The emulator starts the function as a child of its own: end the whole group.
     let group = format!("-{}", child.id().unwrap());
-    assert!(
-        Command::new("kill")
-            .args(["-KILL", "--", &group])
-            .status()
-            .await
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("kill").args(["-KILL", "--", &group]).status().await.unwrap().success());
     child.wait().await.unwrap();
     world.stop().await;
 }
@@ -153,26 +120,17 @@ async fn cargo_lambda_watch_and_invoke() {
     let world = World::start().await;
     let cargo_lambda = helper("bin/cargo-lambda");
     let port = free_port();
-    // The Runtime API alone: the function is the binary that is built already.
+    // Its Runtime API alone, for a function named `_`: the binary that is built already.
     let mut watch = quiet(&cargo_lambda)
-        .args([
-            "lambda",
-            "watch",
-            "--only-lambda-apis",
-            "--invoke-address",
-            "127.0.0.1",
-        ])
+        .args(["lambda", "watch", "--only-lambda-apis", "--invoke-address", "127.0.0.1"])
         .args(["--invoke-port", &port.to_string()])
         .current_dir(root())
         .spawn()
         .unwrap();
     wait_for_port(port, &mut watch).await;
     let mut function = quiet(common::BINARY)
-        .env(
-            "AWS_LAMBDA_RUNTIME_API",
-            format!("127.0.0.1:{port}/scheduled-query"),
-        )
-        .env("AWS_LAMBDA_FUNCTION_NAME", "scheduled-query")
+        .env("AWS_LAMBDA_RUNTIME_API", format!("http://127.0.0.1:{port}/.rt"))
+        .env("AWS_LAMBDA_FUNCTION_NAME", "_")
         .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
         .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
         .envs(&world.variables)
@@ -180,24 +138,14 @@ async fn cargo_lambda_watch_and_invoke() {
         .unwrap();
     for _ in 0..2 {
         let answer = Command::new(&cargo_lambda)
-            .args([
-                "lambda",
-                "invoke",
-                "scheduled-query",
-                "--invoke-address",
-                "127.0.0.1",
-            ])
+            .args(["lambda", "invoke", "_", "--invoke-address", "127.0.0.1"])
             .args(["--invoke-port", &port.to_string(), "--data-file"])
             .arg(root().join("events/scheduled-query/customers.json"))
             .current_dir(root())
             .output()
             .await
             .unwrap();
-        assert!(
-            answer.status.success(),
-            "{}",
-            String::from_utf8_lossy(&answer.stderr)
-        );
+        assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
         assert_eq!(rows(&answer.stdout), 3);
     }
     assert_eq!(world.logins(), (1, vec![]));

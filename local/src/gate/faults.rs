@@ -56,12 +56,7 @@ impl ResetOnDemand {
 
     /// Waits for the fault, then makes the coming close a reset.
     pub(super) async fn wait(mut self) {
-        if self
-            .fault
-            .wait_for(|fault| *fault == Fault::Reset)
-            .await
-            .is_err()
-        {
+        if self.fault.wait_for(|fault| *fault == Fault::Reset).await.is_err() {
             std::future::pending::<()>().await;
         }
         if let Some(socket) = &self.linger {

@@ -36,21 +36,12 @@ impl Log {
     pub fn create(path: &Path, echo: bool) -> Result<Self> {
         let file = File::create(path)
             .map_err(|error| format!("cannot create {}: {error}", path.display()))?;
-        Ok(Self {
-            file: Mutex::new(file),
-            echo,
-            records: Mutex::default(),
-        })
+        Ok(Self { file: Mutex::new(file), echo, records: Mutex::default() })
     }
 
     /// The last decisions, oldest first.
     pub fn records(&self) -> Vec<Record> {
-        self.records
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .cloned()
-            .collect()
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     pub(super) fn login(&self, record: Record, now: SystemTime) {
@@ -75,11 +66,7 @@ impl Log {
     pub(super) fn line(&self, text: &str, now: SystemTime) {
         let line = format!("{} gate: {text}\n", sigv4::iso8601(now));
         // A full disk must not stop logins.
-        let _ = self
-            .file
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .write_all(line.as_bytes());
+        let _ = self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes());
         if self.echo {
             eprint!("{line}");
         }

@@ -71,11 +71,7 @@ impl Gate {
         let settings = Arc::new(settings);
         let fault = watch::Sender::new(fault);
         let task = tokio::spawn(accept(listener, settings.clone(), fault.subscribe()));
-        Self {
-            settings,
-            fault,
-            task,
-        }
+        Self { settings, fault, task }
     }
 
     /// The gate's log.
@@ -118,11 +114,7 @@ async fn serve(
     fault: watch::Receiver<Fault>,
 ) {
     let reset = faults::ResetOnDemand::new(&stream, fault.clone());
-    let connection = Connection {
-        peer,
-        settings: settings.clone(),
-        fault,
-    };
+    let connection = Connection { peer, settings: settings.clone(), fault };
     tokio::select! {
         () = reset.wait() => settings.log.line("connection reset: fault injection", settings.clock.now()),
         result = connection.run(stream) => if let Err(error) = result {
@@ -135,9 +127,7 @@ async fn serve(
 }
 
 async fn within_login_timeout<T>(step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(LOGIN_TIMEOUT, step)
-        .await
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    timeout(LOGIN_TIMEOUT, step).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 struct Connection {
@@ -155,25 +145,17 @@ impl Connection {
         }
         let acceptor = TlsAcceptor::from(self.settings.tls.clone());
         let mut stream = within_login_timeout(acceptor.accept(stream)).await?;
-        let version = stream
-            .get_ref()
-            .1
-            .protocol_version()
-            .map(|version| match version {
-                rustls::ProtocolVersion::TLSv1_3 => "TLSv1.3".to_owned(),
-                rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2".to_owned(),
-                other => format!("{other:?}"),
-            });
+        let version = stream.get_ref().1.protocol_version().map(|version| match version {
+            rustls::ProtocolVersion::TLSv1_3 => "TLSv1.3".to_owned(),
+            rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2".to_owned(),
+            other => format!("{other:?}"),
+        });
         match within_login_timeout(startup::read_first(&mut stream)).await? {
             First::Cancel(packet) => self.cancel(&packet).await,
             First::Startup(startup) => {
                 let login = self.authenticate(&mut stream, &startup, version);
                 let accepted = within_login_timeout(login).await?;
-                if accepted {
-                    self.relay(stream, &startup).await
-                } else {
-                    Ok(())
-                }
+                if accepted { self.relay(stream, &startup).await } else { Ok(()) }
             }
             First::Ssl | First::GssEnc => Err(io::ErrorKind::InvalidData.into()),
         }
@@ -252,19 +234,11 @@ impl Connection {
 
     fn check(&self, user: &str, token: &str) -> Result<String, String> {
         let settings = &self.settings;
-        if settings
-            .throttle
-            .as_ref()
-            .is_some_and(|throttle| !throttle.admit())
-        {
+        if settings.throttle.as_ref().is_some_and(|throttle| !throttle.admit()) {
             return Err("throttled: too many logins a second".into());
         }
-        let expected = Expected {
-            host: &settings.host,
-            port: settings.port,
-            region: &settings.region,
-            user,
-        };
+        let expected =
+            Expected { host: &settings.host, port: settings.port, region: &settings.region, user };
         verify(token, expected, &settings.iam, settings.clock.now()).map(|identity| identity.arn)
     }
 
@@ -293,11 +267,7 @@ impl Connection {
     }
 
     fn record(&self, startup: &Startup, outcome: Result<String, String>, tls: Option<String>) {
-        let record = Record {
-            user: startup.user.clone(),
-            outcome,
-            tls,
-        };
+        let record = Record { user: startup.user.clone(), outcome, tls };
         self.settings.log.login(record, self.settings.clock.now());
     }
 
@@ -306,9 +276,7 @@ impl Connection {
     }
 
     async fn cancel(&self, packet: &[u8]) -> io::Result<()> {
-        self.settings
-            .log
-            .line("cancel request", self.settings.clock.now());
+        self.settings.log.line("cancel request", self.settings.clock.now());
         let mut upstream = self.upstream().await?;
         upstream.write_all(packet).await?;
         upstream.shutdown().await

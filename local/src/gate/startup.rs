@@ -62,19 +62,12 @@ impl Startup {
             .map(|text| std::str::from_utf8(text).map_err(|_| invalid("a parameter is not UTF-8")))
             .collect::<io::Result<_>>()?;
         let find = |name: &str| {
-            texts
-                .chunks_exact(2)
-                .find(|pair| pair[0] == name)
-                .map(|pair| pair[1].to_owned())
+            texts.chunks_exact(2).find(|pair| pair[0] == name).map(|pair| pair[1].to_owned())
         };
         let user = find("user").filter(|user| !user.is_empty());
         let user = user.ok_or_else(|| invalid("no user was given"))?;
         let database = find("database").unwrap_or_else(|| user.clone());
-        Ok(Self {
-            packet,
-            user,
-            database,
-        })
+        Ok(Self { packet, user, database })
     }
 }
 
@@ -104,13 +97,9 @@ pub(super) async fn refuse<S: AsyncWrite + Unpin>(
     message: &str,
 ) -> io::Result<()> {
     let mut fields = Vec::new();
-    for (field, value) in [
-        (b'S', "FATAL"),
-        (b'V', "FATAL"),
-        (b'C', sqlstate),
-        (b'M', message),
-        (b'R', "auth_failed"),
-    ] {
+    for (field, value) in
+        [(b'S', "FATAL"), (b'V', "FATAL"), (b'C', sqlstate), (b'M', message), (b'R', "auth_failed")]
+    {
         fields.push(field);
         fields.extend_from_slice(value.as_bytes());
         fields.push(0);

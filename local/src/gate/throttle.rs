@@ -15,10 +15,7 @@ impl Throttle {
     /// A full bucket. A rate of 0 lets nobody in.
     pub fn new(rate: u32) -> Self {
         let rate = f64::from(rate);
-        Self {
-            rate,
-            state: Mutex::new((rate, Instant::now())),
-        }
+        Self { rate, state: Mutex::new((rate, Instant::now())) }
     }
 
     /// Takes one login out, if there is one.
@@ -41,10 +38,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn refills_at_its_rate() {
         let throttle = Throttle::new(2);
-        assert_eq!(
-            [throttle.admit(), throttle.admit(), throttle.admit()],
-            [true, true, false]
-        );
+        assert_eq!([throttle.admit(), throttle.admit(), throttle.admit()], [true, true, false]);
         tokio::time::advance(Duration::from_millis(500)).await;
         assert_eq!([throttle.admit(), throttle.admit()], [true, false]);
         assert!(!Throttle::new(0).admit());

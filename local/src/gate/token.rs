@@ -58,12 +58,7 @@ pub fn verify(
             return Err(format!("unknown parameter {name:?}"));
         }
     }
-    let find = |name: &str| {
-        params
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, value)| value.as_str())
-    };
+    let find = |name: &str| params.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
     let get = |name: &str| find(name).ok_or(format!("{name} is missing: the token is truncated"));
 
     let equals = |name: &str, wanted: &str| match get(name)? {
@@ -77,16 +72,10 @@ pub fn verify(
 
     let scope = Scope::parse(get("X-Amz-Credential")?).ok_or("X-Amz-Credential is malformed")?;
     if scope.region != expected.region {
-        return Err(format!(
-            "signed for region {:?}, not {}",
-            scope.region, expected.region
-        ));
+        return Err(format!("signed for region {:?}, not {}", scope.region, expected.region));
     }
     if scope.service != "rds-db" {
-        return Err(format!(
-            "signed for service {:?}, not rds-db",
-            scope.service
-        ));
+        return Err(format!("signed for service {:?}, not rds-db", scope.service));
     }
 
     let date = get("X-Amz-Date")?;
@@ -94,22 +83,16 @@ pub fn verify(
     if !date.starts_with(scope.date) {
         return Err("the dates of X-Amz-Date and X-Amz-Credential differ".into());
     }
-    let expires: i64 = get("X-Amz-Expires")?
-        .parse()
-        .map_err(|_| "X-Amz-Expires is malformed")?;
+    let expires: i64 = get("X-Amz-Expires")?.parse().map_err(|_| "X-Amz-Expires is malformed")?;
     if !(1..=LONGEST).contains(&expires) {
-        return Err(format!(
-            "X-Amz-Expires is {expires} s, and {LONGEST} are the most"
-        ));
+        return Err(format!("X-Amz-Expires is {expires} s, and {LONGEST} are the most"));
     }
     let age = sigv4::seconds_between(signed_at, now);
     if age < -CLOCK_SKEW {
         return Err(format!("signed {} s in the future: clock skew", -age));
     }
     if age >= expires {
-        return Err(format!(
-            "expired: signed {age} s ago, valid for {expires} s"
-        ));
+        return Err(format!("expired: signed {age} s ago, valid for {expires} s"));
     }
 
     let identity = iam.find(scope.access_key_id).ok_or("unknown access key")?;
@@ -124,25 +107,15 @@ pub fn verify(
     }
 
     let signature = get("X-Amz-Signature")?;
-    let signed: Vec<(String, String)> = params
-        .iter()
-        .filter(|(name, _)| name != "X-Amz-Signature")
-        .cloned()
-        .collect();
+    let signed: Vec<(String, String)> =
+        params.iter().filter(|(name, _)| name != "X-Amz-Signature").cloned().collect();
     // The Host header leaves out HTTPS's default port.
-    let host = endpoint
-        .strip_suffix(":443")
-        .unwrap_or(&endpoint)
-        .to_owned();
-    let request = Request {
-        method: "GET",
-        query: &signed,
-        headers: &[("host".to_owned(), host)],
-        body: b"",
-    };
+    let host = endpoint.strip_suffix(":443").unwrap_or(&endpoint).to_owned();
+    let request =
+        Request { method: "GET", query: &signed, headers: &[("host".to_owned(), host)], body: b"" };
     if !request.is_signed_by(&identity.secret_access_key, &scope, date, signature) {
         return Err(
-            "the signature does not match: wrong secret key, or altered after signing".into(),
+            "the signature does not match: wrong secret key, or altered after signing".into()
         );
     }
     if !identity.may_connect_as(expected.user) {

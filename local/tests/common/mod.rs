@@ -1,10 +1,6 @@
 //! A server in a temporary folder, and the programs of others that talk to it.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test file uses its part of this"
-)]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of this")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -14,10 +10,7 @@ use tempfile::TempDir;
 
 /// The repository's root.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
 /// A program of the tests' Python environment, which `make test` installs.
@@ -33,9 +26,7 @@ pub fn helper(name: &str) -> PathBuf {
 
 pub async fn start(change: impl FnOnce(Options) -> Options) -> (Server, TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(change(Options::new(folder.path())))
-        .await
-        .unwrap();
+    let server = Server::start(change(Options::new(folder.path()))).await.unwrap();
     (server, folder)
 }
 

@@ -32,10 +32,7 @@ pub(super) fn init() {
     let _ = tracing_subscriber::registry().with(lines).try_init();
     std::panic::set_hook(Box::new(|panic| {
         // The place and not the message: that may quote a value.
-        let place = panic
-            .location()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "panic");
     }));
 }
@@ -116,11 +113,7 @@ mod tests {
     fn dependencies_stop_at_info() {
         let filter = filter(LevelFilter::TRACE);
         assert!(filter.would_enable("rds_iam::session", &Level::TRACE));
-        for target in [
-            "tokio_postgres::query",
-            "lambda_runtime::requests",
-            "aws_config",
-        ] {
+        for target in ["tokio_postgres::query", "lambda_runtime::requests", "aws_config"] {
             assert!(!filter.would_enable(target, &Level::DEBUG), "{target}");
             assert!(filter.would_enable(target, &Level::INFO), "{target}");
         }

@@ -45,12 +45,7 @@ pub struct Invocation {
 impl Invocation {
     /// An invocation with this budget and nothing done yet.
     pub fn new(deadline: Deadline) -> Self {
-        Self {
-            deadline,
-            report: Report::default(),
-            query: None,
-            row_count: None,
-        }
+        Self { deadline, report: Report::default(), query: None, row_count: None }
     }
 }
 
@@ -66,16 +61,10 @@ pub fn run<H: Handler + 'static>(start: impl FnOnce() -> Result<H, Error>) -> Ex
         return ExitCode::from(2);
     }
     logs::init();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime
         .map_err(|error| error.to_string())
-        .and_then(|runtime| {
-            runtime
-                .block_on(serve(start))
-                .map_err(|error| error.to_string())
-        });
+        .and_then(|runtime| runtime.block_on(serve(start)).map_err(|error| error.to_string()));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
@@ -97,10 +86,7 @@ async fn serve<H: Handler + 'static>(
         let function = function.clone();
         async move { function.invoke(&event.payload, &event.context).await }
     });
-    Runtime::new(service)
-        .layer(raw_event::RawEventLayer)
-        .run()
-        .await
+    Runtime::new(service).layer(raw_event::RawEventLayer).run().await
 }
 
 struct Function<H> {
@@ -120,21 +106,13 @@ impl<H: Handler> Function<H> {
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_| {
-                    Err(
-                        Error::new(ErrorKind::InternalPanic, "the function panicked")
-                            .because("this is a bug")
-                            .remedy("Report it with the log line that names the place"),
-                    )
+                    Err(Error::new(ErrorKind::InternalPanic, "the function panicked")
+                        .because("this is a bug")
+                        .remedy("Report it with the log line that names the place"))
                 }),
             Err(error) => Err(error.clone()),
         };
-        logs::summary(
-            context,
-            cold,
-            &invocation,
-            start.elapsed(),
-            result.as_ref().err(),
-        );
+        logs::summary(context, cold, &invocation, start.elapsed(), result.as_ref().err());
         result
     }
 }

@@ -98,10 +98,7 @@ fn parameter_of<'q>(query: &'q Query, db: &DbError) -> Option<&'q str> {
     let (_, rest) = db.where_()?.split_once("portal parameter $")?;
     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
     let index: usize = digits.parse().ok()?;
-    query
-        .params
-        .get(index.checked_sub(1)?)
-        .map(|param| param.name.as_str())
+    query.params.get(index.checked_sub(1)?).map(|param| param.name.as_str())
 }
 
 /// A position of the server, which counts characters from 1 and the wrapping with them, as a line

@@ -49,16 +49,12 @@ pub(crate) async fn read(
 ) -> Result<Answer, Failure> {
     let mut begin = "BEGIN READ ONLY".to_owned();
     if let Some(timeout) = statement_timeout {
-        begin.push_str(&format!(
-            "; SET LOCAL statement_timeout = {}",
-            timeout.as_millis().max(1)
-        ));
+        begin.push_str(&format!("; SET LOCAL statement_timeout = {}", timeout.as_millis().max(1)));
     }
     let (wrapped, prefix) = match query.result {
-        ResultKind::Rows => (
-            format!("{ROWS_PREFIX}{}{ROWS_SUFFIX}", query.sql),
-            ROWS_PREFIX.chars().count(),
-        ),
+        ResultKind::Rows => {
+            (format!("{ROWS_PREFIX}{}{ROWS_SUFFIX}", query.sql), ROWS_PREFIX.chars().count())
+        }
         ResultKind::Affected => (query.sql.clone(), 0),
     };
     let classify = |error| Failure::from_statement(query, &error, prefix);
@@ -86,10 +82,7 @@ async fn collect(
     parameters: &Parameters,
     classify: impl Fn(tokio_postgres::Error) -> Failure,
 ) -> Result<Answer, Failure> {
-    let stream = client
-        .query_typed_raw(sql, parameters.typed())
-        .await
-        .map_err(&classify)?;
+    let stream = client.query_typed_raw(sql, parameters.typed()).await.map_err(&classify)?;
     let mut stream = pin!(stream);
     let mut rows = Rows::default();
     while let Some(row) = stream.try_next().await.map_err(&classify)? {
@@ -106,10 +99,6 @@ impl Failure {
             None => true,
         };
         let told = statement_error(query, error, prefix);
-        if lost {
-            Self::Lost(told)
-        } else {
-            Self::Refused(told)
-        }
+        if lost { Self::Lost(told) } else { Self::Refused(told) }
     }
 }

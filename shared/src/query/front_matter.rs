@@ -98,10 +98,7 @@ pub(super) fn parse(text: &str) -> Result<FrontMatter, String> {
     };
     let line_of = |offset: usize| text[..before + offset].matches('\n').count() + 1;
     if let Some(offset) = toml_text.find("/*").or(toml_text.find("*/")) {
-        return Err(format!(
-            "line {}: front matter may not hold /* or */",
-            line_of(offset)
-        ));
+        return Err(format!("line {}: front matter may not hold /* or */", line_of(offset)));
     }
     let raw: RawFrontMatter = toml::from_str(toml_text).map_err(|error| {
         let line = error.span().map_or(1, |span| line_of(span.start));
@@ -114,12 +111,7 @@ pub(super) fn parse(text: &str) -> Result<FrontMatter, String> {
         }
         params.push(Param::from_raw(param)?);
     }
-    Ok(FrontMatter {
-        description: raw.description,
-        params,
-        mode: raw.mode,
-        result: raw.result,
-    })
+    Ok(FrontMatter { description: raw.description, params, mode: raw.mode, result: raw.result })
 }
 
 /// The file's text after the front matter.
@@ -136,28 +128,19 @@ fn split(text: &str) -> Result<Option<(usize, &str)>, String> {
     let Some(rest) = text[before..].strip_prefix(START) else {
         return Ok(None);
     };
-    let end = rest
-        .find(END)
-        .ok_or_else(|| format!("line 1: {START} is never closed by {END}"))?;
+    let end = rest.find(END).ok_or_else(|| format!("line 1: {START} is never closed by {END}"))?;
     Ok(Some((before + START.len(), &rest[..end])))
 }
 
 impl Param {
     fn from_raw(raw: RawParam) -> Result<Self, String> {
-        let RawParam {
-            name,
-            default,
-            required,
-            param_type,
-        } = raw;
+        let RawParam { name, default, required, param_type } = raw;
         let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if name.is_empty() || !name.chars().all(legal) {
             return Err("a parameter's name has letters, digits and _ only".into());
         }
         if required == Some(true) && default.is_some() {
-            return Err(format!(
-                "the parameter {name} is required and has a default: keep one"
-            ));
+            return Err(format!("the parameter {name} is required and has a default: keep one"));
         }
         let required = required.unwrap_or(default.is_none());
         let default = default
@@ -167,12 +150,7 @@ impl Param {
             })
             .transpose()
             .map_err(|_| format!("the default of parameter {name} has no JSON form"))?;
-        Ok(Self {
-            name,
-            default,
-            required,
-            param_type,
-        })
+        Ok(Self { name, default, required, param_type })
     }
 }
 
@@ -193,10 +171,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(front.description.as_deref(), Some("d"));
-        assert_eq!(
-            (front.mode, front.result),
-            (Mode::Write, ResultKind::Affected)
-        );
+        assert_eq!((front.mode, front.result), (Mode::Write, ResultKind::Affected));
         let default = |i: usize| front.params[i].default.as_ref().map(|v| v.get());
         assert_eq!(default(0), Some("1.5"));
         assert_eq!(default(3), Some("\"2026-11-23\""));
@@ -215,18 +190,11 @@ mod tests {
     #[test]
     fn mistakes_name_the_line() {
         let unknown = error("description = \"d\"\nparam = []");
-        assert!(
-            unknown.contains("line 3") && unknown.contains("params"),
-            "{unknown}"
-        );
+        assert!(unknown.contains("line 3") && unknown.contains("params"), "{unknown}");
         assert!(error("mode = \"writes\"").contains("line 2"));
         assert!(error("mode = ").contains("line 2"));
         assert!(error("description = \"*/\"").contains("/* or */"));
-        assert!(
-            parse("/*+++\nSELECT 1")
-                .unwrap_err()
-                .contains("never closed")
-        );
+        assert!(parse("/*+++\nSELECT 1").unwrap_err().contains("never closed"));
     }
 
     #[test]

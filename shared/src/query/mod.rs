@@ -19,10 +19,7 @@ use crate::error::{Error, ErrorKind};
 
 /// Whether a name is one that a query file can have: `[A-Za-z0-9_-]+`.
 pub fn is_query_name(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }
 
 /// A query file: a statement, and what its front matter says.
@@ -69,12 +66,9 @@ impl Query {
     /// Takes a query from its text. Without front matter it is a read with no parameters.
     pub fn parse(name: &str, text: &str) -> Result<Self, Error> {
         let invalid = |why: String| {
-            Error::new(
-                ErrorKind::QueryInvalid,
-                format!("query {name}.sql is wrong"),
-            )
-            .because(why)
-            .remedy("Correct the file's front matter; docs/queries.md has its keys")
+            Error::new(ErrorKind::QueryInvalid, format!("query {name}.sql is wrong"))
+                .because(why)
+                .remedy("Correct the file's front matter; docs/queries.md has its keys")
         };
         let sql = text.strip_prefix('\u{feff}').unwrap_or(text);
         if sql.contains('\0') {

@@ -23,24 +23,19 @@ impl Parameters {
     /// Pairs a query's parameters with the values of an event, and writes each as text.
     pub fn bind(query: &Query, values: &BTreeMap<String, Box<RawValue>>) -> Result<Self, Error> {
         let refuse = |what: String, why: &str| {
-            Error::new(ErrorKind::QueryBadParameter, what)
-                .because(why)
-                .remedy(format!("Query {} takes {}", query.name, signature(query)))
+            Error::new(ErrorKind::QueryBadParameter, what).because(why).remedy(format!(
+                "Query {} takes {}",
+                query.name,
+                signature(query)
+            ))
         };
-        if let Some(unknown) = values
-            .keys()
-            .find(|name| query.params.iter().all(|param| param.name != **name))
+        if let Some(unknown) =
+            values.keys().find(|name| query.params.iter().all(|param| param.name != **name))
         {
             // What is not a plausible name might be a value in the wrong place.
             let plausible = unknown.len() <= 63
-                && unknown
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-            let name = if plausible {
-                format!(" {unknown}")
-            } else {
-                String::new()
-            };
+                && unknown.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+            let name = if plausible { format!(" {unknown}") } else { String::new() };
             return Err(refuse(
                 format!("unknown parameter{name}"),
                 "the query's front matter does not declare it",
@@ -67,10 +62,7 @@ impl Parameters {
     }
 
     pub(crate) fn typed(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
-        self.0
-            .iter()
-            .map(|text| (text as &(dyn ToSql + Sync), Type::UNKNOWN))
-            .collect()
+        self.0.iter().map(|text| (text as &(dyn ToSql + Sync), Type::UNKNOWN)).collect()
     }
 }
 
@@ -87,13 +79,7 @@ fn signature(query: &Query) -> String {
     let names: Vec<String> = query
         .params
         .iter()
-        .map(|p| {
-            if p.required {
-                p.name.clone()
-            } else {
-                format!("{} (optional)", p.name)
-            }
-        })
+        .map(|p| if p.required { p.name.clone() } else { format!("{} (optional)", p.name) })
         .collect();
     names.join(", ")
 }
@@ -217,10 +203,7 @@ mod tests {
     }
 
     fn values(pairs: &[(&str, &str)]) -> BTreeMap<String, Box<RawValue>> {
-        pairs
-            .iter()
-            .map(|(name, json)| ((*name).to_owned(), raw(json)))
-            .collect()
+        pairs.iter().map(|(name, json)| ((*name).to_owned(), raw(json))).collect()
     }
 
     #[test]
@@ -245,54 +228,32 @@ mod tests {
         assert!(text("[1]", None).unwrap_err().contains("type = \"array\""));
         assert!(text("{}", None).unwrap_err().contains("type = \"json\""));
         let array = |json| text(json, Some(ParamType::Array)).unwrap().unwrap();
-        assert_eq!(
-            array(r#"[1,null,"a,\"b\\",[true]]"#),
-            r#"{1,NULL,"a,\"b\\",{true}}"#
-        );
+        assert_eq!(array(r#"[1,null,"a,\"b\\",[true]]"#), r#"{1,NULL,"a,\"b\\",{true}}"#);
         assert_eq!(array("[]"), "{}");
         assert!(text("1", Some(ParamType::Array)).is_err());
-        assert_eq!(
-            text(r#"{"a":[1]}"#, Some(ParamType::Json))
-                .unwrap()
-                .unwrap(),
-            r#"{"a":[1]}"#
-        );
+        assert_eq!(text(r#"{"a":[1]}"#, Some(ParamType::Json)).unwrap().unwrap(), r#"{"a":[1]}"#);
     }
 
     #[test]
     fn what_postgresql_cannot_hold_is_refused() {
         assert!(text(r#""a\u0000b""#, None).unwrap_err().contains("NUL"));
-        assert!(
-            text(r#"["a\u0000b"]"#, Some(ParamType::Array))
-                .unwrap_err()
-                .contains("NUL")
-        );
+        assert!(text(r#"["a\u0000b"]"#, Some(ParamType::Array)).unwrap_err().contains("NUL"));
         assert!(text(r#""\ud800""#, None).unwrap_err().contains("Unicode"));
     }
 
     #[test]
     fn names_are_checked_and_values_never_shown() {
         let query = query("params = [{ name = \"min_age\" }]");
-        for pairs in [
-            &[("min_age", "[\"s3cret\"]")][..],
-            &[("s3cret key", "1")],
-            &[("other", "\"s3cret\"")],
-        ] {
+        for pairs in
+            [&[("min_age", "[\"s3cret\"]")][..], &[("s3cret key", "1")], &[("other", "\"s3cret\"")]]
+        {
             let error = Parameters::bind(&query, &values(pairs)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::QueryBadParameter);
             let message = error.to_string();
-            assert!(
-                message.contains("min_age") && !message.contains("s3cret"),
-                "{message}"
-            );
+            assert!(message.contains("min_age") && !message.contains("s3cret"), "{message}");
         }
-        let missing = Parameters::bind(&query, &values(&[]))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            missing.contains("parameter min_age is missing"),
-            "{missing}"
-        );
+        let missing = Parameters::bind(&query, &values(&[])).unwrap_err().to_string();
+        assert!(missing.contains("parameter min_age is missing"), "{missing}");
         let bound = Parameters::bind(&query, &values(&[("min_age", "\"s3cret\"")])).unwrap();
         assert!(!format!("{bound:?} {:?}", bound.0).contains("s3cret"));
     }

@@ -43,17 +43,11 @@ impl Rows {
                 ErrorKind::ResultTooLarge,
                 format!("the rows of query {query} do not fit into a response"),
             )
-            .because(format!(
-                "Lambda's limit is 6 MB, reached after {} rows",
-                self.rows.len()
-            ))
+            .because(format!("Lambda's limit is 6 MB, reached after {} rows", self.rows.len()))
             .remedy("Select fewer rows or columns, aggregate in SQL, or add a LIMIT"));
         }
         let row = RawValue::from_string(json.to_owned()).map_err(|_| {
-            Error::new(
-                ErrorKind::QueryFailed,
-                format!("query {query} gave a row that is not JSON"),
-            )
+            Error::new(ErrorKind::QueryFailed, format!("query {query} gave a row that is not JSON"))
         })?;
         if self.rows.is_empty()
             && let Some(name) = duplicate_key(&row)
@@ -124,11 +118,7 @@ mod tests {
     #[test]
     fn rows_pass_through_as_they_are() {
         let mut rows = Rows::default();
-        rows.push(
-            "q",
-            r#"{"n":1.10,"big":1234567890123456789012345678901234567890}"#,
-        )
-        .unwrap();
+        rows.push("q", r#"{"n":1.10,"big":1234567890123456789012345678901234567890}"#).unwrap();
         rows.push("q", r#"{"n":null,"big":0}"#).unwrap();
         assert_eq!(
             serde_json::to_string(&rows).unwrap(),
@@ -138,9 +128,7 @@ mod tests {
 
     #[test]
     fn two_columns_of_one_name_are_refused() {
-        let error = Rows::default()
-            .push("q", r#"{"a":{"a":1},"b":1,"b":2}"#)
-            .unwrap_err();
+        let error = Rows::default().push("q", r#"{"a":{"a":1},"b":1,"b":2}"#).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::QueryInvalid);
         assert!(error.to_string().contains("named b"), "{error}");
     }

@@ -1,10 +1,6 @@
 //! The real binary in a sandbox, against a real PostgreSQL behind the gate.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test file uses its part of this"
-)]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of this")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,10 +17,7 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_scheduled-query");
 
 /// The repository's root.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .canonicalize()
-        .unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
 /// A file of `events/scheduled-query`.
@@ -46,19 +39,10 @@ impl World {
 
     pub async fn with(change: impl FnOnce(Options) -> Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let server = Server::start(change(Options::new(folder.path())))
-            .await
-            .unwrap();
+        let server = Server::start(change(Options::new(folder.path()))).await.unwrap();
         let mut variables = server.variables();
-        variables.insert(
-            "QUERIES_DIR".into(),
-            root().join("queries").display().to_string(),
-        );
-        Self {
-            server,
-            variables,
-            folder,
-        }
+        variables.insert("QUERIES_DIR".into(), root().join("queries").display().to_string());
+        Self { server, variables, folder }
     }
 
     pub fn set(&mut self, name: &str, value: impl Into<String>) {
@@ -83,26 +67,16 @@ impl World {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = lines.clone();
         let log = Arc::new(move |line: &str| sink.lock().unwrap().push(line.to_owned()));
-        let sandbox = Sandbox::start(Path::new(BINARY), &self.variables, timeout, log)
-            .await
-            .unwrap();
+        let sandbox =
+            Sandbox::start(Path::new(BINARY), &self.variables, timeout, log).await.unwrap();
         Function { sandbox, lines }
     }
 
     /// Logins that the gate accepted, and reasons of those it refused.
     pub fn logins(&self) -> (usize, Vec<String>) {
         let records = self.server.gate.log().records();
-        let refused = records
-            .iter()
-            .filter_map(|record| record.outcome.clone().err())
-            .collect();
-        (
-            records
-                .iter()
-                .filter(|record| record.outcome.is_ok())
-                .count(),
-            refused,
-        )
+        let refused = records.iter().filter_map(|record| record.outcome.clone().err()).collect();
+        (records.iter().filter(|record| record.outcome.is_ok()).count(), refused)
     }
 
     pub async fn stop(self) {
@@ -130,9 +104,7 @@ impl Function {
 
     pub async fn error(&mut self, event: impl Into<Vec<u8>>) -> FunctionError {
         let outcome = self.invoke(event).await;
-        outcome
-            .error()
-            .unwrap_or_else(|| panic!("an error was expected, not {outcome:?}"))
+        outcome.error().unwrap_or_else(|| panic!("an error was expected, not {outcome:?}"))
     }
 
     /// Ends the sandbox, and gives back everything that it wrote.
@@ -149,10 +121,6 @@ pub fn summaries(log: &[String]) -> Vec<Value> {
         .map(|line| {
             serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("not JSON: {line}"))
         })
-        .filter(|line| {
-            line["message"]
-                .as_str()
-                .is_some_and(|m| m.starts_with("invocation "))
-        })
+        .filter(|line| line["message"].as_str().is_some_and(|m| m.starts_with("invocation ")))
         .collect()
 }
