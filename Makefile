@@ -9,26 +9,29 @@ EVENT ?= events/$(FUNCTION)/customers.json
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## Install what is missing: PostgreSQL's server, a C compiler, OpenSSL's headers
-	@local/setup.sh
+setup: ## Install what is missing: PostgreSQL, a C compiler, the tests' Python helpers
+	@local/setup.sh --tests
 
-demo: setup ## Show the main job: a query over an IAM login, and two refusals
-	@cargo build --quiet --locked --package scheduled-query --package rds-local
+demo: ## Show the main job: a query over an IAM login, and two refusals
+	@local/setup.sh
+	@cargo build --locked --workspace
 	@target/debug/rds-local demo
 
-serve: setup ## Start PostgreSQL, the IAM gate and STS, until Ctrl-C
-	@cargo build --quiet --locked --package rds-local
+serve: ## Start PostgreSQL, the IAM gate and STS, until Ctrl-C; options in ARGS="…"
+	@local/setup.sh
+	@cargo build --quiet --locked --workspace
 	@exec target/debug/rds-local serve $(ARGS)
 
 invoke: ## Run a function against `make serve`: FUNCTION=scheduled-query EVENT=events/…
-	@cargo build --quiet --locked --package $(FUNCTION) --package rds-local
+	@cargo build --quiet --locked --workspace
 	@target/debug/rds-local invoke $(FUNCTION) --event $(EVENT)
 
-test: setup ## Run every test, on real parts
-	@local/setup.sh --tests
+test: setup ## Run every test, on real parts, and every command of the documents
 	cargo test --locked --workspace
+	docs/check.sh
 
-check: setup ## Formatting, clippy and docs, with warnings denied
+check: ## Formatting, clippy and docs, with warnings denied
+	@local/setup.sh
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps

@@ -116,7 +116,7 @@ impl Config {
             Some(config) if vars.problems.is_empty() => Ok(config),
             _ => Err(Error::new(ErrorKind::ConfigInvalid, "the function's environment is wrong")
                 .because(vars.problems.join("; "))
-                .remedy("Set these variables on the function (template.yaml, or its configuration in the console)")),
+                .remedy("Set these variables on the function (in its template, or its configuration in the console)")),
         }
     }
 }

@@ -53,3 +53,8 @@ pub mod token;
 pub use config::Config;
 pub use error::{Error, ErrorKind};
 pub use session::Session;
+
+/// Compiles the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
