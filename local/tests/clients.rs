@@ -1,6 +1,8 @@
 //! Other people's clients work unchanged with the environment file sourced: psql with a token of
 //! the AWS CLI, boto3 with psycopg, and both SDKs against STS.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 mod common;
 
 use common::{start, text, with_env_sourced};

@@ -1,6 +1,8 @@
 //! The gate refuses every defect of a login with RDS's message, tells the true reason only in its
 //! own log, and accepts what is good. Each case is a real login over TCP and TLS.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! The command line: a ready line, a clean end however it comes, and nothing left behind.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 mod common;
 
 use std::io::{BufRead, BufReader};

@@ -4,12 +4,14 @@
 //! (<https://www.postgresql.org/docs/current/libpq-envars.html>). Everything that is missing or
 //! wrong is reported at once, by name, with what to set. An empty variable counts as unset.
 
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
+
+mod vars;
+
+use vars::Vars;
 
 use crate::endpoint::{Endpoint, EndpointKind, is_region};
 use crate::error::{Error, ErrorKind};
@@ -110,24 +112,28 @@ impl Config {
 
     /// Reads variables from anywhere: tests pass a map.
     pub fn from_vars(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
-        let mut vars = Vars { get, problems: Vec::new(), seen: HashSet::new() };
+        let mut vars = Vars::new(&get);
         let config = vars.read();
         match config {
-            Some(config) if vars.problems.is_empty() => Ok(config),
+            Some(config) if vars.problems().is_empty() => Ok(config),
             _ => Err(Error::new(ErrorKind::ConfigInvalid, "the function's environment is wrong")
-                .because(vars.problems.join("; "))
+                .because(vars.problems().join("; "))
                 .remedy("Set these variables on the function (in its template, or its configuration in the console)")),
+        }
+    }
+
+    /// The endpoint, and the way there if it is another, as messages name it.
+    pub(crate) fn target(&self) -> String {
+        let endpoint = format!("{}:{}", self.endpoint.host, self.endpoint.port);
+        match &self.dial {
+            Dial::Endpoint => endpoint,
+            Dial::Address(address) => format!("{endpoint} (PGHOSTADDR {address})"),
+            Dial::Tunnel(host, port) => format!("{endpoint} (DB_TUNNEL {host}:{port})"),
         }
     }
 }
 
-struct Vars<F> {
-    get: F,
-    problems: Vec<String>,
-    seen: HashSet<&'static str>,
-}
-
-impl<F: Fn(&str) -> Option<OsString>> Vars<F> {
+impl Vars<'_> {
     fn read(&mut self) -> Option<Config> {
         let port = self.number("PGPORT", 5432, 1..=65535, "a TCP port") as u16;
         let endpoint = self.required("PGHOST", "the database's endpoint").and_then(|host| {
@@ -283,65 +289,6 @@ impl<F: Fn(&str) -> Option<OsString>> Vars<F> {
             );
         }
         Some(Role { arn, external_id, session_name })
-    }
-
-    fn optional(&mut self, name: &'static str) -> Option<String> {
-        match (self.get)(name)?.into_string() {
-            Ok(value) if value.is_empty() => None,
-            Ok(value) => Some(value),
-            Err(_) => {
-                self.problem(name, "is not UTF-8");
-                None
-            }
-        }
-    }
-
-    fn required(&mut self, name: &'static str, meaning: &str) -> Option<String> {
-        let value = self.optional(name);
-        if value.is_none() {
-            self.problem(name, &format!("is not set: {meaning}"));
-        }
-        value
-    }
-
-    fn number(
-        &mut self,
-        name: &'static str,
-        default: u64,
-        range: std::ops::RangeInclusive<u64>,
-        unit: &str,
-    ) -> u64 {
-        match self.optional(name).map(|value| u64::from_str(value.trim())) {
-            None => default,
-            Some(Ok(number)) if range.contains(&number) => number,
-            Some(_) => {
-                let (low, high) = range.into_inner();
-                self.problem(name, &format!("is not {unit} from {low} to {high}"));
-                default
-            }
-        }
-    }
-
-    fn one_of<T: Copy>(
-        &mut self,
-        name: &'static str,
-        choices: &[(&str, T)],
-        reason: &str,
-    ) -> Option<T> {
-        let value = self.optional(name)?;
-        let choice = choices.iter().find(|(text, _)| *text == value);
-        if choice.is_none() {
-            let names: Vec<&str> = choices.iter().map(|(text, _)| *text).collect();
-            self.problem(name, &format!("must be {}{reason}", names.join(" or ")));
-        }
-        choice.map(|(_, value)| *value)
-    }
-
-    /// Notes what is wrong with a variable, once each.
-    fn problem(&mut self, name: &'static str, what: &str) {
-        if self.seen.insert(name) {
-            self.problems.push(format!("{name} {what}"));
-        }
     }
 }
 

@@ -13,13 +13,12 @@ use postgres_native_tls::{MakeTlsConnector, TlsConnector, TlsStream};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
-use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{CancelToken, Client};
 
 use crate::config::{Config, Dial, SslNegotiation, TargetSessionAttrs};
-use crate::error::{Error, ErrorKind};
-use crate::query::errors::find_db_error;
+use crate::error::Error;
+use crate::login_error::LoginError;
 use crate::tls;
 use crate::token::AuthToken;
 
@@ -47,27 +46,6 @@ pub struct LoginSteps {
     pub login: Duration,
 }
 
-/// A failed login, and whether another try may help.
-#[derive(Debug)]
-pub struct LoginError {
-    /// What to tell the caller if this was the last try.
-    pub error: Error,
-    /// Whether, and how, to try again.
-    pub retry: Retry,
-}
-
-/// What another login could do about a failed one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// Nothing: the same would happen again.
-    No,
-    /// The server or network may recover.
-    Again,
-    /// RDS refused the token: sign again, with credentials resolved anew. A throttled login looks
-    /// just like this.
-    FreshCredentials,
-}
-
 impl Connector {
     /// A connector for a configuration. Fails when TLS cannot be set up.
     pub fn new(config: Config) -> Result<Self, Error> {
@@ -93,15 +71,7 @@ impl Connector {
         let mut stage = "the TCP connection";
         match timeout_at(bound, self.login_unbounded(token, &mut stage)).await {
             Ok(result) => result,
-            Err(_) => Err(LoginError {
-                error: Error::new(
-                    ErrorKind::NetworkTimeout,
-                    format!("no login at {}", self.target()),
-                )
-                .because(format!("{stage} got no answer in time"))
-                .remedy("Check security groups, subnets and routes between the function and the database (a refusal is immediate, silence is the network), then PGCONNECT_TIMEOUT"),
-                retry: Retry::Again,
-            }),
+            Err(_) => Err(LoginError::timed_out(&self.config, stage)),
         }
     }
 
@@ -112,18 +82,19 @@ impl Connector {
     ) -> Result<(Connection, LoginSteps), LoginError> {
         let mut steps = LoginSteps::default();
         let start = Instant::now();
-        let stream = self.dial().await.map_err(|error| self.unreachable(&error))?;
+        let stream =
+            self.dial().await.map_err(|error| LoginError::unreachable(&self.config, &error))?;
         steps.dial = start.elapsed();
         *stage = "the login";
 
         let handshake = Arc::new(Mutex::new(Duration::ZERO));
         let tls = TimedTls { inner: self.tls_connect()?, took: handshake.clone() };
         let login_start = Instant::now();
-        let (client, mut connection) = self
-            .postgres_config(token)
-            .connect_raw(stream, tls)
-            .await
-            .map_err(|error| self.classify(&error))?;
+        let (client, mut connection) =
+            self.postgres_config(token)
+                .connect_raw(stream, tls)
+                .await
+                .map_err(|error| LoginError::from_postgres(&self.config, &error))?;
         steps.tls = *handshake.lock().unwrap_or_else(PoisonError::into_inner);
         steps.login = login_start.elapsed().saturating_sub(steps.tls);
 
@@ -138,15 +109,7 @@ impl Connector {
         });
         let connection = Connection { client, driver };
         if self.config.target_session_attrs == TargetSessionAttrs::ReadWrite && read_only {
-            return Err(LoginError {
-                error: Error::new(
-                    ErrorKind::DatabaseUnavailable,
-                    format!("{} takes no writes", self.target()),
-                )
-                .because("it is a standby or a reader, and PGTARGETSESSIONATTRS is read-write")
-                .remedy("Use the cluster (writer) endpoint; after a failover its name follows within a minute"),
-                retry: Retry::Again,
-            });
+            return Err(LoginError::not_writable(&self.config));
         }
         Ok((connection, steps))
     }
@@ -182,12 +145,7 @@ impl Connector {
             &mut make,
             &self.config.endpoint.host,
         )
-        .map_err(|error| LoginError {
-            error: Error::new(ErrorKind::ConfigInvalid, "TLS cannot be set up")
-                .because(error.to_string())
-                .remedy("Check PGHOST"),
-            retry: Retry::No,
-        })
+        .map_err(|error| LoginError::no_tls_setup(&error))
     }
 
     fn postgres_config(&self, token: &AuthToken) -> tokio_postgres::Config {
@@ -207,155 +165,11 @@ impl Connector {
             });
         config
     }
-
-    /// The endpoint, and the way there if it is another.
-    fn target(&self) -> String {
-        let endpoint = format!("{}:{}", self.config.endpoint.host, self.config.endpoint.port);
-        match &self.config.dial {
-            Dial::Endpoint => endpoint,
-            Dial::Address(address) => format!("{endpoint} (PGHOSTADDR {address})"),
-            Dial::Tunnel(host, port) => format!("{endpoint} (DB_TUNNEL {host}:{port})"),
-        }
-    }
-
-    fn unreachable(&self, error: &io::Error) -> LoginError {
-        let remedy = match error.kind() {
-            io::ErrorKind::ConnectionRefused => {
-                "Nothing listens there: check PGHOST and PGPORT, and that the database is running"
-            }
-            _ => {
-                "Check PGHOST (an RDS name resolves to a private address only inside its VPC), and the function's subnets"
-            }
-        };
-        LoginError {
-            error: Error::new(
-                ErrorKind::NetworkUnreachable,
-                format!("{} cannot be reached", self.target()),
-            )
-            .because(error.to_string())
-            .remedy(remedy),
-            retry: Retry::Again,
-        }
-    }
-
-    /// What a failed TLS handshake or login means. See docs/errors.md for the causes.
-    fn classify(&self, error: &tokio_postgres::Error) -> LoginError {
-        if let Some(refusal) = find_db_error(error) {
-            return self.refused(refusal);
-        }
-        let mut causes = Vec::new();
-        let mut next = std::error::Error::source(error);
-        while let Some(cause) = next {
-            if let Some(io) = cause.downcast_ref::<io::Error>() {
-                return self.unreachable(io);
-            }
-            causes.push(cause.to_string());
-            next = cause.source();
-        }
-        let why = causes.first().cloned().unwrap_or_else(|| error.to_string());
-        if why.contains("certificate") || why.contains("hostname") {
-            return LoginError {
-                error: Error::new(
-                    ErrorKind::TlsUntrusted,
-                    format!("the certificate of {} is not trusted", self.target()),
-                )
-                .because(why)
-                .remedy("PGHOST must be the RDS endpoint's own name, not an alias or address (dial elsewhere by PGHOSTADDR or DB_TUNNEL), and PGSSLROOTCERT, if set, must hold its roots"),
-                retry: Retry::No,
-            };
-        }
-        let (kind, retry) = if error.is_closed() {
-            (ErrorKind::NetworkUnreachable, Retry::Again)
-        } else {
-            (ErrorKind::TlsUntrusted, Retry::No)
-        };
-        LoginError {
-            error: Error::new(kind, format!("no TLS connection to {}", self.target()))
-                .because(why)
-                .remedy("Check that PGHOST and PGPORT name a PostgreSQL server that offers TLS"),
-            retry,
-        }
-    }
-
-    fn refused(&self, refusal: &DbError) -> LoginError {
-        let user = &self.config.user;
-        let at = self.target();
-        let rejected = |why: String, remedy: String, retry| LoginError {
-            error: Error::new(ErrorKind::AuthRejected, format!("{user} was refused at {at}"))
-                .because(why)
-                .remedy(remedy),
-            retry,
-        };
-        let code = refusal.code();
-        // SQLSTATE alone cannot tell: RDS's PAM refusal and pg_hba's are both 28000.
-        if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION
-            && refusal.message().starts_with("PAM authentication failed")
-        {
-            return rejected(
-                "RDS did not accept the token (PAM authentication failed)".into(),
-                format!(
-                    "Check that the role's policy allows rds-db:connect on dbuser:<resource id>/{user}, with the db-…, cluster-… or prx-… id and the user's exact case; that the role is of the database's account; that the token was signed for this host, port and region ({}); that no clock is off. RDS refuses a throttled login with these same words, so too many logins at once are a cause too",
-                    self.config.region
-                ),
-                Retry::FreshCredentials,
-            );
-        }
-        if *code == SqlState::INVALID_PASSWORD {
-            return rejected(
-                "the token was taken for a password (28P01)".into(),
-                format!(
-                    "Run GRANT rds_iam TO {user} as an administrator, check that the user exists, and that IAM authentication is switched on for the database"
-                ),
-                Retry::No,
-            );
-        }
-        if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION {
-            return rejected(
-                "the server's access rules (pg_hba) reject it (28000)".into(),
-                "Check that the connection reaches the database itself and uses TLS".into(),
-                Retry::No,
-            );
-        }
-        if *code == SqlState::INVALID_CATALOG_NAME {
-            return LoginError {
-                error: Error::new(
-                    ErrorKind::ConfigInvalid,
-                    format!("there is no database {} at {at}", self.config.database),
-                )
-                .remedy("Set PGDATABASE to one that exists"),
-                retry: Retry::No,
-            };
-        }
-        if *code == SqlState::INSUFFICIENT_PRIVILEGE {
-            return rejected(
-                format!("it may not connect to database {} (42501)", self.config.database),
-                format!("Run GRANT CONNECT ON DATABASE {} TO {user}", self.config.database),
-                Retry::No,
-            );
-        }
-        let (why, remedy) = match code.code() {
-            "53300" => (
-                "it has too many connections (53300)",
-                "Limit the function's concurrency, raise max_connections, or put RDS Proxy in between",
-            ),
-            "57P03" => ("it is starting up or shutting down (57P03)", "Wait for it to come up"),
-            _ => ("the server refused the login", "Look the SQLSTATE up in the server's log"),
-        };
-        LoginError {
-            error: Error::new(
-                ErrorKind::DatabaseUnavailable,
-                format!("{at} takes no login now (SQLSTATE {})", code.code()),
-            )
-            .because(why)
-            .remedy(remedy),
-            retry: Retry::Again,
-        }
-    }
 }
 
 impl std::fmt::Debug for Connector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connector").field("target", &self.target()).finish_non_exhaustive()
+        f.debug_struct("Connector").field("target", &self.config.target()).finish_non_exhaustive()
     }
 }
 

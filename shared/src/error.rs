@@ -55,6 +55,30 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Every kind, in the order of docs/errors.md.
+    pub const ALL: [Self; 20] = [
+        Self::ConfigInvalid,
+        Self::EventInvalid,
+        Self::CredentialsUnavailable,
+        Self::CredentialsExpired,
+        Self::NetworkUnreachable,
+        Self::NetworkTimeout,
+        Self::TlsUntrusted,
+        Self::AuthRejected,
+        Self::DatabaseUnavailable,
+        Self::QueryNotFound,
+        Self::QueryInvalid,
+        Self::QueryBadParameter,
+        Self::QueryDenied,
+        Self::QueryTimeout,
+        Self::QueryFailed,
+        Self::QueryOutcomeUnknown,
+        Self::ResultTooLarge,
+        Self::ResultNotOne,
+        Self::CheckViolations,
+        Self::InternalPanic,
+    ];
+
     /// The stable name, such as `Auth.Rejected`.
     pub const fn error_type(self) -> &'static str {
         match self {
@@ -160,6 +184,19 @@ mod tests {
             "there is no query \"x\": queries/x.sql does not exist. Add the file."
         );
         assert_eq!(format!("{error:?}"), format!("Query.NotFound: {error}"));
+    }
+
+    #[test]
+    fn every_kind_is_documented() {
+        let table = include_str!("../../docs/errors.md");
+        let readme = include_str!("../../README.md");
+        for kind in ErrorKind::ALL {
+            let row =
+                table.lines().find(|l| l.starts_with(&format!("| `{}` |", kind.error_type())));
+            let cells = row.map_or(0, |row| row.split('|').filter(|cell| cell.len() > 5).count());
+            assert_eq!(cells, 3, "{kind:?} has cause and remedy in docs/errors.md");
+            assert!(readme.contains(&format!("`{}`", kind.error_type())), "{kind:?}");
+        }
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub mod deadline;
 pub mod endpoint;
 mod error;
 pub mod lambda;
+pub mod login_error;
 pub mod query;
 pub mod session;
 pub mod tls;

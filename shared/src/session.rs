@@ -12,10 +12,11 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::config::Config;
-use crate::connect::{Connection, Connector, LoginError, LoginSteps, Retry};
+use crate::connect::{Connection, Connector, LoginSteps};
 use crate::credentials::{self, CachingProvider, RawProvider};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
+use crate::login_error::{LoginError, Retry};
 pub use crate::query::execute::Answer;
 use crate::query::execute::{self, Failure};
 use crate::query::{Mode, Parameters, Query};

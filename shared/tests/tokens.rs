@@ -1,6 +1,8 @@
 //! Tokens agree with other implementations: botocore, the AWS SDK for Rust, and the gate's own
 //! check, which shares no code with the signer.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;

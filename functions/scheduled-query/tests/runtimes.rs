@@ -1,6 +1,8 @@
 //! The same binary answers under runtimes of others: AWS's runtime interface emulator, and
 //! `cargo lambda watch` with `cargo lambda invoke`.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 mod common;
 
 use std::net::TcpListener;

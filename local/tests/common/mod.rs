@@ -1,6 +1,11 @@
 //! A server in a temporary folder, and the programs of others that talk to it.
 
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of this")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test file uses its part of this"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -10,11 +10,6 @@ use tokio_postgres::error::{DbError, ErrorPosition};
 use super::Query;
 use crate::error::{Error, ErrorKind};
 
-/// The server's own error inside a client error.
-pub(crate) fn find_db_error(error: &tokio_postgres::Error) -> Option<&DbError> {
-    error.as_db_error()
-}
-
 /// The error of a statement. `wrapped_after` is the length, in characters, of what was put in
 /// front of the file's text.
 pub(crate) fn statement_error(
@@ -23,7 +18,7 @@ pub(crate) fn statement_error(
     wrapped_after: usize,
 ) -> Error {
     let name = &query.name;
-    let Some(db) = find_db_error(error) else {
+    let Some(db) = error.as_db_error() else {
         return Error::new(
             ErrorKind::NetworkUnreachable,
             format!("the connection broke while query {name} ran"),

@@ -11,7 +11,7 @@ use futures_util::TryStreamExt;
 use futures_util::future::try_join3;
 use tokio_postgres::Client;
 
-use super::errors::{find_db_error, statement_error};
+use super::errors::statement_error;
 use super::{Parameters, Query, ResultKind, Rows};
 use crate::error::Error;
 
@@ -94,7 +94,7 @@ async fn collect(
 
 impl Failure {
     fn from_statement(query: &Query, error: &tokio_postgres::Error, prefix: usize) -> Self {
-        let lost = match find_db_error(error) {
+        let lost = match error.as_db_error() {
             Some(db) => matches!(db.code().code(), "57P01" | "57P02" | "57P03"),
             None => true,
         };

@@ -1,6 +1,11 @@
 //! The real binary in a sandbox, against a real PostgreSQL behind the gate.
 
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of this")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test file uses its part of this"
+)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

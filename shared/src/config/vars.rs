@@ -1,0 +1,81 @@
+//! Variables, and what is wrong with them: every problem is noted, so that all can be told at once.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::str::FromStr;
+
+pub(super) struct Vars<'a> {
+    get: &'a dyn Fn(&str) -> Option<OsString>,
+    problems: Vec<String>,
+    seen: HashSet<&'static str>,
+}
+
+impl<'a> Vars<'a> {
+    pub(super) fn new(get: &'a dyn Fn(&str) -> Option<OsString>) -> Self {
+        Self { get, problems: Vec::new(), seen: HashSet::new() }
+    }
+
+    /// What is wrong so far, a phrase each, by the variable's name.
+    pub(super) fn problems(&self) -> &[String] {
+        &self.problems
+    }
+
+    pub(super) fn optional(&mut self, name: &'static str) -> Option<String> {
+        match (self.get)(name)?.into_string() {
+            Ok(value) if value.is_empty() => None,
+            Ok(value) => Some(value),
+            Err(_) => {
+                self.problem(name, "is not UTF-8");
+                None
+            }
+        }
+    }
+
+    pub(super) fn required(&mut self, name: &'static str, meaning: &str) -> Option<String> {
+        let value = self.optional(name);
+        if value.is_none() {
+            self.problem(name, &format!("is not set: {meaning}"));
+        }
+        value
+    }
+
+    pub(super) fn number(
+        &mut self,
+        name: &'static str,
+        default: u64,
+        range: std::ops::RangeInclusive<u64>,
+        unit: &str,
+    ) -> u64 {
+        match self.optional(name).map(|value| u64::from_str(value.trim())) {
+            None => default,
+            Some(Ok(number)) if range.contains(&number) => number,
+            Some(_) => {
+                let (low, high) = range.into_inner();
+                self.problem(name, &format!("is not {unit} from {low} to {high}"));
+                default
+            }
+        }
+    }
+
+    pub(super) fn one_of<T: Copy>(
+        &mut self,
+        name: &'static str,
+        choices: &[(&str, T)],
+        reason: &str,
+    ) -> Option<T> {
+        let value = self.optional(name)?;
+        let choice = choices.iter().find(|(text, _)| *text == value);
+        if choice.is_none() {
+            let names: Vec<&str> = choices.iter().map(|(text, _)| *text).collect();
+            self.problem(name, &format!("must be {}{reason}", names.join(" or ")));
+        }
+        choice.map(|(_, value)| *value)
+    }
+
+    /// Notes what is wrong with a variable, once each.
+    pub(super) fn problem(&mut self, name: &'static str, what: &str) {
+        if self.seen.insert(name) {
+            self.problems.push(format!("{name} {what}"));
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What a failed login means, and whether another try may help.
+//!
+//! SQLSTATE alone cannot tell: RDS's refusal of a token and pg_hba's of a connection are both
+//! 28000. docs/errors.md has the causes behind each message.
+
+use std::io;
+
+use tokio_postgres::error::{DbError, SqlState};
+
+use crate::config::Config;
+use crate::error::{Error, ErrorKind};
+
+/// A failed login, and whether another try may help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginError {
+    /// What to tell the caller if this was the last try.
+    pub error: Error,
+    /// Whether, and how, to try again.
+    pub retry: Retry,
+}
+
+/// What another login could do about a failed one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Nothing: the same would happen again.
+    No,
+    /// The server or network may recover.
+    Again,
+    /// RDS refused the token: sign again, with credentials resolved anew. A throttled login looks
+    /// just like this.
+    FreshCredentials,
+}
+
+impl LoginError {
+    pub(crate) fn timed_out(config: &Config, stage: &str) -> Self {
+        Error::new(ErrorKind::NetworkTimeout, format!("no login at {}", config.target()))
+            .because(format!("{stage} got no answer in time"))
+            .remedy("Check security groups, subnets and routes between the function and the database (a refusal is immediate, silence is the network), then PGCONNECT_TIMEOUT")
+            .retry(Retry::Again)
+    }
+
+    pub(crate) fn unreachable(config: &Config, error: &io::Error) -> Self {
+        let remedy = match error.kind() {
+            io::ErrorKind::ConnectionRefused => {
+                "Nothing listens there: check PGHOST and PGPORT, and that the database is running"
+            }
+            _ => {
+                "Check PGHOST (an RDS name resolves to a private address only inside its VPC), and the function's subnets"
+            }
+        };
+        Error::new(ErrorKind::NetworkUnreachable, format!("{} cannot be reached", config.target()))
+            .because(error.to_string())
+            .remedy(remedy)
+            .retry(Retry::Again)
+    }
+
+    pub(crate) fn not_writable(config: &Config) -> Self {
+        Error::new(ErrorKind::DatabaseUnavailable, format!("{} takes no writes", config.target()))
+            .because("it is a standby or a reader, and PGTARGETSESSIONATTRS is read-write")
+            .remedy("Use the cluster (writer) endpoint; after a failover its name follows within a minute")
+            .retry(Retry::Again)
+    }
+
+    pub(crate) fn no_tls_setup(error: &impl std::error::Error) -> Self {
+        Error::new(ErrorKind::ConfigInvalid, "TLS cannot be set up")
+            .because(error.to_string())
+            .remedy("Check PGHOST")
+            .retry(Retry::No)
+    }
+
+    /// From a TLS handshake or login that failed.
+    pub(crate) fn from_postgres(config: &Config, error: &tokio_postgres::Error) -> Self {
+        if let Some(refusal) = error.as_db_error() {
+            return Self::refused(config, refusal);
+        }
+        // Its own Display says only at which step it failed.
+        let mut why = None;
+        let mut next = std::error::Error::source(error);
+        while let Some(cause) = next {
+            if let Some(io) = cause.downcast_ref::<io::Error>() {
+                return Self::unreachable(config, io);
+            }
+            why.get_or_insert_with(|| cause.to_string());
+            next = cause.source();
+        }
+        let why = why.unwrap_or_else(|| error.to_string());
+        if why.contains("certificate") || why.contains("hostname") {
+            return Error::new(
+                ErrorKind::TlsUntrusted,
+                format!("the certificate of {} is not trusted", config.target()),
+            )
+            .because(why)
+            .remedy("PGHOST must be the RDS endpoint's own name, not an alias or address (dial elsewhere by PGHOSTADDR or DB_TUNNEL), and PGSSLROOTCERT, if set, must hold its roots")
+            .retry(Retry::No);
+        }
+        let (kind, retry) = if error.is_closed() {
+            (ErrorKind::NetworkUnreachable, Retry::Again)
+        } else {
+            (ErrorKind::TlsUntrusted, Retry::No)
+        };
+        Error::new(kind, format!("no TLS connection to {}", config.target()))
+            .because(why)
+            .remedy("Check that PGHOST and PGPORT name a PostgreSQL server that offers TLS")
+            .retry(retry)
+    }
+
+    fn refused(config: &Config, refusal: &DbError) -> Self {
+        let (user, database, at) = (&config.user, &config.database, config.target());
+        let rejected = |why: String| {
+            Error::new(ErrorKind::AuthRejected, format!("{user} was refused at {at}")).because(why)
+        };
+        let code = refusal.code();
+        if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION {
+            if refusal.message().starts_with("PAM authentication failed") {
+                return rejected("RDS did not accept the token (PAM authentication failed)".into())
+                    .remedy(format!("Check that the role's policy allows rds-db:connect on dbuser:<resource id>/{user}, with the db-…, cluster-… or prx-… id and the user's exact case; that the role is of the database's account; that the token was signed for this host, port and region ({}); that no clock is off. RDS refuses a throttled login with these same words, so too many logins at once are a cause too", config.region))
+                    .retry(Retry::FreshCredentials);
+            }
+            return rejected("the server's access rules (pg_hba) reject it (28000)".into())
+                .remedy("Check that the connection reaches the database itself and uses TLS")
+                .retry(Retry::No);
+        }
+        if *code == SqlState::INVALID_PASSWORD {
+            return rejected("the token was taken for a password (28P01)".into())
+                .remedy(format!("Run GRANT rds_iam TO {user} as an administrator, check that the user exists, and that IAM authentication is switched on for the database"))
+                .retry(Retry::No);
+        }
+        if *code == SqlState::INSUFFICIENT_PRIVILEGE {
+            return rejected(format!("it may not connect to database {database} (42501)"))
+                .remedy(format!("Run GRANT CONNECT ON DATABASE {database} TO {user}"))
+                .retry(Retry::No);
+        }
+        if *code == SqlState::INVALID_CATALOG_NAME {
+            return Error::new(
+                ErrorKind::ConfigInvalid,
+                format!("there is no database {database} at {at}"),
+            )
+            .remedy("Set PGDATABASE to one that exists")
+            .retry(Retry::No);
+        }
+        let (why, remedy) = match code.code() {
+            "53300" => (
+                "it has too many connections",
+                "Limit the function's concurrency, raise max_connections, or put RDS Proxy in between",
+            ),
+            "57P03" => ("it is starting up or shutting down", "Wait for it to come up"),
+            _ => ("the server refused the login", "Look the SQLSTATE up in the server's log"),
+        };
+        Error::new(ErrorKind::DatabaseUnavailable, format!("{at} takes no login now"))
+            .because(format!("{why} (SQLSTATE {})", code.code()))
+            .remedy(remedy)
+            .retry(Retry::Again)
+    }
+}
+
+impl Error {
+    fn retry(self, retry: Retry) -> LoginError {
+        LoginError { error: self, retry }
+    }
+}
