@@ -17,6 +17,7 @@ const LONGEST: Duration = Duration::from_secs(900);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline {
     answer_by: Instant,
+    cancel_by: Instant,
 }
 
 impl Deadline {
@@ -32,12 +33,18 @@ impl Deadline {
     /// Lambda's deadline is this far away: a tenth of it, 50 ms to 1 s, is kept for the answer.
     pub fn after(left: Duration) -> Self {
         let margin = (left / 10).clamp(Duration::from_millis(50), Duration::from_secs(1));
-        Self { answer_by: Instant::now() + left.saturating_sub(margin) }
+        let answer_by = Instant::now() + left.saturating_sub(margin);
+        Self { answer_by, cancel_by: answer_by + margin / 2 }
     }
 
     /// When work on the answer must end.
     pub fn answer_by(&self) -> Instant {
         self.answer_by
+    }
+
+    /// How long a cancel request may take, once the time for the answer itself has run out.
+    pub fn cancel_by(&self) -> Instant {
+        self.cancel_by
     }
 
     /// Time left for work.

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_smithy_async::time::SharedTimeSource;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::config::Config;
 use crate::connect::{Connection, Connector, LoginSteps};
@@ -27,8 +27,6 @@ use crate::token::TokenSigner;
 pub const PROBE_AFTER: Duration = Duration::from_secs(60);
 /// A probe is one round trip inside a VPC; no answer within this means that the connection is dead.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a cancel request, and its effect, may take before the connection is dropped.
-const CANCEL_TIMEOUT: Duration = Duration::from_millis(250);
 /// First and longest pause between two logins; each is drawn at random below it (full jitter).
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
@@ -108,14 +106,17 @@ impl Session {
             .remedy("Name a query with mode = \"read\""));
         }
         let mut idle = self.idle.lock().await;
-        let mut connection = match self.reusable(idle.take()).await {
+        let before = idle.take();
+        // One replacement an invocation: here, if the connection at hand is dead, or else below.
+        let mut replaced = before.is_some();
+        let mut connection = match self.reusable(before, deadline).await {
             Some(connection) => {
                 report.reused = true;
+                replaced = false;
                 connection
             }
             None => self.login(deadline, report).await?,
         };
-        let mut replaced = false;
         loop {
             let failure = match self.attempt(&connection, query, parameters, deadline, report).await
             {
@@ -142,7 +143,7 @@ impl Session {
         }
     }
 
-    async fn reusable(&self, idle: Option<Idle>) -> Option<Connection> {
+    async fn reusable(&self, idle: Option<Idle>, deadline: Deadline) -> Option<Connection> {
         let Idle { connection, since } = idle?;
         if connection.is_closed() {
             return None;
@@ -152,7 +153,8 @@ impl Session {
         if idle_for < PROBE_AFTER {
             return Some(connection);
         }
-        let probe = timeout(PROBE_TIMEOUT, connection.client.check_connection()).await;
+        let bound = deadline.answer_by().min(Instant::now() + PROBE_TIMEOUT);
+        let probe = timeout_at(bound, connection.client.check_connection()).await;
         matches!(probe, Ok(Ok(()))).then_some(connection)
     }
 
@@ -182,7 +184,7 @@ impl Session {
             Err(_) => {
                 // The server's own time-out did not arrive: ask it to stop, and drop the connection.
                 let token = connection.client.cancel_token();
-                self.connector.cancel(&token, Instant::now() + CANCEL_TIMEOUT).await;
+                self.connector.cancel(&token, deadline.cancel_by()).await;
                 Err(Failure::Abandoned(out_of_time("the database did not answer in time")))
             }
         }
