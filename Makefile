@@ -4,10 +4,14 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 FUNCTION ?= scheduled-query
+# scheduled-query is ScheduledQueryFunction in the template.
+LOGICAL_ID = $(shell sed -E 's/(^|-)(.)/\U\2/g' <<<"$(FUNCTION)")Function
+# As the template names it: this machine's, unless ARCH is given.
+BUILD_ARCH := $(or $(ARCH),$(subst aarch64,arm64,$(shell uname -m)))
 EVENT ?= events/$(FUNCTION)/customers.json
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing: PostgreSQL, a C compiler, the tests' Python helpers
 	@local/setup.sh --tests
@@ -36,10 +40,29 @@ check: ## Formatting, clippy and docs, with warnings denied
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
+build: ## Build every function for Lambda, with sam build: ARCH=arm64 or x86_64
+	@local/setup.sh --deploy
+	@ARCH=$(BUILD_ARCH) SAM_CLI_TELEMETRY=0 target/venv-sam/bin/sam build --parameter-overrides Architecture=$(BUILD_ARCH)
+	@# What was built and what is deployed by default must agree.
+	@sed -i.orig '/^  Architecture:/,/^  [A-Z]/s/Default: .*/Default: $(BUILD_ARCH)/' .aws-sam/build/template.yaml
+	@du -h .aws-sam/build/*/bootstrap
+
+# Called by sam build, once for each function of the template.
+build-ScheduledQueryFunction:
+	@local/package.sh scheduled-query "$(ARTIFACTS_DIR)"
+
+sam-local: build ## sam local invoke, against make serve ARGS="--listen 0.0.0.0": FUNCTION=… EVENT=…
+	@. target/rds-local/env; SAM_CLI_TELEMETRY=0 target/venv-sam/bin/sam local invoke $(LOGICAL_ID) \
+	  --event $(EVENT) --env-vars target/rds-local/env.json --add-host host.docker.internal:host-gateway
+
+test-sam: ## Every function on every event under sam local, where Docker is to be had
+	@local/setup.sh --deploy
+	@local/test-sam.sh
+
 roots: ## Renew the built-in RDS roots from AWS, or from BUNDLE=file.pem
 	@shared/roots/update.sh $(BUNDLE)
 
 clean: ## Remove everything that was built
 	cargo clean
 
-.PHONY: help setup demo serve invoke test check roots clean
+.PHONY: help setup demo serve invoke test check build sam-local test-sam roots clean

@@ -1,9 +1,16 @@
 #!/usr/bin/env bash
 # Installs what the build, the demo and the tests need and this machine lacks. Safe to run again.
 #   local/setup.sh           what make demo needs
+#   local/setup.sh --deploy  and what make build needs: cargo-lambda and the SAM CLI
 #   local/setup.sh --tests   and the other implementations that the tests compare with
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+case ${1:-} in
+  '') python=false ;;
+  --deploy | --tests) python=true ;;
+  *) echo "usage: local/setup.sh [--deploy | --tests]" >&2; exit 2 ;;
+esac
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
@@ -23,7 +30,7 @@ missing=()
 have cc || missing+=(build-essential)
 headers_installed || missing+=(pkg-config libssl-dev)
 server_installed || missing+=(postgresql)
-if [ "${1:-}" = --tests ]; then
+if $python; then
   have curl || missing+=(curl)
   python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 fi
@@ -51,15 +58,19 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
 fi
 
-if [ "${1:-}" = --tests ]; then
-  venv=target/venv
-  wanted=local/tests/requirements.txt
-  if ! cmp -s "$wanted" "$venv/installed.txt"; then
-    echo "setup: installing the tests' Python helpers into $venv"
-    python3 -m venv --clear "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted"
-    # For the AWS Lambda runtime interface emulator in it; its own dependencies are not needed.
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps aws-sam-cli==1.170.0
-    cp "$wanted" "$venv/installed.txt"
-  fi
+# A virtual environment under target/, made anew when what it should hold has changed.
+environment() {
+  local venv=target/$1 wanted=local/requirements/$1.txt
+  cmp -s "$wanted" "$venv/installed.txt" && return
+  echo "setup: installing $(grep -c '^[a-z]' "$wanted") Python tools into $venv"
+  python3 -m venv --clear "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted"
+  cp "$wanted" "$venv/installed.txt"
+}
+
+# Three, because their dependencies exclude one another.
+if $python; then
+  environment venv
+  environment venv-sam
 fi
+[ "${1:-}" != --tests ] || environment venv-checkov

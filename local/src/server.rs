@@ -193,7 +193,9 @@ async fn prepare_database(postgres: &Postgres, options: &Options) -> Result<()> 
     let admin = postgres.superuser("postgres").await?;
     admin.batch_execute(&format!("CREATE DATABASE {DATABASE}")).await.map_err(sql)?;
     let admin = postgres.superuser(DATABASE).await?;
-    admin.batch_execute(include_str!("roles.sql")).await.map_err(sql)?;
+    // RDS has this role from the start; the rest is what an administrator runs there too.
+    admin.batch_execute("CREATE ROLE rds_iam").await.map_err(sql)?;
+    admin.batch_execute(include_str!("../../sql/roles.sql")).await.map_err(sql)?;
     match &options.init {
         None => admin.batch_execute(include_str!("demo.sql")).await.map_err(sql)?,
         Some(script) => {
@@ -275,14 +277,16 @@ fn container_variables(
     let host = |port: u16| format!("host.docker.internal:{port}");
     let mut container: Variables = variables
         .iter()
-        .filter(|(name, _)| *name != "QUERIES_DIR")
         .map(|(name, value)| match *name {
             "PGHOSTADDR" => ("DB_TUNNEL", host(gate.port())),
             "PGSSLROOTCERT" => ("PGSSLROOTCERT", root_pem.clone()),
             "AWS_ENDPOINT_URL_STS" => (*name, format!("http://{}", host(sts.port()))),
+            // Sourced from `env`, this would reach the container; its queries lie beside the binary.
+            "QUERIES_DIR" => ("QUERIES_DIR", String::new()),
             name => (name, value.clone()),
         })
         .collect();
+    // So would this one.
     container.push(("PGHOSTADDR", String::new()));
     container
 }

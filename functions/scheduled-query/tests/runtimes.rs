@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 
 /// A file of the tests' Python environment, which `make test` installs.
 fn helper(path: &str) -> PathBuf {
-    let path = root().join("target/venv").join(path);
+    let path = root().join("target").join(path);
     assert!(
         path.exists(),
         "{} is missing: run make test, or local/setup.sh --tests",
@@ -57,7 +57,7 @@ fn rows(body: &[u8]) -> usize {
 async fn awss_runtime_interface_emulator() {
     let world = World::start().await;
     let (port, api) = (free_port(), free_port());
-    let site = helper("lib");
+    let site = helper("venv-sam/lib");
     let emulator = Command::new("find")
         .arg(site)
         .args([
@@ -120,7 +120,7 @@ async fn awss_runtime_interface_emulator() {
 #[tokio::test]
 async fn cargo_lambda_watch_and_invoke() {
     let world = World::start().await;
-    let cargo_lambda = helper("bin/cargo-lambda");
+    let cargo_lambda = helper("venv/bin/cargo-lambda");
     let port = free_port();
     // Its Runtime API alone, for a function named `_`: the binary that is built already.
     let mut watch = quiet(&cargo_lambda)

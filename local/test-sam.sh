@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# Runs every function on every event file in the official flow, `sam build` and `sam local`, against
+# rds-local, and holds the outcomes to the tables in events/*/README.md.
+# It needs Docker. As root on Debian it installs and starts one if there is none; elsewhere, without
+# one, it says so and is skipped.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export SAM_CLI_TELEMETRY=0 AWS_PAGER=
+sam=$PWD/target/venv-sam/bin/sam
+dir=target/sam-test
+arch=$(uname -m | sed s/aarch64/arm64/)
+
+skip() {
+  printf '%s\n' '**********' "SKIPPED: make test-sam did not run: $*" '**********' >&2
+  exit 0
+}
+
+dockerd= server= lambda=
+cleanup() {
+  for process in $lambda $server $dockerd; do kill -TERM "$process" 2>/dev/null || true; done
+  wait
+}
+trap cleanup EXIT
+
+if ! docker info >/dev/null 2>&1; then
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null ||
+    skip "no Docker engine answers, and installing one takes root on Debian"
+  if ! command -v dockerd >/dev/null; then
+    echo "test-sam: installing docker.io"
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq docker.io >/dev/null
+  fi
+  mkdir -p target
+  dockerd >target/dockerd.log 2>&1 &
+  dockerd=$!
+  for _ in $(seq 60); do docker info >/dev/null 2>&1 && break; sleep 0.5; done
+  docker info >/dev/null 2>&1 || skip "dockerd does not start here; see target/dockerd.log"
+fi
+
+# AWS's base image, or a stand-in with the same entry point where it cannot be pulled.
+image=public.ecr.aws/lambda/provided:al2023-$arch
+if ! docker image inspect "$image" >/dev/null 2>&1 && ! docker pull -q "$image" 2>/dev/null; then
+  echo "test-sam: AWS's base image cannot be pulled; making a stand-in with debootstrap"
+  command -v debootstrap >/dev/null ||
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq debootstrap >/dev/null ||
+    skip "no base image, and no debootstrap to make one"
+  root=$(mktemp -d)
+  debootstrap --variant=minbase bookworm "$root" >target/debootstrap.log
+  mkdir -p "$root/var/runtime" "$root/var/task"
+  printf '#!/bin/sh\nexec /var/task/bootstrap\n' >"$root/var/runtime/bootstrap"
+  chmod 755 "$root" "$root/var/runtime/bootstrap"
+  tar -C "$root" -c . | docker import - "$image" >/dev/null
+  rm -rf "$root"
+fi
+
+make --no-print-directory build ARCH="$arch"
+cargo build --quiet --locked --workspace
+mkdir -p "$dir"
+# Containers reach it by the host's address.
+target/debug/rds-local serve --dir "$dir" --listen 0.0.0.0 2>"$dir/serve.log" &
+server=$!
+for _ in $(seq 600); do
+  [ -e "$dir/env" ] && break
+  kill -0 $server 2>/dev/null || { cat "$dir/serve.log" >&2; exit 1; }
+  sleep 0.1
+done
+. "$dir/env"
+options=(--env-vars "$dir/env.json" --skip-pull-image --add-host host.docker.internal:host-gateway)
+
+# What came of it: a number of rows, or an error type.
+outcome() {
+  python3 -c 'import json, sys
+answer = json.load(sys.stdin)
+print(answer.get("errorType") or "%d rows" % answer["row_count"])'
+}
+
+failed=0
+row() { printf '%-16s %-24s %-20s %s\n' "$@"; }
+row function event outcome expected
+for table in events/*/README.md; do
+  folder=$(dirname "$table")
+  function=$(basename "$folder")
+  logical=$(sed -E 's/(^|-)(.)/\U\2/g' <<<"$function")Function
+  while IFS='|' read -r _ file expected _; do
+    file=$(xargs <<<"$file") expected=$(xargs <<<"$expected")
+    if ! python3 -m json.tool "$folder/$file" >/dev/null 2>&1; then
+      row "$function" "$file" "-" "not JSON: sam and AWS refuse it before the function"
+      continue
+    fi
+    got=$("$sam" local invoke "$logical" --event "$folder/$file" "${options[@]}" \
+      2>"$dir/invoke.log" | tail -n 1 | outcome) || got=none
+    row "$function" "$file" "$got" "$expected"
+    [ "$got" = "$expected" ] || { failed=1; cat "$dir/invoke.log" >&2; }
+  done < <(grep -E '^\| [a-z-]+\.json ' "$table")
+done
+
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+"$sam" local start-lambda --port "$port" "${options[@]}" 2>"$dir/start-lambda.log" &
+lambda=$!
+for _ in $(seq 100); do
+  (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
+  sleep 0.2
+done
+target/venv/bin/aws lambda invoke --endpoint-url "http://127.0.0.1:$port" --cli-read-timeout 60 \
+  --function-name ScheduledQueryFunction --payload fileb://events/scheduled-query/customers.json \
+  "$dir/answer.json" >/dev/null
+got=$(outcome <"$dir/answer.json")
+row scheduled-query "aws lambda invoke" "$got" "3 rows"
+[ "$got" = "3 rows" ] || failed=1
+[ "$failed" = 0 ] && echo "every outcome is as documented"
+exit $failed
