@@ -32,6 +32,7 @@ invoke: ## Run a function against `make serve`: FUNCTION=scheduled-query EVENT=e
 
 test: setup ## Run every test, on real parts, and every command of the documents
 	cargo test --locked --workspace
+	local/tests/template/run.sh
 	docs/check.sh
 
 check: ## Formatting, clippy and docs, with warnings denied

@@ -98,6 +98,8 @@ pub struct Config {
     pub application_name: String,
     /// The role to assume before signing.
     pub role: Option<Role>,
+    /// Another STS than AWS's own, for that role.
+    pub sts_endpoint: Option<String>,
     /// The query that runs when the event names none.
     pub default_query: Option<String>,
     /// The folder of query files.
@@ -191,6 +193,14 @@ impl Vars<'_> {
             .or_else(|| function.clone())
             .unwrap_or_else(|| "rds-iam".into());
         let role = self.role(function.as_deref());
+        let sts_endpoint = ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]
+            .into_iter()
+            .find_map(|name| self.optional(name).map(|url| (name, url)));
+        if let Some((name, url)) = &sts_endpoint
+            && !(url.starts_with("http://") || url.starts_with("https://"))
+        {
+            self.problem(name, "is not a URL, http://… or https://…");
+        }
         let default_query = self.optional("QUERY");
         if default_query.as_ref().is_some_and(|name| !is_query_name(name)) {
             self.problem("QUERY", "is not a query's name (letters, digits, _ and -, without .sql)");
@@ -212,6 +222,7 @@ impl Vars<'_> {
             login_attempts: login_attempts as u32,
             application_name,
             role,
+            sts_endpoint: sts_endpoint.map(|(_, url)| url),
             default_query,
             queries_dir,
         })
@@ -430,5 +441,9 @@ mod tests {
         assert!(refused(&[arn, ("DB_ROLE_SESSION_NAME", "a b")]).contains("DB_ROLE_SESSION_NAME"));
         assert!(refused(&[("DB_ROLE_ARN", "reader")]).contains("DB_ROLE_ARN"));
         assert!(refused(&[("DB_ROLE_EXTERNAL_ID", "x")]).contains("without DB_ROLE_ARN"));
+        let sts = ("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1");
+        assert_eq!(config(&[arn, sts]).unwrap().sts_endpoint.as_deref(), Some(sts.1));
+        assert_eq!(config(&[arn, ("AWS_ENDPOINT_URL_STS", "")]).unwrap().sts_endpoint, None);
+        assert!(refused(&[("AWS_ENDPOINT_URL_STS", "sts")]).contains("not a URL"));
     }
 }

@@ -12,8 +12,11 @@ use aws_config::sts::AssumeRoleProvider;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_smithy_async::time::SharedTimeSource;
 use aws_types::region::Region;
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::config::Config;
@@ -34,6 +37,7 @@ pub fn provider(config: &Config, clock: SharedTimeSource) -> CachingProvider<Raw
 pub struct RawProvider {
     region: Region,
     role: Option<crate::config::Role>,
+    sts_endpoint: Option<String>,
     inner: OnceCell<SharedCredentialsProvider>,
 }
 
@@ -44,6 +48,7 @@ impl RawProvider {
         Self {
             region: Region::new(region.unwrap_or_else(|| config.region.clone())),
             role: config.role.clone(),
+            sts_endpoint: config.sts_endpoint.clone(),
             inner: OnceCell::new(),
         }
     }
@@ -53,11 +58,16 @@ impl RawProvider {
         let Some(role) = &self.role else {
             return self.base().await;
         };
-        let sdk = aws_config::defaults(aws_config::BehaviorVersion::latest())
+        let mut sdk = aws_config::defaults(aws_config::BehaviorVersion::latest())
             .region(self.region.clone())
             .credentials_provider(self.base().await)
             .load()
-            .await;
+            .await
+            .into_builder();
+        // The SDK would take an empty AWS_ENDPOINT_URL_STS for an endpoint, and SAM cannot leave one
+        // out: Config has read it.
+        sdk.set_service_config(Some(NoServiceConfig)).set_endpoint_url(self.sts_endpoint.clone());
+        let sdk = sdk.build();
         let mut assume = AssumeRoleProvider::builder(&role.arn)
             .session_name(&role.session_name)
             .region(self.region.clone())
@@ -94,6 +104,16 @@ impl ProvideCredentials for RawProvider {
 impl fmt::Debug for RawProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RawProvider").field("role", &self.role.as_ref().map(|r| &r.arn)).finish()
+    }
+}
+
+/// Leaves settings of single services in the environment unread.
+#[derive(Debug)]
+struct NoServiceConfig;
+
+impl LoadServiceConfig for NoServiceConfig {
+    fn load_config(&self, _: ServiceConfigKey<'_>) -> Option<String> {
+        None
     }
 }
 
@@ -244,15 +264,24 @@ pub(crate) fn unavailable(error: &CredentialsError) -> Error {
         .remedy("Check the function's role, DB_ROLE_ARN and DB_ROLE_EXTERNAL_ID, and that a VPC endpoint for STS exists if a role is assumed")
 }
 
-/// What a provider's error says down to its cause, such as what STS answered. The SDK's errors
-/// name codes, hosts and identities, never keys.
+/// What a provider's error says down to its cause, such as what STS answered.
 fn explain(error: &CredentialsError) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut next: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = next {
+        let sts = error.downcast_ref::<SdkError<AssumeRoleError>>();
+        if let Some(refusal) = sts.and_then(SdkError::as_service_error) {
+            let code = refusal.code().unwrap_or("an error without a code");
+            let message = refusal.message().unwrap_or("no message");
+            return format!("STS refused the role: {code}: {message}");
+        }
+        // The SDK quotes whole requests in some errors, session token and external id included.
+        // What it quotes is in braces or quotation marks: nothing from there on is repeated.
         let text = error.to_string();
-        if !parts.iter().any(|part| part.contains(&text)) {
-            parts.push(text);
+        let text = text.split(['{', '`', '"']).next().unwrap_or_default().trim();
+        let text = text.trim_end_matches(|c: char| c == ':' || c.is_whitespace());
+        if !text.is_empty() && !parts.iter().any(|part| part.contains(text)) {
+            parts.push(text.to_owned());
         }
         next = error.source();
     }

@@ -36,7 +36,10 @@ async fn a_role_is_assumed_with_its_external_id_and_not_without() {
     let mut function = world.function().await;
     let error = function.error(event("customers.json")).await;
     assert_eq!(error.error_type, "Credentials.Unavailable");
-    for told in ["AccessDenied", "sts:AssumeRole", "DB_ROLE_EXTERNAL_ID"] {
+    for told in [
+        "STS refused the role: AccessDenied: User: arn:aws:iam::123456789012:user/developer is not authorized",
+        "DB_ROLE_EXTERNAL_ID",
+    ] {
         assert!(error.error_message.contains(told), "{}", error.error_message);
     }
     assert!(!error.error_message.contains("wrong"), "{}", error.error_message);
@@ -107,5 +110,36 @@ async fn a_silent_sts_is_an_error_within_the_invocations_time() {
     assert_eq!(error.error_type, "Credentials.Unavailable", "{}", error.error_message);
     assert!(error.error_message.contains("STS"), "{}", error.error_message);
     function.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_unreachable_sts_is_told_without_the_request() {
+    let mut world = World::start().await;
+    world.set("DB_ROLE_ARN", world.variables["DB_ROLE_ARN_EXAMPLE"].clone());
+    world.set("DB_ROLE_EXTERNAL_ID", "s3cret-external-id");
+    world.set("AWS_EC2_METADATA_DISABLED", "true");
+    // No endpoint at all is AWS's own, which is out of reach here; the others are broken ways to it.
+    for endpoint in ["http://127.0.0.1:1", "http://[broken", "http:// ", ""] {
+        world.set("AWS_ENDPOINT_URL_STS", endpoint);
+        if endpoint.is_empty() {
+            world.set("HTTPS_PROXY", "http://127.0.0.1:1");
+        }
+        let mut function = world.function().await;
+        let error = function.error(event("customers.json")).await;
+        assert_eq!(
+            error.error_type, "Credentials.Unavailable",
+            "{endpoint}: {}",
+            error.error_message
+        );
+        let mut told = function.stop().await;
+        told.push(error.error_message);
+        for line in told {
+            for secret in ["s3cret-external-id", &world.variables["AWS_SESSION_TOKEN"], "Request {"]
+            {
+                assert!(!line.contains(secret), "{endpoint}: {line}");
+            }
+        }
+    }
     world.stop().await;
 }

@@ -1,0 +1,277 @@
+"""The SAM template: who may do what, exactly; and that it deploys.
+
+The template is translated by AWS's own translator, as CloudFormation does it, and deployed into
+moto's CloudFormation.
+"""
+
+import io
+import json
+import os
+import pathlib
+import zipfile
+
+import boto3
+import pytest
+
+os.environ.update(
+    AWS_DEFAULT_REGION="us-east-1", AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x", SAM_CLI_TELEMETRY="0"
+)
+
+from moto import mock_aws
+from moto.cloudformation import parsing
+from samcli.yamlhelper import yaml_parse
+from samtranslator.translator.transform import transform
+
+ROOT = pathlib.Path(__file__).parents[3]
+STACK = "rds-iam-lambda"
+
+
+class NoManagedPolicies:
+    """The template names none."""
+
+    def load(self):
+        return {}
+
+
+def translated(parameters=None):
+    template = yaml_parse((ROOT / "template.yaml").read_text())
+    # What `sam deploy` puts there after the upload.
+    template["Globals"]["Function"]["CodeUri"] = {"Bucket": "code", "Key": "code.zip"}
+    return transform(template, parameters or {}, NoManagedPolicies())
+
+
+@pytest.fixture(scope="module")
+def template():
+    return translated()
+
+
+def roles(template):
+    return {name: r["Properties"] for name, r in template["Resources"].items() if r["Type"] == "AWS::IAM::Role"}
+
+
+def statements(role):
+    return [s for policy in role["Policies"] for s in policy["PolicyDocument"]["Statement"]]
+
+
+def arn(name):
+    return {"Fn::GetAtt": [name, "Arn"]}
+
+
+NETWORK = [
+    "ec2:CreateNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:DeleteNetworkInterface",
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:UnassignPrivateIpAddresses",
+]
+SELF = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}-scheduled-query"
+DATABASE_USER = (
+    "arn:${AWS::Partition}:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:${DatabaseResourceId}/${DatabaseUser}"
+)
+
+
+def test_each_role_may_do_exactly_this(template):
+    found = roles(template)
+    assert set(found) == {"ScheduledQueryRole", "ScheduledQueryFunctionCustomersRole"}
+    for role in found.values():
+        assert not role.get("ManagedPolicyArns")
+
+    function = found["ScheduledQueryRole"]
+    assert function["AssumeRolePolicyDocument"]["Statement"] == [
+        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    ]
+    assert statements(function) == [
+        {
+            "Sid": "LogIn",
+            "Effect": "Allow",
+            # Its only right on a database: to connect as its own user, or to assume the one role.
+            "Action": {"Fn::If": ["AssumeRole", "sts:AssumeRole", "rds-db:connect"]},
+            "Resource": {"Fn::If": ["AssumeRole", {"Ref": "RoleArn"}, {"Fn::Sub": DATABASE_USER}]},
+        },
+        {
+            "Sid": "WriteLog",
+            "Effect": "Allow",
+            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+            "Resource": arn("ScheduledQueryLogGroup"),
+        },
+        {
+            "Sid": "ReportFailedRuns",
+            "Effect": "Allow",
+            "Action": "sqs:SendMessage",
+            "Resource": arn("FailedRuns"),
+        },
+        {"Sid": "AttachToVpc", "Effect": "Allow", "Action": NETWORK, "Resource": "*"},
+        {
+            "Sid": "AttachToVpcNotFromCode",
+            "Effect": "Deny",
+            "Action": "ec2:*",
+            "Resource": "*",
+            "Condition": {"ArnEquals": {"lambda:SourceFunctionArn": {"Fn::Sub": SELF}}},
+        },
+        {
+            "Fn::If": [
+                "HasOnSuccess",
+                {
+                    "Sid": "DeliverRows",
+                    "Effect": "Allow",
+                    "Action": {"Fn::If": ["OnSuccessIsTopic", "sns:Publish", "sqs:SendMessage"]},
+                    "Resource": {"Ref": "OnSuccessDestinationArn"},
+                },
+                {"Ref": "AWS::NoValue"},
+            ]
+        },
+        {
+            "Fn::If": [
+                "Trace",
+                {
+                    "Sid": "Trace",
+                    "Effect": "Allow",
+                    "Action": ["xray:PutTraceSegments", "xray:PutTelemetryRecords"],
+                    "Resource": "*",
+                },
+                {"Ref": "AWS::NoValue"},
+            ]
+        },
+    ]
+
+    schedule = found["ScheduledQueryFunctionCustomersRole"]
+    assert schedule["AssumeRolePolicyDocument"]["Statement"] == [
+        {"Effect": "Allow", "Principal": {"Service": ["scheduler.amazonaws.com"]}, "Action": ["sts:AssumeRole"]}
+    ]
+    assert statements(schedule) == [
+        {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": arn("ScheduledQueryFunction")},
+        {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": arn("UndeliveredSchedules")},
+    ]
+
+
+def test_nothing_is_public(template):
+    kinds = {r["Type"] for r in template["Resources"].values()}
+    assert not kinds & {"AWS::Lambda::Url", "AWS::ApiGateway::RestApi", "AWS::ApiGatewayV2::Api"}
+    for name, resource in template["Resources"].items():
+        if resource["Type"] == "AWS::Lambda::Permission":
+            raise AssertionError(f"{name} lets somebody else invoke the function")
+    function = template["Resources"]["ScheduledQueryFunction"]["Properties"]
+    assert function["VpcConfig"]["SubnetIds"] == {"Ref": "SubnetIds"}
+
+
+def test_every_variable_of_the_contract_can_be_overridden_by_sam_local(template):
+    table = (ROOT / "README.md").read_text().split("### Environment")[1].split("### Events")[0]
+    names = {
+        word.strip("`")
+        for line in table.splitlines()
+        if line.startswith("| `")
+        for word in line.split("|")[1].replace(",", " ").split()
+    }
+    assert len(names) >= 18
+    function = template["Resources"]["ScheduledQueryFunction"]["Properties"]
+    assert names <= set(function["Environment"]["Variables"])
+
+
+def test_schedules_are_retried_and_name_queries_that_exist(template):
+    schedules = [r["Properties"] for r in template["Resources"].values() if r["Type"] == "AWS::Scheduler::Schedule"]
+    assert len(schedules) == 1
+    for schedule in schedules:
+        target = schedule["Target"]
+        event = json.loads(target["Input"])
+        assert (ROOT / "queries" / f"{event['query']}.sql").is_file()
+        assert target["DeadLetterConfig"] == {"Arn": arn("UndeliveredSchedules")}
+        assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
+        assert schedule["FlexibleTimeWindow"]["Mode"] == "FLEXIBLE"
+        assert schedule["ScheduleExpressionTimezone"] == {"Ref": "ScheduleTimezone"}
+
+
+def test_alarms_cover_what_can_go_wrong(template):
+    alarms = {n: r["Properties"] for n, r in template["Resources"].items() if r["Type"] == "AWS::CloudWatch::Alarm"}
+    assert {a["MetricName"] for a in alarms.values()} == {
+        "Errors",
+        "AccessErrors",
+        "AvailabilityErrors",
+        "CheckViolations",
+        "Throttles",
+        "Duration",
+        "ApproximateNumberOfMessagesVisible",
+    }
+    body = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    json.loads(body)
+    for name, alarm in alarms.items():
+        assert "${%s.Arn}" % name in body, f"{name} is on the dashboard"
+        assert alarm["AlarmActions"], name
+    timeout = template["Resources"]["ScheduledQueryFunction"]["Properties"]["Timeout"]
+    assert alarms["DurationAlarm"]["Threshold"] == 0.8 * timeout * 1000
+
+
+# moto's CloudFormation has no model for these; their properties are checked by cfn-lint, against
+# AWS's own schemas.
+NOT_IN_MOTO = {
+    "AWS::CloudWatch::Alarm",
+    "AWS::EC2::SecurityGroupEgress",
+    "AWS::Lambda::EventInvokeConfig",
+    "AWS::Logs::MetricFilter",
+    "AWS::SQS::QueuePolicy",
+    "AWS::Scheduler::Schedule",
+}
+
+
+def without_what_moto_cannot_make(template):
+    """The template for moto, with references to what it leaves out as plain text."""
+    known = set(parsing.get_model_map())
+    left_out = {n: r["Type"] for n, r in template["Resources"].items() if r["Type"] not in known}
+    assert set(left_out.values()) <= NOT_IN_MOTO, "moto knows less than it did"
+    for name, kind in sorted(left_out.items()):
+        print(f"moto cannot make {kind} {name}: no CloudFormation model")
+        del template["Resources"][name]
+    body = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]
+    for name in left_out:
+        body["Fn::Sub"] = body["Fn::Sub"].replace("${%s.Arn}" % name, name)
+    return template
+
+
+@mock_aws
+def test_it_deploys():
+    ec2 = boto3.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnets = [
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{i}.0/24")["Subnet"]["SubnetId"] for i in range(2)
+    ]
+    database = ec2.create_security_group(GroupName="db", Description="db", VpcId=vpc)["GroupId"]
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket="code")
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as code:
+        code.writestr("bootstrap", "")
+    s3.put_object(Bucket="code", Key="code.zip", Body=archive.getvalue())
+
+    parameters = {
+        "DatabaseHost": "db.c1a2b3.us-east-1.rds.amazonaws.com",
+        "DatabaseResourceId": "db-EXAMPLE",
+        "DatabaseName": "sample_db",
+        "SubnetIds": ",".join(subnets),
+        "VpcId": vpc,
+        "DatabaseSecurityGroupId": database,
+    }
+    cloudformation = boto3.client("cloudformation")
+    cloudformation.create_stack(
+        StackName=STACK,
+        TemplateBody=json.dumps(without_what_moto_cannot_make(translated(parameters))),
+        Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    stack = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
+    assert stack["StackStatus"] == "CREATE_COMPLETE"
+
+    function = boto3.client("lambda").get_function(FunctionName=f"{STACK}-scheduled-query")["Configuration"]
+    assert function["Runtime"] == "provided.al2023"
+    variables = function["Environment"]["Variables"]
+    assert variables["PGHOST"] == parameters["DatabaseHost"] and variables["PGUSER"] == "iam_ro_user"
+    assert set(function["VpcConfig"]["SubnetIds"]) == set(subnets)
+    assert len(boto3.client("sqs").list_queues()["QueueUrls"]) == 2
+    groups = boto3.client("logs").describe_log_groups()["logGroups"]
+    assert [(g["logGroupName"], g["retentionInDays"]) for g in groups] == [
+        (f"/aws/lambda/{STACK}-scheduled-query", 30)
+    ]
+    dashboards = boto3.client("cloudwatch").list_dashboards()["DashboardEntries"]
+    assert [d["DashboardName"] for d in dashboards] == [f"{STACK}-us-east-1"]
+    assert len(boto3.client("iam").list_roles()["Roles"]) == 2
+    rules = ec2.describe_security_groups(GroupIds=[database])["SecurityGroups"][0]["IpPermissions"]
+    assert [(r["FromPort"], r["ToPort"]) for r in rules] == [(5432, 5432)]
