@@ -45,10 +45,12 @@ if [ ${#missing[@]} -gt 0 ]; then
     if [ ! -e "$policy" ]; then
       "${sudo[@]}" mkdir -p "${policy%/*}"
       echo 'create_main_cluster = false' | "${sudo[@]}" tee "$policy" >/dev/null
-      trap '"${sudo[@]}" rm -f "$policy"' EXIT
+      # Afterwards the package's own file takes its place.
+      trap '"${sudo[@]}" rm -f "$policy"
+            [ ! -e "$policy.ucf-dist" ] || "${sudo[@]}" mv "$policy.ucf-dist" "$policy"' EXIT
     fi
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-      "${missing[@]}" >/dev/null
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 \
+      apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
   elif have brew; then
     echo "setup: installing postgresql"
     brew install --quiet postgresql

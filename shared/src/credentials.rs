@@ -28,11 +28,6 @@ pub const REFRESH_BUFFER: Duration = Duration::from_secs(300);
 /// After a failed load, callers share the failure for this long instead of asking again.
 pub const FAILURE_BACKOFF: Duration = Duration::from_millis(500);
 
-/// The provider that a configuration asks for, behind a cache.
-pub fn provider(config: &Config, clock: SharedTimeSource) -> CachingProvider<RawProvider> {
-    CachingProvider::new(RawProvider::new(config), clock)
-}
-
 /// The uncached source that the environment and `DB_ROLE_ARN` name.
 pub struct RawProvider {
     region: Region,
@@ -42,7 +37,8 @@ pub struct RawProvider {
 }
 
 impl RawProvider {
-    fn new(config: &Config) -> Self {
+    /// The source that a configuration asks for. Nothing is read or called yet.
+    pub fn new(config: &Config) -> Self {
         // STS is called in the function's own region: that is where its VPC endpoint is.
         let region = std::env::var("AWS_REGION").ok().filter(|r| !r.is_empty());
         Self {

@@ -7,6 +7,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::time::SharedTimeSource;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -34,7 +35,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 pub struct Session {
     connector: Connector,
     signer: TokenSigner,
-    credentials: CachingProvider<RawProvider>,
+    credentials: CachingProvider<SharedCredentialsProvider>,
     clock: SharedTimeSource,
     idle: Mutex<Option<Idle>>,
 }
@@ -64,12 +65,18 @@ pub struct Report {
 impl Session {
     /// A session that has not logged in yet. Fails when TLS cannot be set up.
     pub fn new(config: Config) -> Result<Self, Error> {
-        Self::with_clock(config, SharedTimeSource::default())
+        let provider = SharedCredentialsProvider::new(RawProvider::new(&config));
+        Self::with_credentials(config, provider, SharedTimeSource::default())
     }
 
-    /// As [`Session::new`], with the wall clock given.
-    pub fn with_clock(config: Config, clock: SharedTimeSource) -> Result<Self, Error> {
-        let credentials = credentials::provider(&config, clock.clone());
+    /// As [`Session::new`], with credentials of one's own and the wall clock given. The provider is
+    /// asked through a [`CachingProvider`].
+    pub fn with_credentials(
+        config: Config,
+        provider: SharedCredentialsProvider,
+        clock: SharedTimeSource,
+    ) -> Result<Self, Error> {
+        let credentials = CachingProvider::new(provider, clock.clone());
         let signer = TokenSigner {
             host: config.endpoint.host.clone(),
             port: config.endpoint.port,
