@@ -58,6 +58,8 @@ impl Certificates {
             })
             .map_err(|error| format!("TLS cannot be set up: {error}"))?;
         server.alpn_protocols = vec![b"postgresql".to_vec()];
+        // PostgreSQL sends no session tickets either.
+        server.send_tls13_tickets = 0;
         Ok(Self { root_pem, server: Arc::new(server) })
     }
 }

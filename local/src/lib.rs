@@ -8,6 +8,7 @@
 pub mod certificates;
 pub mod demo;
 pub mod environment;
+pub mod explain;
 pub mod gate;
 pub mod iam;
 pub mod invoke;

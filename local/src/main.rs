@@ -1,16 +1,21 @@
-//! The command line: `rds-local serve`, `invoke` and `demo`.
+//! The command line: `rds-local serve`, `invoke`, `token` and `demo`.
 
+use std::io::Read;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_smithy_async::time::SharedTimeSource;
 use clap::{Parser, Subcommand};
+use rds_iam::credentials::RawProvider;
+use rds_iam::endpoint::Endpoint;
+use rds_iam::token::TokenSigner;
 use rds_local::gate::Fault;
 use rds_local::invoke::{Sandbox, find_function};
 use rds_local::runtime_api::Outcome;
-use rds_local::{Options, Result, Server, demo, environment};
+use rds_local::{Options, Result, Server, demo, environment, explain};
 
 /// RDS IAM authentication on your machine: a real PostgreSQL behind a gate that checks tokens.
 ///
@@ -33,6 +38,8 @@ enum Command {
     Serve(Serve),
     /// Run a function's binary on an event, as Lambda does; the response goes to standard output
     Invoke(Invoke),
+    /// Print an IAM authentication token, as aws rds generate-db-auth-token does; or explain one
+    Token(Token),
     /// Show the main job: a query over an IAM login, and two refusals
     Demo {
         /// Folder for its files
@@ -85,6 +92,26 @@ struct Invoke {
     env: Vec<String>,
 }
 
+#[derive(clap::Args)]
+struct Token {
+    /// The database's endpoint
+    #[arg(long, env = "PGHOST", required_unless_present = "explain")]
+    hostname: Option<String>,
+    /// Its port
+    #[arg(long, env = "PGPORT", default_value_t = 5432)]
+    port: u16,
+    /// The database user
+    #[arg(long, env = "PGUSER", required_unless_present = "explain")]
+    username: Option<String>,
+    /// The database's region; by default, the one in its name
+    #[arg(long, env = "AWS_REGION")]
+    region: Option<String>,
+    /// Read a token from standard input instead, and say what it is for, when it dies, and which
+    /// policy and GRANT it needs. Works offline, and shows none of its secret parts
+    #[arg(long)]
+    explain: bool,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -95,6 +122,7 @@ fn main() -> ExitCode {
         match cli.command {
             Command::Serve(serve) => run_serve(serve).await.map(|()| ExitCode::SUCCESS),
             Command::Invoke(invoke) => run_invoke(invoke).await,
+            Command::Token(token) => run_token(token).await.map(|()| ExitCode::SUCCESS),
             Command::Demo { dir } => demo::run(&dir).await.map(|()| ExitCode::SUCCESS),
         }
     });
@@ -165,4 +193,31 @@ async fn run_invoke(invoke: Invoke) -> Result<ExitCode> {
     }
     sandbox.stop().await;
     Ok(code)
+}
+
+async fn run_token(token: Token) -> Result<()> {
+    let clock = SharedTimeSource::default();
+    if token.explain {
+        let mut text = String::new();
+        let read = std::io::stdin().take(64 * 1024).read_to_string(&mut text);
+        read.map_err(|error| format!("standard input cannot be read: {error}"))?;
+        print!("{}", explain::explain(text.trim(), clock.now())?);
+        return Ok(());
+    }
+    let host = token.hostname.unwrap_or_default();
+    let endpoint = Endpoint::parse(&host, token.port).map_err(|why| format!("--hostname {why}"))?;
+    let region = endpoint
+        .region
+        .or(token.region)
+        .ok_or("the hostname tells no region: give it with --region, or set AWS_REGION")?;
+    let signer = TokenSigner {
+        host: endpoint.host,
+        port: endpoint.port,
+        region: region.clone(),
+        user: token.username.unwrap_or_default(),
+    };
+    let provider = RawProvider::for_region(region);
+    let token = signer.token(&provider, &clock).await.map_err(|error| error.to_string())?;
+    println!("{}", token.as_str());
+    Ok(())
 }

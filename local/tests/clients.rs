@@ -157,3 +157,21 @@ async fn ones_own_schema_and_user() {
     assert_eq!(text(&output.stdout), "report user|29.50\n", "{}", text(&output.stderr));
     server.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn psql_with_a_token_of_rds_local() {
+    let (server, folder) = start(|options| options).await;
+    let local = env!("CARGO_BIN_EXE_rds-local");
+    let script = format!(
+        "export PGPASSWORD=\"$('{local}' token)\"; psql -X -At -c 'SELECT count(*) FROM customers'; \
+         printf %s \"$PGPASSWORD\" | '{local}' token --explain"
+    );
+    let output = with_env_sourced(folder.path(), &script).await;
+    let told = text(&output.stdout);
+    assert!(told.starts_with("3\nendpoint "), "{told}{}", text(&output.stderr));
+    assert!(
+        told.contains("GRANT rds_iam TO \"iam_ro_user\";") && !told.contains("PROBLEM"),
+        "{told}"
+    );
+    server.stop().await.unwrap();
+}

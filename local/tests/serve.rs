@@ -141,7 +141,7 @@ fn invoking_without_a_server_says_what_to_do() {
 fn help_names_every_command() {
     let output = Command::new(env!("CARGO_BIN_EXE_rds-local")).arg("--help").output().unwrap();
     assert!(output.status.success());
-    for command in ["serve", "invoke", "demo"] {
+    for command in ["serve", "invoke", "token", "demo"] {
         assert!(text(&output.stdout).contains(command));
     }
 }

@@ -49,6 +49,16 @@ impl RawProvider {
         }
     }
 
+    /// The environment's keys or the default chain, with no role assumed.
+    pub fn for_region(region: impl Into<String>) -> Self {
+        Self {
+            region: Region::new(region.into()),
+            role: None,
+            sts_endpoint: None,
+            inner: OnceCell::new(),
+        }
+    }
+
     /// Built on first use: an SDK start-up that a warm or role-less function never pays for.
     async fn source(&self) -> SharedCredentialsProvider {
         let Some(role) = &self.role else {
