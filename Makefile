@@ -60,10 +60,14 @@ test-sam: ## Every function on every event under sam local, where Docker is to b
 	@local/setup.sh --deploy
 	@local/test-sam.sh
 
+bench: ## What signing costs, beside the AWS SDK's generator, in one run
+	@local/setup.sh
+	@cargo bench --quiet --locked --package rds-iam --bench token
+
 roots: ## Renew the built-in RDS roots from AWS, or from BUNDLE=file.pem
 	@shared/roots/update.sh $(BUNDLE)
 
 clean: ## Remove everything that was built
 	cargo clean
 
-.PHONY: help setup demo serve invoke test check build sam-local test-sam roots clean
+.PHONY: help setup demo serve invoke test check build sam-local test-sam bench roots clean

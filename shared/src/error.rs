@@ -135,6 +135,12 @@ impl Error {
         self
     }
 
+    /// Adds a fact to the reason.
+    pub(crate) fn also(mut self, fact: &str) -> Self {
+        self.why = Some(self.why.map_or_else(|| fact.to_owned(), |why| format!("{why}; {fact}")));
+        self
+    }
+
     /// The kind, for code that branches on it.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -7,6 +7,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::time::SharedTimeSource;
 use tokio::sync::Mutex;
@@ -16,6 +17,7 @@ use crate::config::Config;
 use crate::connect::{Connection, Connector, LoginSteps};
 use crate::credentials::{self, CachingProvider, RawProvider};
 use crate::deadline::Deadline;
+use crate::endpoint::EndpointKind;
 use crate::error::{Error, ErrorKind};
 use crate::login_error::{LoginError, Retry};
 pub use crate::query::execute::Answer;
@@ -77,6 +79,12 @@ impl Session {
         clock: SharedTimeSource,
     ) -> Result<Self, Error> {
         let credentials = CachingProvider::new(provider, clock.clone());
+        if config.endpoint.kind == EndpointKind::Other {
+            tracing::warn!(
+                host = config.endpoint.host,
+                "PGHOST is not an RDS endpoint's name: tokens are signed for it as it is, and RDS refuses them. Set PGHOST to RDS's own name, and dial elsewhere by DB_TUNNEL or PGHOSTADDR"
+            );
+        }
         let signer = TokenSigner {
             host: config.endpoint.host.clone(),
             port: config.endpoint.port,
@@ -247,13 +255,31 @@ impl Session {
                 report.login = Some(steps);
                 Ok(connection)
             }
-            Err(refused) => {
+            Err(mut refused) => {
                 if refused.retry == Retry::FreshCredentials {
                     self.credentials.invalidate(&credentials).await;
+                    refused.error = refused.error.also(&self.signed_with(&credentials));
                 }
                 Err(refused)
             }
         }
+    }
+}
+
+impl Session {
+    /// What is known of a refused token, to narrow the causes down. Of the key only its kind.
+    fn signed_with(&self, credentials: &Credentials) -> String {
+        let kind = match credentials.access_key_id().get(..4) {
+            Some("ASIA") => "temporary credentials (ASIA…)",
+            Some("AKIA") => "a user's long-lived key (AKIA…)",
+            _ => "a key of unknown kind",
+        };
+        let expiry = match credentials.expiry().map(|at| at.duration_since(self.clock.now())) {
+            Some(left) => format!("that expire in {} s", left.unwrap_or_default().as_secs()),
+            None => "whose expiry is not known here".to_owned(),
+        };
+        let TokenSigner { host, port, region, .. } = &self.signer;
+        format!("it was signed moments ago for {host}:{port} in {region}, with {kind} {expiry}")
     }
 }
 

@@ -96,7 +96,10 @@ async fn a_throttled_login_is_tried_again_and_then_rejected() {
     let mut function = world.function().await;
     let error = function.error(event("customers.json")).await;
     assert_eq!(error.error_type, "Auth.Rejected");
-    assert!(error.error_message.contains("throttled"), "{}", error.error_message);
+    for told in ["throttled", "signed moments ago for rds-local.", "temporary credentials (ASIA…)"]
+    {
+        assert!(error.error_message.contains(told), "{}", error.error_message);
+    }
     let (_, refused) = world.logins();
     assert_eq!(refused.len(), 3);
     assert!(refused.iter().all(|reason| reason.starts_with("throttled")), "{refused:?}");
@@ -147,6 +150,22 @@ async fn an_unknown_authority_and_a_wrong_name_are_untrusted() {
     assert_eq!(error.error_type, "Auth.Rejected", "{}", error.error_message);
     assert!(world.logins().1[0].contains("signed for endpoint"));
     function.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_alias_is_warned_about_once_with_the_fix() {
+    let mut world = World::start().await;
+    world.set("PGHOST", "localhost");
+    let mut function = world.function().await;
+    for _ in 0..2 {
+        let error = function.error(event("customers.json")).await;
+        assert_eq!(error.error_type, "Auth.Rejected", "{}", error.error_message);
+    }
+    let log = function.stop().await;
+    let warnings: Vec<&String> = log.iter().filter(|line| line.contains("\"WARN\"")).collect();
+    assert_eq!(warnings.len(), 1, "{log:#?}");
+    assert!(warnings[0].contains("DB_TUNNEL or PGHOSTADDR"), "{}", warnings[0]);
     world.stop().await;
 }
 
