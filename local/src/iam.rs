@@ -46,11 +46,12 @@ impl Role {
 }
 
 /// The directory of identities and roles.
-#[derive(Debug)]
 pub struct Iam {
     identities: Mutex<HashMap<String, Identity>>,
     /// The role that the environment file names as an example.
     pub role: Role,
+    /// The one web identity token that lets its bearer assume that role too.
+    pub web_identity_token: String,
 }
 
 impl Iam {
@@ -62,7 +63,7 @@ impl Iam {
             max_session_seconds: 3600,
             may_connect: vec![dbuser_arn(role_user)],
         };
-        Self { identities: Mutex::default(), role }
+        Self { identities: Mutex::default(), role, web_identity_token: random(64) }
     }
 
     /// Adds an identity.
@@ -77,6 +78,12 @@ impl Iam {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Identity>> {
         self.identities.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Iam {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Iam").field("role", &self.role).finish_non_exhaustive()
     }
 }
 

@@ -1,9 +1,10 @@
-//! STS over HTTP, for the real SDKs' clients: `AssumeRole` and `GetCallerIdentity`, with AWS's XML
+//! STS over HTTP, for the real SDKs' clients: `AssumeRole`, with a signature or a web identity, and
+//! `GetCallerIdentity`, with AWS's XML
 //! (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_smithy_async::time::SharedTimeSource;
 use axum::Router;
@@ -84,20 +85,24 @@ async fn answer(
 
 impl Service {
     fn handle(&self, method: &Method, headers: &HeaderMap, body: &[u8]) -> Result<String, Refusal> {
-        let caller = self.authenticate(method, headers, body)?;
         let form =
             std::str::from_utf8(body)
                 .ok()
                 .and_then(|text| sigv4::parse_query(text, true))
                 .ok_or_else(|| invalid("MalformedQueryString", "The query string is malformed"))?;
         let get = |name: &str| form.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+        if get("Action") == Some("AssumeRoleWithWebIdentity") {
+            // The token is the proof: such a request is not signed.
+            return self.assume_role_with_web_identity(get);
+        }
+        let caller = self.authenticate(method, headers, body)?;
         match get("Action") {
             Some("GetCallerIdentity") => Ok(caller_identity(&caller)),
             Some("AssumeRole") => self.assume_role(&caller, get),
             Some(action) => Err(invalid(
                 "InvalidAction",
                 &format!(
-                    "Could not find operation {action} for version 2011-06-15: rds-local's STS has AssumeRole and GetCallerIdentity"
+                    "Could not find operation {action} for version 2011-06-15: rds-local's STS has AssumeRole, AssumeRoleWithWebIdentity and GetCallerIdentity"
                 ),
             )),
             None => Err(invalid("MissingAction", "The request is missing an Action")),
@@ -170,15 +175,53 @@ impl Service {
         get: impl Fn(&str) -> Option<&'a str>,
     ) -> Result<String, Refusal> {
         let role = &self.iam.role;
-        let required = |name: &'static str| {
-            get(name).filter(|value| !value.is_empty()).ok_or_else(|| {
-                invalid("ValidationError", &format!("1 validation error detected: Value at '{name}' failed to satisfy constraint: Member must not be null"))
-            })
-        };
-        let arn = required("RoleArn")?;
-        let session = required("RoleSessionName")?;
+        let arn = required(&get, "RoleArn")?;
+        let trusted = arn == role.arn()
+            && caller.may_assume.iter().any(|allowed| allowed == arn)
+            && get("ExternalId") == Some(role.external_id.as_str());
+        let issue = self.session(&get)?;
+        if !trusted {
+            return Err(Refusal(
+                StatusCode::FORBIDDEN,
+                "AccessDenied",
+                format!(
+                    "User: {} is not authorized to perform: sts:AssumeRole on resource: {arn}",
+                    caller.arn
+                ),
+            ));
+        }
+        Ok(issue.answer(&self.iam, "AssumeRole"))
+    }
+
+    fn assume_role_with_web_identity<'a>(
+        &self,
+        get: impl Fn(&str) -> Option<&'a str>,
+    ) -> Result<String, Refusal> {
+        let arn = required(&get, "RoleArn")?;
+        let token = required(&get, "WebIdentityToken")?;
+        let issue = self.session(&get)?;
+        if token != self.iam.web_identity_token {
+            return Err(invalid(
+                "InvalidIdentityToken",
+                "The web identity token that was passed could not be validated by AWS",
+            ));
+        }
+        if arn != self.iam.role.arn() {
+            return Err(Refusal(
+                StatusCode::FORBIDDEN,
+                "AccessDenied",
+                "Not authorized to perform sts:AssumeRoleWithWebIdentity".into(),
+            ));
+        }
+        Ok(issue.answer(&self.iam, "AssumeRoleWithWebIdentity"))
+    }
+
+    /// A session of the role, as the request names and limits it. It works once it is answered.
+    fn session<'a>(&self, get: &impl Fn(&str) -> Option<&'a str>) -> Result<Session, Refusal> {
+        let role = &self.iam.role;
+        let name = required(get, "RoleSessionName")?;
         let legal = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
-        if !(2..=64).contains(&session.len()) || !session.chars().all(legal) {
+        if !(2..=64).contains(&name.len()) || !name.chars().all(legal) {
             return Err(invalid(
                 "ValidationError",
                 "1 validation error detected: Value at 'roleSessionName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\w+=,.@-]*",
@@ -202,38 +245,47 @@ impl Service {
                 "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
             ));
         }
-        let trusted = arn == role.arn()
-            && caller.may_assume.iter().any(|allowed| allowed == arn)
-            && get("ExternalId") == Some(role.external_id.as_str());
-        if !trusted {
-            return Err(Refusal(
-                StatusCode::FORBIDDEN,
-                "AccessDenied",
-                format!(
-                    "User: {} is not authorized to perform: sts:AssumeRole on resource: {arn}",
-                    caller.arn
-                ),
-            ));
-        }
-        let session_arn = format!("arn:aws:sts::{ACCOUNT}:assumed-role/{}/{session}", role.name);
+        let arn = format!("arn:aws:sts::{ACCOUNT}:assumed-role/{}/{name}", role.name);
         let expires_at = self.clock.now() + Duration::from_secs(seconds.into());
-        let issued =
-            Identity::session(session_arn.clone(), Some(expires_at), role.may_connect.clone());
+        let identity = Identity::session(arn, Some(expires_at), role.may_connect.clone());
+        Ok(Session { name: name.to_owned(), expires_at, identity })
+    }
+}
+
+struct Session {
+    name: String,
+    expires_at: SystemTime,
+    identity: Identity,
+}
+
+impl Session {
+    fn answer(self, iam: &Iam, action: &str) -> String {
+        let Self { name, expires_at, identity } = self;
         let xml = format!(
-            "<AssumeRoleResponse xmlns=\"{XMLNS}\">\n  <AssumeRoleResult>\n    <AssumedRoleUser>\n      \
-             <AssumedRoleId>AROARDSLOCALEXAMPLE0:{session}</AssumedRoleId>\n      <Arn>{session_arn}</Arn>\n    \
+            "<{action}Response xmlns=\"{XMLNS}\">\n  <{action}Result>\n    <AssumedRoleUser>\n      \
+             <AssumedRoleId>AROARDSLOCALEXAMPLE0:{name}</AssumedRoleId>\n      <Arn>{}</Arn>\n    \
              </AssumedRoleUser>\n    <Credentials>\n      <AccessKeyId>{}</AccessKeyId>\n      \
              <SecretAccessKey>{}</SecretAccessKey>\n      <SessionToken>{}</SessionToken>\n      \
-             <Expiration>{}</Expiration>\n    </Credentials>\n  </AssumeRoleResult>\n{}</AssumeRoleResponse>\n",
-            issued.access_key_id,
-            issued.secret_access_key,
-            issued.session_token.as_deref().unwrap_or_default(),
+             <Expiration>{}</Expiration>\n    </Credentials>\n  </{action}Result>\n{}</{action}Response>\n",
+            identity.arn,
+            identity.access_key_id,
+            identity.secret_access_key,
+            identity.session_token.as_deref().unwrap_or_default(),
             sigv4::iso8601(expires_at),
             metadata()
         );
-        self.iam.add(issued);
-        Ok(xml)
+        iam.add(identity);
+        xml
     }
+}
+
+fn required<'a>(
+    get: &impl Fn(&str) -> Option<&'a str>,
+    name: &'static str,
+) -> Result<&'a str, Refusal> {
+    get(name).filter(|value| !value.is_empty()).ok_or_else(|| {
+        invalid("ValidationError", &format!("1 validation error detected: Value at '{name}' failed to satisfy constraint: Member must not be null"))
+    })
 }
 
 fn caller_identity(caller: &Identity) -> String {

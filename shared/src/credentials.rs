@@ -154,18 +154,24 @@ impl ProvideCredentials for EnvironmentProvider {
     }
 }
 
-/// Refuses what a careless paste leaves behind. The value itself is never repeated.
+/// Refuses what a careless paste leaves behind, and what no key can be. The value itself is never
+/// repeated.
 fn check_pasted(name: &str, value: &str) -> Result<(), CredentialsError> {
+    let key_id = name == "AWS_ACCESS_KEY_ID";
     let flaw = if value.contains(['"', '\'']) {
         "holds quotes, as jq without -r writes"
     } else if value.contains(['\n', '\r']) {
         "holds a line break"
     } else if value.chars().any(|c| c.is_whitespace() || c.is_control() || !c.is_ascii()) {
         "holds a space or another character that no AWS key has"
+    } else if key_id && value == "defaultkey" {
+        "is what sam local injects when it finds no credentials: export some before you start it"
+    } else if key_id && !value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        "is not of a key id's form (letters and digits, AKIA… or ASIA…); is it the secret?"
     } else {
         return Ok(());
     };
-    Err(CredentialsError::invalid_configuration(format!("{name} {flaw}; paste it again")))
+    Err(CredentialsError::invalid_configuration(format!("{name} {flaw}; set it again")))
 }
 
 /// A cache in front of any provider: one load at a time, ahead of expiry, by the wall clock.
@@ -433,6 +439,15 @@ mod tests {
             let text = explain(&error);
             assert!(text.contains("AWS_SECRET_ACCESS_KEY") && text.contains(flaw), "{text}");
             assert!(!text.contains("abc"), "{text}");
+        }
+    }
+
+    #[test]
+    fn impossible_key_ids_are_refused_without_repeating_them() {
+        for (id, flaw) in [("wJalr/K7MDENG+bPx", "is it the secret"), ("defaultkey", "sam local")] {
+            let error = EnvironmentProvider::read(|_| Some(id.into())).unwrap_err();
+            let text = explain(&error);
+            assert!(text.contains(flaw) && !text.contains(id), "{text}");
         }
     }
 }

@@ -143,3 +143,83 @@ async fn an_unreachable_sts_is_told_without_the_request() {
     }
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_credential_process_is_asked() {
+    let mut world = World::start().await;
+    let [key, secret, token] = world.without_keys();
+    let folder = tempfile::tempdir().unwrap();
+    let answer = folder.path().join("answer.json");
+    let json = serde_json::json!({
+        "Version": 1, "AccessKeyId": key, "SecretAccessKey": secret, "SessionToken": token,
+    });
+    std::fs::write(&answer, json.to_string()).unwrap();
+    let config = folder.path().join("config");
+    std::fs::write(&config, format!("[default]\ncredential_process = cat {}\n", answer.display()))
+        .unwrap();
+    world.set("AWS_CONFIG_FILE", config.display().to_string());
+    let mut function = world.function().await;
+    function.ok(event("customers.json")).await;
+    function.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_web_identity_assumes_the_role() {
+    let mut world = World::start().await;
+    world.without_keys();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, &world.server.iam.web_identity_token).unwrap();
+    world.set("AWS_WEB_IDENTITY_TOKEN_FILE", file.display().to_string());
+    world.set("AWS_ROLE_ARN", world.variables["DB_ROLE_ARN_EXAMPLE"].clone());
+    world.set("AWS_ROLE_SESSION_NAME", "web");
+    let mut function = world.function().await;
+    function.ok(event("customers.json")).await;
+    function.stop().await;
+    let records = world.server.gate.log().records();
+    let principal = "arn:aws:sts::123456789012:assumed-role/rds-local-example/web";
+    assert_eq!(records[0].outcome.as_deref(), Ok(principal));
+
+    std::fs::write(&file, "forged").unwrap();
+    let mut function = world.function().await;
+    let error = function.error(event("customers.json")).await;
+    assert_eq!(error.error_type, "Credentials.Unavailable");
+    assert!(!error.error_message.contains("forged"), "{}", error.error_message);
+    function.stop().await;
+    world.stop().await;
+}
+
+/// The credential endpoint of a container, as SnapStart functions and ECS tasks have one.
+#[tokio::test]
+async fn a_container_endpoint_is_asked_with_its_token() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut world = World::start().await;
+    let [key, secret, token] = world.without_keys();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let json = serde_json::json!({
+        "AccessKeyId": key, "SecretAccessKey": secret, "Token": token,
+        "Expiration": "2099-01-01T00:00:00Z",
+    })
+    .to_string();
+    let endpoint = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = vec![0; 4096];
+        let length = stream.read(&mut request).await.unwrap();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{json}",
+            json.len()
+        );
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        String::from_utf8(request[..length].to_vec()).unwrap()
+    });
+    world.set("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("http://{address}/role"));
+    world.set("AWS_CONTAINER_AUTHORIZATION_TOKEN", "container-token");
+    let mut function = world.function().await;
+    function.ok(event("customers.json")).await;
+    function.stop().await;
+    let request = endpoint.await.unwrap().to_ascii_lowercase();
+    assert!(request.starts_with("get /role") && request.contains("authorization: container-token"));
+    world.stop().await;
+}

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use common::{World, event, summaries};
 use rds_local::gate::Fault;
-use rds_local::iam::Identity;
 use tokio::time::Instant;
 
 #[tokio::test]
@@ -228,15 +227,22 @@ async fn no_secret_reaches_the_log_at_trace_level() {
         ("bad", "/*+++\nparams = [{ name = \"p\" }]\n+++*/ SELECT $1::int AS n"),
         ("lookup", "/*+++\nparams = [{ name = \"p\" }]\n+++*/ SELECT $1::regclass::text AS n"),
         ("late", "SELECT name::regclass::text AS n FROM customers"),
+        ("detail", "SELECT raise_it() AS n"),
     ]);
-    // A key that will be refused: its session is over.
-    let expired = Identity::session("arn:x".into(), Some(std::time::UNIX_EPOCH), vec![]);
-    world.server.iam.add(expired);
+    let admin = world.server.postgres.superuser("sample_db").await.unwrap();
+    admin
+        .batch_execute(
+            "CREATE FUNCTION raise_it() RETURNS text LANGUAGE plpgsql AS 'BEGIN RAISE NOTICE ''s3cret-value'';
+             RAISE EXCEPTION ''s3cret-value'' USING DETAIL = ''s3cret-value'', HINT = ''s3cret-value''; END'",
+        )
+        .await
+        .unwrap();
     let mut function = world.function().await;
     function.ok(r#"{"query":"q","params":{"p":"s3cret-value"}}"#).await;
     let mut told = Vec::new();
-    for query in ["bad", "lookup", "late"] {
-        let params = if query == "late" { "{}" } else { r#"{"p":"s3cret-value"}"# };
+    for query in ["bad", "lookup", "late", "detail"] {
+        let params =
+            if matches!(query, "late" | "detail") { "{}" } else { r#"{"p":"s3cret-value"}"# };
         let event = format!(r#"{{"query":"{query}","params":{params}}}"#);
         told.push(function.error(event).await.error_message);
     }
@@ -255,6 +261,6 @@ async fn no_secret_reaches_the_log_at_trace_level() {
             assert!(!line.contains(secret), "{line}");
         }
     }
-    assert!(told.len() >= 11, "{told:#?}");
+    assert!(told.len() >= 13, "{told:#?}");
     world.stop().await;
 }
