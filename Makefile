@@ -64,10 +64,14 @@ bench: ## What signing costs, beside the AWS SDK's generator, in one run
 	@local/setup.sh
 	@cargo bench --quiet --locked --package rds-iam --bench token
 
+soak: ## The long runs: ten million mutated tokens
+	@local/setup.sh
+	FUZZ_EXECUTIONS=10000000 cargo test --locked --profile bench --package rds-local --test fuzz_tokens -- --nocapture
+
 roots: ## Renew the built-in RDS roots from AWS, or from BUNDLE=file.pem
 	@shared/roots/update.sh $(BUNDLE)
 
 clean: ## Remove everything that was built
 	cargo clean
 
-.PHONY: help setup demo serve invoke test check build sam-local test-sam bench roots clean
+.PHONY: help setup demo serve invoke test check build sam-local test-sam bench soak roots clean

@@ -114,7 +114,10 @@ pub(crate) fn parse_amz_date(text: &str) -> Option<SystemTime> {
 pub(crate) fn iso8601(time: SystemTime) -> String {
     const FORMAT: &[BorrowedFormatItem<'_>] =
         format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
-    OffsetDateTime::from(time).format(FORMAT).unwrap_or_default()
+    OffsetDateTime::from_unix_timestamp(seconds_between(SystemTime::UNIX_EPOCH, time))
+        .ok()
+        .and_then(|time| time.format(FORMAT).ok())
+        .unwrap_or_else(|| "beyond the year 9999".into())
 }
 
 /// Whole seconds from `earlier` to `later`, negative if it is the other way around.

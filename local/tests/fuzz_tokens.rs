@@ -1,0 +1,119 @@
+//! Tokens from anywhere: mutated texts go through the gate's check and through `explain`, and none
+//! makes either panic, or is accepted.
+//!
+//! `make test` gives it a minute; `make soak` sets `FUZZ_EXECUTIONS`.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+mod common;
+
+use std::time::{Duration, SystemTime};
+
+use rds_local::gate::{Expected, verify};
+use rds_local::iam::{Iam, Identity, dbuser_arn};
+use tokio::time::Instant;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What parsers trip over.
+const PIECES: [&str; 14] = [
+    "&",
+    "=",
+    "%",
+    "%2",
+    "%00",
+    "%FF",
+    "/?",
+    ":",
+    "\u{0}",
+    "\u{1f418}",
+    "&X-Amz-Date=",
+    "&X-Amz-Expires=-1",
+    "&DBUser=",
+    "99999999999999999999",
+];
+
+fn seeds() -> Vec<String> {
+    let folder = common::root().join("local/tests/corpus/tokens");
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files.into_iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
+}
+
+/// A place in a text where a character begins.
+fn place(text: &str, random: &mut fastrand::Rng) -> usize {
+    let mut at = random.usize(0..=text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+fn mutate(text: &mut String, seeds: &[String], random: &mut fastrand::Rng) {
+    for _ in 0..random.usize(1..5) {
+        let (a, b) = (place(text, random), place(text, random));
+        let (from, to) = (a.min(b), a.max(b));
+        match random.u32(0..5) {
+            0 => text.replace_range(from..to, ""),
+            1 => text.insert(from, random.char(..)),
+            2 => text.insert_str(from, PIECES[random.usize(0..PIECES.len())]),
+            3 => {
+                let copy = text[from..to].to_owned();
+                text.insert_str(to, &copy);
+            }
+            _ => {
+                let other = &seeds[random.usize(0..seeds.len())];
+                let cut = place(other, random);
+                text.replace_range(from.., &other[cut..]);
+            }
+        }
+        if text.len() > 4096 {
+            text.truncate(place(text, random).min(4000));
+        }
+    }
+}
+
+#[test]
+fn no_token_makes_the_check_or_explain_panic() {
+    let executions: Option<u64> =
+        std::env::var("FUZZ_EXECUTIONS").ok().map(|count| count.parse().unwrap());
+    let seeds = seeds();
+    assert!(seeds.len() >= 10);
+    let iam = Iam::new("unused");
+    iam.add(Identity {
+        access_key_id: "AKIAIOSFODNN7EXAMPLE".into(),
+        secret_access_key: "secret".into(),
+        session_token: None,
+        expires_at: None,
+        arn: "arn".into(),
+        may_connect: vec![dbuser_arn("*")],
+        may_assume: vec![],
+    });
+    let expected = Expected {
+        host: "db.c1a2b3.us-east-1.rds.amazonaws.com",
+        port: 5432,
+        region: "us-east-1",
+        user: "iam_ro_user",
+    };
+    // A minute after the seeds were signed, so that the check gets as far as the signature.
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_435_260);
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let start = Instant::now();
+    let (mut count, mut to_the_signature) = (0u64, 0u64);
+    while executions.map_or_else(|| start.elapsed() < MINUTE, |executions| count < executions) {
+        for _ in 0..1000 {
+            let mut text = seeds[random.usize(0..seeds.len())].clone();
+            mutate(&mut text, &seeds, &mut random);
+            match verify(&text, expected, &iam, now) {
+                Ok(_) => panic!("accepted, seed {seed}: {text:?}"),
+                Err(reason) => to_the_signature += u64::from(reason.contains("signature does not")),
+            }
+            let _ = rds_local::explain::explain(&text, now);
+            count += 1;
+        }
+    }
+    println!("{count} executions, {to_the_signature} of them as far as the signature, no panic");
+    assert!(count > 10_000 && to_the_signature > 100, "{count}, {to_the_signature}");
+}
