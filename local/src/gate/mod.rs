@@ -5,6 +5,7 @@
 
 mod faults;
 mod log;
+mod members;
 mod startup;
 mod throttle;
 mod token;
@@ -29,6 +30,7 @@ pub use throttle::Throttle;
 pub use token::{Expected, verify};
 
 use crate::iam::Iam;
+use members::Members;
 use startup::{First, Startup};
 
 /// PostgreSQL's default `authentication_timeout`.
@@ -92,36 +94,24 @@ impl Drop for Gate {
 }
 
 async fn accept(listener: TcpListener, settings: Arc<Settings>, fault: watch::Receiver<Fault>) {
+    let members = Arc::new(Members::new(settings.postgres.clone()));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    connections.spawn(serve(stream, peer, settings.clone(), fault.clone()));
+                    let connection = Connection {
+                        peer,
+                        settings: settings.clone(),
+                        members: members.clone(),
+                        fault: fault.clone(),
+                    };
+                    connections.spawn(connection.serve(stream));
                 }
                 // Out of file descriptors, say: give connections time to end.
                 Err(_) => sleep(Duration::from_millis(50)).await,
             },
             Some(_) = connections.join_next() => {}
-        }
-    }
-}
-
-async fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
-    settings: Arc<Settings>,
-    fault: watch::Receiver<Fault>,
-) {
-    let reset = faults::ResetOnDemand::new(&stream, fault.clone());
-    let connection = Connection { peer, settings: settings.clone(), fault };
-    tokio::select! {
-        () = reset.wait() => settings.log.line("connection reset: fault injection", settings.clock.now()),
-        result = connection.run(stream) => if let Err(error) = result {
-            // Clients that hang up are everyday; what they did not manage to say is not.
-            if error.kind() == io::ErrorKind::InvalidData {
-                settings.log.line(&format!("connection dropped: {error}"), settings.clock.now());
-            }
         }
     }
 }
@@ -133,10 +123,26 @@ async fn within_login_timeout<T>(step: impl Future<Output = io::Result<T>>) -> i
 struct Connection {
     peer: SocketAddr,
     settings: Arc<Settings>,
+    members: Arc<Members>,
     fault: watch::Receiver<Fault>,
 }
 
 impl Connection {
+    async fn serve(self, stream: TcpStream) {
+        let settings = self.settings.clone();
+        let log = |text: &str| settings.log.line(text, settings.clock.now());
+        let reset = faults::ResetOnDemand::new(&stream, self.fault.clone());
+        tokio::select! {
+            () = reset.wait() => log("connection reset: fault injection"),
+            result = self.run(stream) => if let Err(error) = result {
+                // Clients that hang up are everyday; what they did not manage to say is not.
+                if error.kind() == io::ErrorKind::InvalidData {
+                    log(&format!("connection dropped: {error}"));
+                }
+            }
+        }
+    }
+
     async fn run(self, mut stream: TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         faults::wait_while_stalled(&mut self.fault.clone()).await;
@@ -210,7 +216,7 @@ impl Connection {
     ) -> io::Result<bool> {
         let password = startup::ask_password(stream).await?;
         let user = &startup.user;
-        if !self.is_rds_iam_member(user).await? {
+        if !self.members.contains(user).await? {
             let reason =
                 "not a login that has been granted rds_iam: the token was taken for a password";
             self.record(startup, Err(reason.into()), tls);
@@ -240,30 +246,6 @@ impl Connection {
         let expected =
             Expected { host: &settings.host, port: settings.port, region: &settings.region, user };
         verify(token, expected, &settings.iam, settings.clock.now()).map(|identity| identity.arn)
-    }
-
-    /// Whether this is a login that is a member of `rds_iam`, directly or through other roles.
-    /// Superusers count as members of everything in `pg_has_role`, but not in `pg_hba.conf`.
-    async fn is_rds_iam_member(&self, user: &str) -> io::Result<bool> {
-        let (client, connection) = tokio_postgres::Config::new()
-            .host_path(&self.settings.postgres)
-            .user("postgres")
-            .dbname("postgres")
-            .connect(tokio_postgres::NoTls)
-            .await
-            .map_err(io::Error::other)?;
-        let connection = tokio::spawn(connection);
-        let rows = client
-            .query(
-                "WITH RECURSIVE member(oid) AS (
-                     SELECT oid FROM pg_roles WHERE rolname = $1 AND rolcanlogin
-                     UNION SELECT roleid FROM pg_auth_members a JOIN member m ON a.member = m.oid)
-                 SELECT 1 FROM member JOIN pg_roles USING (oid) WHERE rolname = 'rds_iam'",
-                &[&user],
-            )
-            .await;
-        connection.abort();
-        Ok(!rows.map_err(io::Error::other)?.is_empty())
     }
 
     fn record(&self, startup: &Startup, outcome: Result<String, String>, tls: Option<String>) {

@@ -1,0 +1,52 @@
+//! Who is a member of `rds_iam`: PostgreSQL itself is asked, over one connection that is kept.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use tokio_postgres::{Client, NoTls};
+
+/// Membership directly or through other roles, for logins only. Superusers count as members of
+/// everything in `pg_has_role`, but not in `pg_hba.conf`, and so not here.
+const IS_MEMBER: &str = "
+    WITH RECURSIVE member(oid) AS (
+        SELECT oid FROM pg_roles WHERE rolname = $1 AND rolcanlogin
+        UNION SELECT roleid FROM pg_auth_members a JOIN member m ON a.member = m.oid)
+    SELECT 1 FROM member JOIN pg_roles USING (oid) WHERE rolname = 'rds_iam'";
+
+/// Asks PostgreSQL, as its superuser, about roles.
+pub(super) struct Members {
+    socket_folder: PathBuf,
+    client: Mutex<Option<Arc<Client>>>,
+}
+
+impl Members {
+    pub(super) fn new(socket_folder: PathBuf) -> Self {
+        Self { socket_folder, client: Mutex::default() }
+    }
+
+    /// Whether this is a login that only a token opens.
+    pub(super) async fn contains(&self, user: &str) -> io::Result<bool> {
+        let client = self.client().await?;
+        let row = client.query_opt(IS_MEMBER, &[&user]).await.map_err(io::Error::other)?;
+        Ok(row.is_some())
+    }
+
+    async fn client(&self) -> io::Result<Arc<Client>> {
+        let mut kept = self.client.lock().await;
+        if let Some(client) = kept.as_ref().filter(|client| !client.is_closed()) {
+            return Ok(client.clone());
+        }
+        let (client, connection) = tokio_postgres::Config::new()
+            .host_path(&self.socket_folder)
+            .user("postgres")
+            .dbname("postgres")
+            .connect(NoTls)
+            .await
+            .map_err(io::Error::other)?;
+        // It ends with the client, or with the server.
+        tokio::spawn(connection);
+        Ok(kept.insert(Arc::new(client)).clone())
+    }
+}
