@@ -120,7 +120,9 @@ impl Session {
             .because("its mode is \"write\", and only reads run here")
             .remedy("Name a query with mode = \"read\""));
         }
-        let mut idle = self.idle.lock().await;
+        let mut idle = timeout_at(deadline.answer_by(), self.idle.lock()).await.map_err(|_| {
+            out_of_time(query, "other calls kept the session's one connection busy")
+        })?;
         let before = idle.take();
         // One replacement an invocation: here, if the connection at hand is dead, or else below.
         let mut replaced = before.is_some();
@@ -181,13 +183,8 @@ impl Session {
         deadline: Deadline,
         report: &mut Report,
     ) -> Result<Answer, Failure> {
-        let out_of_time = |why: &str| {
-            Error::new(ErrorKind::QueryTimeout, format!("query {} was given up", query.name))
-                .because(why)
-                .remedy("Make it faster (look at EXPLAIN), or give the function a longer Timeout")
-        };
         let Some(server_timeout) = deadline.statement_timeout() else {
-            return Err(Failure::Refused(out_of_time("no time was left to run it")));
+            return Err(Failure::Refused(out_of_time(query, "no time was left to run it")));
         };
         let server_timeout = (!self.connector.config().proxy).then_some(server_timeout);
         let start = Instant::now();
@@ -200,7 +197,7 @@ impl Session {
                 // The server's own time-out did not arrive: ask it to stop, and drop the connection.
                 let token = connection.client.cancel_token();
                 self.connector.cancel(&token, deadline.cancel_by()).await;
-                Err(Failure::Abandoned(out_of_time("the database did not answer in time")))
+                Err(Failure::Abandoned(out_of_time(query, "the database did not answer in time")))
             }
         }
     }
@@ -264,6 +261,12 @@ impl Session {
             }
         }
     }
+}
+
+fn out_of_time(query: &Query, why: &str) -> Error {
+    Error::new(ErrorKind::QueryTimeout, format!("query {} was given up", query.name))
+        .because(why)
+        .remedy("Make it faster (look at EXPLAIN), or give the function a longer Timeout")
 }
 
 impl Session {

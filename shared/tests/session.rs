@@ -167,6 +167,29 @@ async fn a_cancelled_read_poisons_nothing() {
 }
 
 #[tokio::test]
+async fn callers_at_once_share_the_connection_and_wait_no_longer_than_they_may() {
+    let world = World::start(0).await;
+    let reads = (0..20).map(|_| world.read("SELECT 1 AS n"));
+    for (answer, _) in futures_util::future::join_all(reads).await {
+        answer.unwrap();
+    }
+    assert_eq!(world.logins(), 1);
+
+    let query = Query::parse("q", "SELECT 1 AS n").unwrap();
+    let parameters = Parameters::bind(&query, &BTreeMap::new()).unwrap();
+    let slow = world.read("SELECT 1 AS n FROM pg_sleep(2)");
+    let hurried = async {
+        tokio::task::yield_now().await;
+        let deadline = Deadline::after(Duration::from_millis(500));
+        world.session.read(&query, &parameters, deadline, &mut Report::default()).await
+    };
+    let ((answer, _), hurried) = tokio::join!(biased; slow, hurried);
+    answer.unwrap();
+    assert_eq!(hurried.unwrap_err().kind(), ErrorKind::QueryTimeout);
+    world.server.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_query_that_writes_is_denied_before_any_login() {
     let world = World::start(0).await;
     let (answer, _) = world.read("/*+++\nmode = \"write\"\n+++*/ DELETE FROM customers").await;
