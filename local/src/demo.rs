@@ -182,12 +182,7 @@ impl Login {
     fn new(config: Config, variables: &BTreeMap<String, String>) -> Result<Self> {
         let get = |name: &str| variables.get(name).cloned().unwrap_or_default();
         Ok(Self {
-            signer: TokenSigner {
-                host: config.endpoint.host.clone(),
-                port: config.endpoint.port,
-                region: config.region.clone(),
-                user: config.user.clone(),
-            },
+            signer: TokenSigner::new(&config),
             connector: Connector::new(config).map_err(|error| error.to_string())?,
             credentials: Credentials::new(
                 get("AWS_ACCESS_KEY_ID"),

@@ -4,6 +4,7 @@
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
+use rds_iam::credentials::key_kind;
 use rds_iam::endpoint::{Endpoint, EndpointKind};
 
 use crate::Result;
@@ -61,11 +62,7 @@ pub fn explain(token: &str, now: SystemTime) -> Result<String> {
             _ => format!("{until}: it expired {} s ago; sign one for each login", -left),
         },
     );
-    let kind = match scope.access_key_id.get(..4) {
-        Some("ASIA") => "temporary credentials (ASIA…): a role's, or a session's",
-        Some("AKIA") => "a user's long-lived key (AKIA…)",
-        _ => "a key of unknown kind",
-    };
+    let kind = key_kind(scope.access_key_id);
     line("signed with", kind);
 
     for (problem, applies) in [

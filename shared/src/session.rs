@@ -85,12 +85,7 @@ impl Session {
                 "PGHOST is not an RDS endpoint's name: tokens are signed for it as it is, and RDS refuses them. Set PGHOST to RDS's own name, and dial elsewhere by DB_TUNNEL or PGHOSTADDR"
             );
         }
-        let signer = TokenSigner {
-            host: config.endpoint.host.clone(),
-            port: config.endpoint.port,
-            region: config.region.clone(),
-            user: config.user.clone(),
-        };
+        let signer = TokenSigner::new(&config);
         Ok(Self {
             connector: Connector::new(config)?,
             signer,
@@ -271,13 +266,9 @@ fn out_of_time(query: &Query, why: &str) -> Error {
 
 impl Session {
     /// What is known of a refused token, to narrow the causes down. Of the key only its kind.
-    fn signed_with(&self, credentials: &Credentials) -> String {
-        let kind = match credentials.access_key_id().get(..4) {
-            Some("ASIA") => "temporary credentials (ASIA…)",
-            Some("AKIA") => "a user's long-lived key (AKIA…)",
-            _ => "a key of unknown kind",
-        };
-        let expiry = match credentials.expiry().map(|at| at.duration_since(self.clock.now())) {
+    fn signed_with(&self, signed: &Credentials) -> String {
+        let kind = credentials::key_kind(signed.access_key_id());
+        let expiry = match signed.expiry().map(|at| at.duration_since(self.clock.now())) {
             Some(left) => format!("that expire in {} s", left.unwrap_or_default().as_secs()),
             None => "whose expiry is not known here".to_owned(),
         };
