@@ -102,11 +102,6 @@ impl Sandbox {
         }
     }
 
-    /// The process id, for tests that freeze it.
-    pub fn id(&self) -> Option<u32> {
-        self.child.id()
-    }
-
     /// Ends the process, and waits until its last log lines were read.
     pub async fn stop(mut self) {
         let _ = self.child.kill().await;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use nix::unistd::{Gid, Uid, User, chown};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{sleep, timeout};
-use tokio_postgres::NoTls;
+use tokio_postgres::{Client, NoTls};
 
 use crate::Result;
 
@@ -22,7 +22,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// A socket's path may have 107 bytes on Linux, 103 on macOS.
 const LONGEST_SOCKET: usize = 103;
-const SOCKET: &str = ".s.PGSQL.5432";
+/// The socket in a cluster's folder.
+pub(crate) const SOCKET: &str = ".s.PGSQL.5432";
 
 /// Runs the server until it ends or standard input closes, which that does when this process ends in
 /// any way, `kill -9` included. Then clears the cluster's folder.
@@ -111,27 +112,15 @@ impl Postgres {
         &self.folder
     }
 
-    /// Its socket.
-    pub fn socket(&self) -> PathBuf {
-        self.folder.join(SOCKET)
-    }
-
     /// A connection as the superuser.
-    pub async fn superuser(&self, database: &str) -> Result<tokio_postgres::Client> {
-        let (client, connection) = tokio_postgres::Config::new()
-            .host_path(&self.folder)
-            .user("postgres")
-            .dbname(database)
-            .connect(NoTls)
-            .await
-            .map_err(|error| format!("PostgreSQL cannot be reached: {error}"))?;
-        tokio::spawn(connection);
-        Ok(client)
+    pub async fn superuser(&self, database: &str) -> Result<Client> {
+        superuser(&self.folder, database).await
     }
 
     /// Runs SQL as the superuser, as psql does: several statements, COPY, psql's own commands.
     pub async fn run_script(&self, database: &str, script: &Path) -> Result<()> {
-        let output = Command::new(self.bin.join("psql"))
+        // In this process group, so that Ctrl-C ends a script that hangs.
+        let output = program(&self.bin.join("psql"))
             .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-h"])
             .arg(&self.folder)
             .arg("-f")
@@ -173,6 +162,20 @@ impl Postgres {
             _ => Ok(()),
         }
     }
+}
+
+/// A connection as the superuser of the cluster whose socket lies in this folder.
+pub(crate) async fn superuser(socket_folder: &Path, database: &str) -> Result<Client> {
+    let (client, connection) = tokio_postgres::Config::new()
+        .host_path(socket_folder)
+        .user("postgres")
+        .dbname(database)
+        .connect(NoTls)
+        .await
+        .map_err(|error| format!("PostgreSQL cannot be reached: {error}"))?;
+    // It ends with the client, or with the server.
+    tokio::spawn(connection);
+    Ok(client)
 }
 
 /// The folder that holds initdb, postgres and psql.
@@ -218,10 +221,23 @@ fn owner() -> Result<Option<User>> {
         .into())
 }
 
-fn command(program: &Path, owner: Option<&User>) -> Command {
-    let mut command = Command::new(program);
+/// A program of PostgreSQL's, without libpq's variables: the environment file, say, may be sourced
+/// here, and would send it to another server.
+fn program(path: &Path) -> Command {
+    let mut command = Command::new(path);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PG") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// A program that runs as the server's user.
+fn command(path: &Path, owner: Option<&User>) -> Command {
+    let mut command = program(path);
     // Its own process group: Ctrl-C reaches this process, which then stops the server in order.
-    command.process_group(0).env_remove("PGHOST").env_remove("PGPORT").current_dir("/");
+    command.process_group(0).current_dir("/");
     if let Some(user) = owner {
         command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
     }

@@ -78,6 +78,25 @@ fn even_a_kill_leaves_no_server_behind() {
 }
 
 #[test]
+fn a_start_is_not_led_astray_by_a_sourced_environment_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let schema = folder.path().join("schema.sql");
+    std::fs::write(&schema, "CREATE TABLE mine (id int);\n").unwrap();
+    let mut child = serve(folder.path(), &["--init", schema.to_str().unwrap()])
+        .env("PGHOSTADDR", "127.0.0.1")
+        .env("PGPORT", "1")
+        .env("PGSSLMODE", "verify-full")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(line.contains("ready"), "{line}");
+}
+
+#[test]
 fn a_second_server_on_the_folder_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let (child, _) = started(folder.path());

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
+
+use crate::postgres::superuser;
 
 /// Membership directly or through other roles, for logins only. Superusers count as members of
 /// everything in `pg_has_role`, but not in `pg_hba.conf`, and so not here.
@@ -38,15 +40,7 @@ impl Members {
         if let Some(client) = kept.as_ref().filter(|client| !client.is_closed()) {
             return Ok(client.clone());
         }
-        let (client, connection) = tokio_postgres::Config::new()
-            .host_path(&self.socket_folder)
-            .user("postgres")
-            .dbname("postgres")
-            .connect(NoTls)
-            .await
-            .map_err(io::Error::other)?;
-        // It ends with the client, or with the server.
-        tokio::spawn(connection);
+        let client = superuser(&self.socket_folder, "postgres").await.map_err(io::Error::other)?;
         Ok(kept.insert(Arc::new(client)).clone())
     }
 }

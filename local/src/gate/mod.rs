@@ -30,6 +30,7 @@ pub use throttle::Throttle;
 pub use token::{Expected, verify};
 
 use crate::iam::Iam;
+use crate::postgres::SOCKET;
 use members::Members;
 use startup::{First, Startup};
 
@@ -254,7 +255,7 @@ impl Connection {
     }
 
     async fn upstream(&self) -> io::Result<UnixStream> {
-        UnixStream::connect(self.settings.postgres.join(".s.PGSQL.5432")).await
+        UnixStream::connect(self.settings.postgres.join(SOCKET)).await
     }
 
     async fn cancel(&self, packet: &[u8]) -> io::Result<()> {
