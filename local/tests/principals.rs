@@ -101,3 +101,52 @@ fn a_profiles_role_is_the_same_principal() {
     );
     assert_eq!(ours, theirs);
 }
+
+/// IAM Identity Center as a laptop has it: a session signed in to, whose portal issues a role's keys.
+#[test]
+fn a_profile_of_identity_center_signs_tokens() {
+    use std::io::{Read, Write};
+    let portal = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = portal.local_addr().unwrap();
+    let served = std::thread::spawn(move || {
+        let (mut stream, _) = portal.accept().unwrap();
+        let mut request = [0; 4096];
+        let length = stream.read(&mut request).unwrap();
+        let body = r#"{"roleCredentials":{"accessKeyId":"ASIAIDENTITYCENTER","secretAccessKey":"secret","sessionToken":"issued","expiration":4070908800000}}"#;
+        write!(
+            stream,
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        text(&request[..length])
+    });
+    let home = tempfile::tempdir().unwrap();
+    let cache = home.path().join(".aws/sso/cache");
+    std::fs::create_dir_all(&cache).unwrap();
+    std::fs::write(
+        home.path().join(".aws/config"),
+        "[profile laptop]\nsso_session = work\nsso_account_id = 123456789012\nsso_role_name = Reader\nregion = us-east-1\n\
+         [sso-session work]\nsso_region = us-east-1\nsso_start_url = https://example.awsapps.com/start\n",
+    )
+    .unwrap();
+    // Where the AWS CLI keeps the token of the session `work`: its name's SHA-1.
+    std::fs::write(
+        cache.join("e274eeff768c6396088ec6eb091f4bf4d47ab1e0.json"),
+        r#"{"accessToken":"signed-in","expiresAt":"2099-01-01T00:00:00Z","region":"us-east-1","startUrl":"https://example.awsapps.com/start"}"#,
+    )
+    .unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_rds-local"))
+        .args(["token", "--hostname", "db.c1a2b3.us-east-1.rds.amazonaws.com", "--username", "u"])
+        .env_clear()
+        .env("HOME", home.path())
+        .env("AWS_PROFILE", "laptop")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("AWS_ENDPOINT_URL_SSO", format!("http://{address}"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("X-Amz-Credential=ASIAIDENTITYCENTER%2F"));
+    let request = served.join().unwrap();
+    assert!(request.contains("role_name=Reader") && request.contains("signed-in"), "{request}");
+}
