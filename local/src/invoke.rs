@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
@@ -17,6 +19,10 @@ use crate::runtime_api::{Outcome, RuntimeApi};
 
 /// After its time-out, Lambda gives a function no grace; here the log may still need a moment.
 const GRACE: Duration = Duration::from_millis(200);
+
+/// How long Lambda waits after its SIGTERM, for a function with an internal extension
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>).
+const SHUTDOWN: Duration = Duration::from_millis(500);
 
 /// Takes the function's log, line by line.
 pub type LogSink = Arc<dyn Fn(&str) + Send + Sync>;
@@ -102,8 +108,32 @@ impl Sandbox {
         }
     }
 
-    /// Ends the process, and waits until its last log lines were read.
+    /// Freezes the process, as Lambda does with a sandbox between invocations.
+    pub fn freeze(&self) -> bool {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Ends a freeze.
+    pub fn thaw(&self) -> bool {
+        self.signal(Signal::SIGCONT)
+    }
+
+    fn signal(&self, signal: Signal) -> bool {
+        let pid = self.process_id().and_then(|pid| i32::try_from(pid).ok());
+        pid.is_some_and(|pid| nix::sys::signal::kill(Pid::from_raw(pid), signal).is_ok())
+    }
+
+    /// The process, while it runs.
+    pub fn process_id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Ends the process as Lambda does, with a warning if it asked for one, and waits until its last
+    /// log lines were read.
     pub async fn stop(mut self) {
+        if self.api.has_extension() && self.signal(Signal::SIGTERM) {
+            let _ = timeout(SHUTDOWN, self.child.wait()).await;
+        }
         let _ = self.child.kill().await;
         while self.log_readers.join_next().await.is_some() {}
     }

@@ -29,6 +29,8 @@ pub const ACCOUNT: &str = "123456789012";
 pub const REGION: &str = "us-east-1";
 /// The database's name, of the form that RDS gives, so that production code takes its usual path.
 pub const HOST: &str = "rds-local.c0example1234.us-east-1.rds.amazonaws.com";
+/// The same as an RDS Proxy's endpoint.
+pub const PROXY_HOST: &str = "rds-local.proxy-c0example1234.us-east-1.rds.amazonaws.com";
 /// The database's resource id, as IAM policies name it.
 pub const RESOURCE_ID: &str = "db-RDSLOCALEXAMPLE00000000000";
 /// The database that is made.

@@ -66,12 +66,24 @@ struct Serve {
     /// made if the script does not, and granted rds_iam and readonly_role
     #[arg(long, default_value = rds_local::READ_ONLY_USER)]
     user: String,
-    /// Refuse logins beyond this many a second, after a burst of as many, as RDS does
+    /// Refuse logins beyond this many a second, as RDS does
     #[arg(long, value_name = "N")]
     throttle: Option<u32>,
-    /// Misbehave: stall keeps connections open and silent, reset resets them
-    #[arg(long, value_enum, default_value_t = Fault::None)]
+    /// How many logins --throttle lets in at once after a quiet while; by default as many as a second
+    #[arg(long, value_name = "N", requires = "throttle")]
+    burst: Option<u32>,
+    /// Latency of the network each way, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    latency: u64,
+    /// Be an RDS Proxy: refuse start-up options, ignore cancel requests, log what pins a session
+    #[arg(long)]
+    proxy: bool,
+    /// Misbehave
+    #[arg(long, value_enum, default_value_t = Fault::None, hide_default_value = true)]
     fault: Fault,
+    /// Seconds from ready to --fault
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "fault")]
+    fault_after: u64,
 }
 
 #[derive(clap::Args)]
@@ -141,20 +153,41 @@ async fn run_serve(serve: Serve) -> Result<()> {
         listen: serve.listen,
         init: serve.init,
         user: serve.user,
-        throttle: serve.throttle,
-        fault: serve.fault,
+        throttle: serve.throttle.map(|rate| (rate, serve.burst.unwrap_or(rate))),
+        latency: Duration::from_millis(serve.latency),
+        proxy: serve.proxy,
         echo_log: true,
         ..Options::new(&serve.dir)
     };
     // An interrupt meanwhile is remembered: what has started is then stopped in order.
     let mut server = Server::start(options).await?;
     println!("rds-local: ready on {}; now:  . {}", server.address, serve.dir.join("env").display());
-    let ended = tokio::select! {
-        () = &mut interrupted => Ok(()),
-        () = server.postgres.ended() => Err("PostgreSQL ended by itself; see postgres.log".to_owned()),
+    let mut fault_is_due =
+        std::pin::pin!(tokio::time::sleep(Duration::from_secs(serve.fault_after)));
+    let mut injected = serve.fault == Fault::None;
+    let ended = loop {
+        tokio::select! {
+            () = &mut interrupted => break Ok(()),
+            () = server.postgres.ended() => {
+                break Err("PostgreSQL ended by itself; see postgres.log".to_owned());
+            }
+            () = &mut fault_is_due, if !injected => {
+                injected = true;
+                if let Err(error) = server.inject(serve.fault).await {
+                    break Err(error);
+                }
+                eprintln!("rds-local: fault {} is on", fault_name(serve.fault));
+            }
+        }
     };
     server.stop().await?;
     ended
+}
+
+fn fault_name(fault: Fault) -> String {
+    clap::ValueEnum::to_possible_value(&fault)
+        .map(|value| value.get_name().to_owned())
+        .unwrap_or_default()
 }
 
 async fn run_invoke(invoke: Invoke) -> Result<ExitCode> {

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use nix::unistd::{Gid, Uid, User, chown};
+use nix::sys::signal::Signal;
+use nix::unistd::{Gid, Pid, Uid, User, chown};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::{Client, NoTls};
@@ -26,14 +27,23 @@ const LONGEST_SOCKET: usize = 103;
 pub(crate) const SOCKET: &str = ".s.PGSQL.5432";
 
 /// Runs the server until it ends or standard input closes, which that does when this process ends in
-/// any way, `kill -9` included. Then clears the cluster's folder.
+/// any way, `kill -9` included. Then clears the cluster's folder. A server that ends after a file
+/// `restart` was put there is started again.
 const SUPERVISOR: &str = r#"
 folder=$1; shift
 exec 3<&0
-"$@" </dev/null 3<&- &
-server=$!
-(cat <&3 >/dev/null; kill -QUIT $server 2>/dev/null) &
-wait $server
+stop=; server=
+trap 'stop=1; kill -QUIT $server 2>/dev/null' TERM
+(cat <&3 >/dev/null; kill -TERM $$ 2>/dev/null) &
+while [ -z "$stop" ]; do
+  rm -f "$folder/restart"
+  "$@" </dev/null 3<&- &
+  server=$!
+  [ -z "$stop" ] || kill -QUIT $server 2>/dev/null
+  # A signal cuts wait short.
+  while kill -0 $server 2>/dev/null; do wait $server; done
+  [ -e "$folder/restart" ] || break
+done
 rm -rf "$folder" 2>/dev/null
 "#;
 
@@ -145,6 +155,74 @@ impl Postgres {
         timeout(START_TIMEOUT, ready)
             .await
             .map_err(|_| "PostgreSQL did not come up within a minute".to_owned())
+    }
+
+    /// Stops the server as an administrator would, open sessions included, and starts it again.
+    pub async fn restart(&self) -> Result<()> {
+        let before = self.pid()?;
+        let mark = self.folder.join("restart");
+        std::fs::write(&mark, "").map_err(|error| cannot("write", &mark, &error))?;
+        nix::sys::signal::kill(before, Signal::SIGINT)
+            .map_err(|error| format!("PostgreSQL cannot be stopped: {error}"))?;
+        let restarted = async {
+            while self.pid().ok().is_none_or(|pid| pid == before) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(START_TIMEOUT, restarted)
+            .await
+            .map_err(|_| "PostgreSQL did not restart within a minute".to_owned())?;
+        self.wait_until_ready().await
+    }
+
+    /// The server's process, as its own file tells.
+    fn pid(&self) -> Result<Pid> {
+        let path = self.folder.join("data/postmaster.pid");
+        let text = std::fs::read_to_string(&path).map_err(|error| cannot("read", &path, &error))?;
+        let pid = text.lines().next().and_then(|line| line.trim().parse().ok());
+        pid.map(Pid::from_raw).ok_or_else(|| format!("{} names no process", path.display()))
+    }
+
+    /// Makes the server refuse writes in every session, or, if `new` is given, sessions that are
+    /// open; `new` is what sessions of this database then begin with. `None` takes it all back.
+    pub async fn set_read_only(&self, database: &str, new: Option<&str>) -> Result<()> {
+        let admin = self.superuser("postgres").await?;
+        let default = "default_transaction_read_only";
+        let statements = match new {
+            Some(new) => vec![
+                format!("ALTER DATABASE {database} SET {default} = {new}"),
+                format!("ALTER SYSTEM SET {default} = on"),
+            ],
+            None => vec![
+                format!("ALTER DATABASE {database} RESET {default}"),
+                format!("ALTER SYSTEM RESET {default}"),
+            ],
+        };
+        let mut all = vec![format!("SET {default} = off")];
+        all.extend(statements);
+        all.push("SELECT pg_reload_conf()".into());
+        for statement in all {
+            admin
+                .batch_execute(&statement)
+                .await
+                .map_err(|error| format!("PostgreSQL refused {statement}: {error}"))?;
+        }
+        // Its postmaster reads the file, then tells every session.
+        let expected = if new.is_some() { "on" } else { "off" };
+        let told = async {
+            loop {
+                let other = self.superuser("postgres").await?;
+                let row = other.query_one("SELECT current_setting($1)", &[&default]).await;
+                let now: String = row.map_err(|error| error.to_string())?.get(0);
+                if now == expected {
+                    return Ok(());
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(START_TIMEOUT, told)
+            .await
+            .map_err(|_| "PostgreSQL did not read its configuration again".to_owned())?
     }
 
     /// Stops the server and removes its folder.

@@ -1,9 +1,10 @@
 //! Lambda's Runtime API, as far as a runtime uses it
-//! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>), and of the Extensions API
+//! what a function needs to be told of its end.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_smithy_async::time::SharedTimeSource;
@@ -52,17 +53,20 @@ impl Outcome {
     }
 }
 
+#[derive(Debug)]
 struct Pending {
     event: Bytes,
     deadline_ms: u128,
     answer: oneshot::Sender<Outcome>,
 }
 
+#[derive(Debug)]
 struct Shared {
     function: String,
     queue: Mutex<mpsc::Receiver<Pending>>,
     current: Mutex<Option<(String, oneshot::Sender<Outcome>)>>,
     count: AtomicU64,
+    has_extension: AtomicBool,
 }
 
 /// A running Runtime API for one sandbox. Dropping it closes its listener.
@@ -72,6 +76,7 @@ pub struct RuntimeApi {
     pub address: SocketAddr,
     queue: mpsc::Sender<Pending>,
     clock: SharedTimeSource,
+    shared: Arc<Shared>,
     task: JoinHandle<()>,
 }
 
@@ -87,18 +92,26 @@ impl RuntimeApi {
             queue: Mutex::new(receiver),
             current: Mutex::default(),
             count: AtomicU64::new(0),
+            has_extension: AtomicBool::new(false),
         });
         let router = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
             .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
             .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
+            .route("/2020-01-01/extension/register", post(register_extension))
+            .route("/2020-01-01/extension/event/next", get(std::future::pending::<StatusCode>))
             .layer(DefaultBodyLimit::max(LONGEST_RESPONSE + 1))
-            .with_state(shared);
+            .with_state(shared.clone());
         let task = tokio::spawn(async move {
             // It only returns when the listener fails; the sandbox then reports it.
             let _ = axum::serve(listener, router).await;
         });
-        Ok(Self { address, queue, clock: SharedTimeSource::default(), task })
+        Ok(Self { address, queue, clock: SharedTimeSource::default(), shared, task })
+    }
+
+    /// Whether the function has an extension: Lambda sends SIGTERM to no other.
+    pub(crate) fn has_extension(&self) -> bool {
+        self.shared.has_extension.load(Ordering::Relaxed)
     }
 
     /// Hands an event to the runtime, and waits for what it makes of it. `None` when the runtime
@@ -118,6 +131,13 @@ impl Drop for RuntimeApi {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+async fn register_extension(State(shared): State<Arc<Shared>>) -> Response {
+    shared.has_extension.store(true, Ordering::Relaxed);
+    let body = serde_json::json!({ "functionName": shared.function, "functionVersion": "$LATEST", "handler": "bootstrap" });
+    ([("Lambda-Extension-Identifier", "00000000-0000-0000-0000-000000000000")], body.to_string())
+        .into_response()
 }
 
 async fn next(State(shared): State<Arc<Shared>>) -> Response {

@@ -16,7 +16,7 @@ use crate::gate::{Fault, Gate, Log, Settings, Throttle};
 use crate::iam::{Iam, Identity, dbuser_arn};
 use crate::postgres::Postgres;
 use crate::sts::Sts;
-use crate::{ACCOUNT, DATABASE, HOST, READ_ONLY_USER, READ_WRITE_USER, REGION, Result};
+use crate::{ACCOUNT, DATABASE, HOST, PROXY_HOST, READ_ONLY_USER, READ_WRITE_USER, REGION, Result};
 
 /// How long the session of the environment file's credentials lasts.
 const SESSION: Duration = Duration::from_secs(12 * 3600);
@@ -34,8 +34,12 @@ pub struct Options {
     pub init: Option<PathBuf>,
     /// The database user that the environment file names; made if the script did not.
     pub user: String,
-    /// The most logins a second.
-    pub throttle: Option<u32>,
+    /// The most logins a second, and how many may come at once after a quiet while.
+    pub throttle: Option<(u32, u32)>,
+    /// The network's latency each way.
+    pub latency: Duration,
+    /// Whether the endpoint is, and behaves as, an RDS Proxy.
+    pub proxy: bool,
     /// A fault to begin with.
     pub fault: Fault,
     /// Whether the gate's log goes to standard error too.
@@ -54,10 +58,17 @@ impl Options {
             init: None,
             user: READ_ONLY_USER.into(),
             throttle: None,
+            latency: Duration::ZERO,
+            proxy: false,
             fault: Fault::None,
             echo_log: false,
             clock: SharedTimeSource::default(),
         }
+    }
+
+    /// The endpoint's name.
+    fn host(&self) -> &'static str {
+        if self.proxy { PROXY_HOST } else { HOST }
     }
 }
 
@@ -102,7 +113,7 @@ impl Server {
             prepare_database(&postgres, &options).await?;
             let now = options.clock.now();
             let certificates =
-                Certificates::issue(&[HOST, "localhost", "host.docker.internal"], now)?;
+                Certificates::issue(&[options.host(), "localhost", "host.docker.internal"], now)?;
             let iam = Arc::new(Iam::new(READ_ONLY_USER));
             let sts = Sts::start(sts_listener, iam.clone(), options.clock.clone())?;
             let developer = developer(&iam, &options);
@@ -117,24 +128,31 @@ impl Server {
                 &container_variables(&variables, address, sts.address, certificates.root_pem),
             )?;
             let settings = Settings {
-                host: HOST.into(),
+                host: options.host().into(),
                 port: address.port(),
                 region: REGION.into(),
                 iam: iam.clone(),
                 tls: certificates.server,
                 postgres: postgres.socket_folder().to_owned(),
                 clock: options.clock.clone(),
-                throttle: options.throttle.map(Throttle::new),
+                throttle: options.throttle.map(|(rate, burst)| Throttle::new(rate, burst)),
+                latency: options.latency,
+                proxy: options.proxy,
                 log: Log::create(&dir.join("gate.log"), options.echo_log)?,
             };
-            let gate = Gate::start(gate_listener, settings, options.fault);
+            let gate = Gate::start(gate_listener, settings, Fault::None);
             // Last of all: who finds it can connect.
             environment::write_dotenv(&dir.join("env"), &variables, &dir)?;
             Ok((gate, iam, sts, variables))
         };
         match parts.await {
             Ok((gate, iam, sts, variables)) => {
-                Ok(Self { gate, iam, postgres, address, variables, dir, _sts: sts, _lock: lock })
+                let mut server =
+                    Self { gate, iam, postgres, address, variables, dir, _sts: sts, _lock: lock };
+                if options.fault != Fault::None {
+                    server.inject(options.fault).await?;
+                }
+                Ok(server)
             }
             Err(error) => {
                 remove_files(&dir);
@@ -147,6 +165,18 @@ impl Server {
     /// The variables of the environment file, by name.
     pub fn variables(&self) -> BTreeMap<String, String> {
         self.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    }
+
+    /// Injects a fault in place of the one before.
+    pub async fn inject(&mut self, fault: Fault) -> Result<()> {
+        // The network's first: what the server's faults do to connections then shows.
+        self.gate.set_fault(fault);
+        match fault {
+            Fault::Restart => self.postgres.restart().await,
+            Fault::ReadOnly => self.postgres.set_read_only(DATABASE, Some("on")).await,
+            Fault::Failover => self.postgres.set_read_only(DATABASE, Some("off")).await,
+            _ => self.postgres.set_read_only(DATABASE, None).await,
+        }
     }
 
     /// Stops everything, and removes the files whose keys are now worthless.
@@ -240,7 +270,7 @@ fn variables(
 ) -> Variables {
     let reachable = if gate.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { gate.ip() };
     let mut variables: Variables = vec![
-        ("PGHOST", HOST.into()),
+        ("PGHOST", options.host().into()),
         ("PGHOSTADDR", reachable.to_string()),
         ("PGPORT", gate.port().to_string()),
         ("PGUSER", options.user.clone()),

@@ -322,7 +322,8 @@ async fn who_is_no_rds_iam_member_is_asked_for_a_password() {
 
 #[tokio::test]
 async fn logins_beyond_the_throttle_are_refused_like_any_other() {
-    let (server, _folder) = common::start(|options| Options { throttle: Some(2), ..options }).await;
+    let (server, _folder) =
+        common::start(|options| Options { throttle: Some((2, 2)), ..options }).await;
     let token = Recipe::good(&server).token();
     let mut refused = 0;
     for _ in 0..10 {

@@ -5,14 +5,17 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use postgres_native_tls::{MakeTlsConnector, TlsConnector, TlsStream};
-use tokio::net::TcpStream;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{CancelToken, Client};
 
@@ -26,14 +29,33 @@ use crate::token::AuthToken;
 pub struct Connector {
     config: Config,
     tls: MakeTlsConnector,
+    /// How many logins have failed.
+    failed: AtomicUsize,
 }
 
-/// A logged-in connection. Dropping it closes the connection.
+/// A logged-in connection. Dropping it cuts it, [`Connection::close`] ends it properly.
 pub struct Connection {
     /// The protocol client.
     pub client: Client,
-    driver: JoinHandle<()>,
+    driver: Driver,
 }
+
+/// The task that moves a connection's bytes.
+struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The kernel asks a silent peer whether it is there after 15 s, then every 5 s, and takes it for
+/// dead after three tries: a query that runs for minutes learns of a dead server in 30 s. Data that
+/// is not acknowledged for as long means the same.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// How long the steps of one login took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +72,7 @@ impl Connector {
     /// A connector for a configuration. Fails when TLS cannot be set up.
     pub fn new(config: Config) -> Result<Self, Error> {
         let tls = tls::connector(&config)?;
-        Ok(Self { config, tls })
+        Ok(Self { config, tls, failed: AtomicUsize::new(0) })
     }
 
     /// The configuration it was made from.
@@ -58,7 +80,8 @@ impl Connector {
         &self.config
     }
 
-    /// One login, bounded by `PGCONNECT_TIMEOUT` and by `bound`, whichever is sooner.
+    /// One login, bounded by `PGCONNECT_TIMEOUT` and by `bound`, whichever is sooner. After a
+    /// failed one, the next begins with another of the name's addresses.
     ///
     /// # Cancel safety
     /// Dropping the future closes whatever was open.
@@ -69,21 +92,27 @@ impl Connector {
     ) -> Result<(Connection, LoginSteps), LoginError> {
         let bound = bound.min(Instant::now() + self.config.connect_timeout);
         let mut stage = "the TCP connection";
-        match timeout_at(bound, self.login_unbounded(token, &mut stage)).await {
-            Ok(result) => result,
-            Err(_) => Err(LoginError::timed_out(&self.config, stage)),
+        let result = timeout_at(bound, self.login_steps(token, bound, &mut stage))
+            .await
+            .unwrap_or_else(|_| Err(LoginError::timed_out(&self.config, stage)));
+        if result.is_err() {
+            self.failed.fetch_add(1, Ordering::Relaxed);
         }
+        result
     }
 
-    async fn login_unbounded(
+    async fn login_steps(
         &self,
         token: &AuthToken,
+        bound: Instant,
         stage: &mut &'static str,
     ) -> Result<(Connection, LoginSteps), LoginError> {
         let mut steps = LoginSteps::default();
         let start = Instant::now();
-        let stream =
-            self.dial().await.map_err(|error| LoginError::unreachable(&self.config, &error))?;
+        let stream = self.dial(bound).await.map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => LoginError::timed_out(&self.config, stage),
+            _ => LoginError::unreachable(&self.config, &error),
+        })?;
         steps.dial = start.elapsed();
         *stage = "the login";
 
@@ -107,7 +136,7 @@ impl Connector {
                 tracing::debug!(reason = %error, "the database connection ended");
             }
         });
-        let connection = Connection { client, driver };
+        let connection = Connection { client, driver: Driver(driver) };
         if self.config.target_session_attrs == TargetSessionAttrs::ReadWrite && read_only {
             return Err(LoginError::not_writable(&self.config));
         }
@@ -117,7 +146,7 @@ impl Connector {
     /// Asks the server, over a connection of its own, to stop what `token` names.
     pub(crate) async fn cancel(&self, token: &CancelToken, bound: Instant) {
         let ask = async {
-            let stream = self.dial().await.ok()?;
+            let stream = self.dial(bound).await.ok()?;
             token.cancel_query_raw(stream, self.tls_connect().ok()?).await.ok()
         };
         if timeout_at(bound, ask).await.ok().flatten().is_none() {
@@ -125,17 +154,23 @@ impl Connector {
         }
     }
 
-    async fn dial(&self) -> io::Result<TcpStream> {
+    async fn dial(&self, bound: Instant) -> io::Result<TcpStream> {
         let port = self.config.endpoint.port;
-        let stream = match &self.config.dial {
-            // Tries every address of the name in turn.
-            Dial::Endpoint => {
-                TcpStream::connect((self.config.endpoint.host.as_str(), port)).await?
-            }
-            Dial::Address(address) => TcpStream::connect((*address, port)).await?,
-            Dial::Tunnel(host, port) => TcpStream::connect((host.as_str(), *port)).await?,
+        let mut addresses: Vec<SocketAddr> = match &self.config.dial {
+            Dial::Endpoint => lookup_host((&*self.config.endpoint.host, port)).await?.collect(),
+            Dial::Address(address) => vec![(*address, port).into()],
+            Dial::Tunnel(host, port) => lookup_host((host.as_str(), *port)).await?.collect(),
         };
+        let first = self.failed.load(Ordering::Relaxed) % addresses.len().max(1);
+        addresses.rotate_left(first);
+        let stream = connect_any(&addresses, bound).await?;
         stream.set_nodelay(true)?;
+        let socket = SockRef::from(&stream);
+        let keepalive =
+            TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
+        socket.set_tcp_keepalive(&keepalive.with_retries(3))?;
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
         Ok(stream)
     }
 
@@ -176,7 +211,16 @@ impl std::fmt::Debug for Connector {
 impl Connection {
     /// Whether the connection is known to be gone.
     pub fn is_closed(&self) -> bool {
-        self.client.is_closed() || self.driver.is_finished()
+        self.client.is_closed() || self.driver.0.is_finished()
+    }
+
+    /// Says goodbye to the server (Terminate) and closes, within this bound.
+    pub async fn close(self, bound: Duration) {
+        let Self { client, mut driver } = self;
+        drop(client);
+        if timeout(bound, &mut driver.0).await.is_err() {
+            tracing::debug!("the database connection was cut, because closing it took too long");
+        }
     }
 }
 
@@ -186,10 +230,19 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.driver.abort();
+/// The first of these addresses that answers. One that is silent gets its share of the time only.
+async fn connect_any(addresses: &[SocketAddr], bound: Instant) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for (index, address) in addresses.iter().enumerate() {
+        let left = bound.saturating_duration_since(Instant::now());
+        let share = left / u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = io::ErrorKind::TimedOut.into(),
+        }
     }
+    Err(last)
 }
 
 /// Drives the connection and drops notices: `RAISE NOTICE` may quote rows.
@@ -230,5 +283,31 @@ impl TlsConnect<TcpStream> for TimedTls {
             *self.took.lock().unwrap_or_else(PoisonError::into_inner) = start.elapsed();
             Ok(stream)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_silent_or_refusing_address_does_not_keep_the_others_from_a_try() {
+        // A full backlog: the kernel drops further SYNs, as a firewall does.
+        let silent = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let silent = silent.unwrap();
+        silent.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        silent.listen(0).unwrap();
+        let silent_address = silent.local_addr().unwrap().as_socket().unwrap();
+        let _filler: Vec<_> =
+            (0..2).map(|_| std::net::TcpStream::connect(silent_address)).take(1).collect();
+        let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let good = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addresses = [silent_address, refusing, good.local_addr().unwrap()];
+        let bound = Instant::now() + Duration::from_secs(3);
+        let stream = connect_any(&addresses, bound).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), addresses[2]);
+        let error = connect_any(&addresses[..2], bound).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(connect_any(&[], bound).await.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

@@ -20,16 +20,19 @@ use crate::deadline::Deadline;
 use crate::endpoint::EndpointKind;
 use crate::error::{Error, ErrorKind};
 use crate::login_error::{LoginError, Retry};
+use crate::query::errors::outcome_unknown;
 pub use crate::query::execute::Answer;
-use crate::query::execute::{self, Failure};
+use crate::query::execute::{self, Failure, Stage};
 use crate::query::{Mode, Parameters, Query};
 use crate::token::TokenSigner;
 
-/// A connection idle for longer is probed first. NAT and firewalls drop idle flows after some
-/// minutes (AWS's own after 350 s), and a freeze can be any length.
-pub const PROBE_AFTER: Duration = Duration::from_secs(60);
+/// A connection idle for longer is probed first, by wall clock: it may have died in a freeze, without
+/// a word. Who runs as seldom as that does not notice the round trip.
+pub const PROBE_AFTER: Duration = Duration::from_secs(5);
 /// A probe is one round trip inside a VPC; no answer within this means that the connection is dead.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Lambda gives a sandbox that ends 300 ms from its SIGTERM.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
 /// First and longest pause between two logins; each is drawn at random below it (full jitter).
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
@@ -95,11 +98,11 @@ impl Session {
         })
     }
 
-    /// Runs a read-only query, in a read-only transaction: one round trip on a warm connection.
-    /// It is repeated once, on a new connection, if the one at hand turns out dead.
+    /// Runs a query that may not write, in a read-only transaction: one round trip on a warm
+    /// connection. One with `mode = "write"` is [`ErrorKind::QueryDenied`].
     ///
     /// # Cancel safety
-    /// A dropped future drops the connection it was using; the next call logs in anew.
+    /// As [`Session::run`].
     pub async fn read(
         &self,
         query: &Query,
@@ -115,6 +118,27 @@ impl Session {
             .because("its mode is \"write\", and only reads run here")
             .remedy("Name a query with mode = \"read\""));
         }
+        self.run(query, parameters, deadline, report).await
+    }
+
+    /// Runs a query by its mode, in a transaction of its own: one round trip on a warm connection
+    /// for a read, two for a write.
+    ///
+    /// If the connection at hand turns out dead, it is replaced, once. What was sent is then
+    /// repeated if it is a read, or if the server refused it for taking no writes (after a
+    /// failover). A write whose answer was lost is [`ErrorKind::QueryOutcomeUnknown`].
+    ///
+    /// # Cancel safety
+    /// A dropped future drops the connection it was using, and the next call logs in anew. The
+    /// server stops the statement when its `statement_timeout` ends, before the deadline. A write
+    /// may or may not have happened.
+    pub async fn run(
+        &self,
+        query: &Query,
+        parameters: &Parameters,
+        deadline: Deadline,
+        report: &mut Report,
+    ) -> Result<Answer, Error> {
         let mut idle = timeout_at(deadline.answer_by(), self.idle.lock()).await.map_err(|_| {
             out_of_time(query, "other calls kept the session's one connection busy")
         })?;
@@ -130,28 +154,31 @@ impl Session {
             None => self.login(deadline, report).await?,
         };
         loop {
-            let failure = match self.attempt(&connection, query, parameters, deadline, report).await
-            {
-                Ok(answer) => {
-                    *idle = Some(Idle { connection, since: self.clock.now() });
-                    return Ok(answer);
-                }
-                Err(failure) => failure,
-            };
-            match failure {
-                Failure::Refused(error) => {
-                    if !connection.is_closed() {
-                        *idle = Some(Idle { connection, since: self.clock.now() });
-                    }
-                    return Err(error);
-                }
-                Failure::Lost(_) if !replaced => {
+            let result = self.attempt(&connection, query, parameters, deadline, report).await;
+            let usable = result.as_ref().map_or_else(|failure| failure.usable, |_| true);
+            if usable && !connection.is_closed() {
+                *idle = Some(Idle { connection, since: self.clock.now() });
+                return result.map_err(|failure| failure.error);
+            }
+            match result {
+                Err(failure) if failure.repeat && !replaced => {
+                    drop(connection);
                     replaced = true;
                     report.reused = false;
                     connection = self.login(deadline, report).await?;
                 }
-                Failure::Lost(error) | Failure::Abandoned(error) => return Err(error),
+                result => return result.map_err(|failure| failure.error),
             }
+        }
+    }
+
+    /// Closes the connection as the protocol asks, so that no backend stays behind: for when the
+    /// sandbox ends. A later call logs in anew.
+    pub async fn close(&self) {
+        // While a call is using the connection, there is nothing to close.
+        let idle = self.idle.try_lock().ok().and_then(|mut idle| idle.take());
+        if let Some(Idle { connection, .. }) = idle {
+            connection.close(CLOSE_TIMEOUT).await;
         }
     }
 
@@ -179,22 +206,32 @@ impl Session {
         report: &mut Report,
     ) -> Result<Answer, Failure> {
         let Some(server_timeout) = deadline.statement_timeout() else {
-            return Err(Failure::Refused(out_of_time(query, "no time was left to run it")));
+            return Err(Failure::refused(out_of_time(query, "no time was left to run it")));
         };
-        let server_timeout = (!self.connector.config().proxy).then_some(server_timeout);
+        let proxy = self.connector.config().proxy;
+        let server_timeout = (!proxy).then_some(server_timeout);
+        let mut stage = Stage::Sent;
         let start = Instant::now();
-        let run = execute::read(&connection.client, query, parameters, server_timeout);
+        let run = execute::run(&connection.client, query, parameters, server_timeout, &mut stage);
         let result = timeout_at(deadline.answer_by(), run).await;
         report.query = Some(start.elapsed());
-        match result {
-            Ok(result) => result,
-            Err(_) => {
-                // The server's own time-out did not arrive: ask it to stop, and drop the connection.
-                let token = connection.client.cancel_token();
-                self.connector.cancel(&token, deadline.cancel_by()).await;
-                Err(Failure::Abandoned(out_of_time(query, "the database did not answer in time")))
-            }
+        if let Ok(result) = result {
+            return result;
         }
+        // The server's own time-out did not arrive: ask it to stop, and drop the connection. RDS
+        // Proxy cannot be asked.
+        if !proxy {
+            let token = connection.client.cancel_token();
+            self.connector.cancel(&token, deadline.cancel_by()).await;
+        }
+        Err(Failure::lost(match (query.mode, stage) {
+            (Mode::Read, _) => out_of_time(query, "the database did not answer in time"),
+            (Mode::Write, Stage::Begun) => out_of_time(
+                query,
+                "the database did not answer in time; nothing was written, COMMIT was not sent",
+            ),
+            (Mode::Write, stage) => outcome_unknown(query, stage),
+        }))
     }
 
     /// Logs in: at most `DB_LOGIN_ATTEMPTS` times, retries within a quarter of the time left.

@@ -73,4 +73,8 @@ impl Handler for ScheduledQuery {
             Error::new(ErrorKind::QueryFailed, "the rows have no JSON form").remedy("This is a bug")
         })
     }
+
+    async fn shut_down(&self) {
+        self.session.close().await;
+    }
 }

@@ -90,7 +90,7 @@ async fn a_slow_query_is_stopped_on_the_server_too() {
 #[tokio::test]
 async fn a_throttled_login_is_tried_again_and_then_rejected() {
     let mut world =
-        World::with(|options| rds_local::Options { throttle: Some(0), ..options }).await;
+        World::with(|options| rds_local::Options { throttle: Some((0, 0)), ..options }).await;
     world.set("DB_LOGIN_ATTEMPTS", "3");
     let mut function = world.function().await;
     let error = function.error(event("customers.json")).await;

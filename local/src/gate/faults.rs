@@ -2,65 +2,147 @@
 
 use std::io;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 /// What is wrong with the network or the server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Fault {
-    /// Nothing.
+    /// Nothing
     #[default]
     None,
-    /// Connections stay open and silent, in both directions.
+    /// Connections stay open and silent, in both directions
     Stall,
-    /// Connections are reset, open ones and new ones.
+    /// What is open now goes silent for good, as after a freeze or a firewall's time-out; new connections work
+    Drop,
+    /// Connections are reset, open ones and new ones
     Reset,
+    /// New connections are refused; open ones work on
+    Refuse,
+    /// Connections are reset after TLS, before anyone is asked for a token
+    ResetBeforeLogin,
+    /// Connections are reset when a query was sent and PostgreSQL has not had it
+    ResetBeforeQuery,
+    /// Connections are reset when PostgreSQL has run a query and its answer is still to come
+    ResetBeforeAnswer,
+    /// Connections are reset when PostgreSQL has run COMMIT and its answer is still to come
+    ResetAtCommit,
+    /// Each login takes two seconds
+    SlowLogin,
+    /// PostgreSQL restarts, once
+    Restart,
+    /// PostgreSQL takes no writes, as an old writer after a failover
+    ReadOnly,
+    /// As a failover: what is open now takes no writes any more, new connections do
+    Failover,
 }
 
-/// Copies bytes until the sender ends, holding them back while stalled.
-pub(super) async fn pump<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
-    mut from: R,
-    mut to: W,
-    mut fault: watch::Receiver<Fault>,
-) -> io::Result<()> {
-    let mut buffer = vec![0; 16 * 1024];
-    loop {
-        let length = from.read(&mut buffer).await?;
-        wait_while_stalled(&mut fault).await;
-        if length == 0 {
-            return to.shutdown().await;
-        }
-        to.write_all(&buffer[..length]).await?;
-        to.flush().await?;
+/// What is switched on, and how often open connections were dropped.
+#[derive(Clone, Copy, Debug)]
+struct State {
+    fault: Fault,
+    once: bool,
+    drops: u64,
+}
+
+/// The faults of one gate.
+#[derive(Clone, Debug)]
+pub(super) struct Faults {
+    state: watch::Sender<State>,
+}
+
+impl Faults {
+    pub(super) fn new(fault: Fault) -> Self {
+        let faults = Self { state: watch::Sender::new(State { fault, once: false, drops: 0 }) };
+        faults.set(fault, false);
+        faults
+    }
+
+    /// Switches a fault on in place of the one before; `once` for the next connection that meets it.
+    pub(super) fn set(&self, fault: Fault, once: bool) {
+        self.state.send_modify(|state| match fault {
+            Fault::Drop => state.drops += 1,
+            _ => *state = State { fault, once, ..*state },
+        });
+    }
+
+    /// Whether this fault is on at the point that a connection has reached.
+    pub(super) fn hits(&self, point: Fault) -> bool {
+        let mut hit = false;
+        self.state.send_if_modified(|state| {
+            hit = state.fault == point;
+            if hit && state.once {
+                state.fault = Fault::None;
+            }
+            hit && state.once
+        });
+        hit
+    }
+
+    pub(super) fn watch(&self) -> Watch {
+        let state = self.state.subscribe();
+        let drops = state.borrow().drops;
+        Watch { state, drops }
     }
 }
 
-/// Returns at once, or when the stall is over.
-pub(super) async fn wait_while_stalled(fault: &mut watch::Receiver<Fault>) {
-    // An error means that the gate is gone, and this connection with it.
-    let _ = fault.wait_for(|fault| *fault != Fault::Stall).await;
+/// The faults as one connection sees them, from when it was opened.
+#[derive(Clone, Debug)]
+pub(super) struct Watch {
+    state: watch::Receiver<State>,
+    drops: u64,
 }
 
-/// Closes a connection with a TCP reset when the fault is switched on.
-pub(super) struct ResetOnDemand {
-    linger: Option<socket2::Socket>,
-    fault: watch::Receiver<Fault>,
-}
-
-impl ResetOnDemand {
-    pub(super) fn new(stream: &TcpStream, fault: watch::Receiver<Fault>) -> Self {
-        let linger = socket2::SockRef::from(stream).try_clone().ok();
-        Self { linger, fault }
+impl Watch {
+    /// Returns when what has just arrived may go on: at once, after a stall, or never.
+    pub(super) async fn pass(&mut self) {
+        let drops = self.drops;
+        let passes = |state: &State| state.fault != Fault::Stall && state.drops == drops;
+        self.wait(passes).await;
     }
 
-    /// Waits for the fault, then makes the coming close a reset.
-    pub(super) async fn wait(mut self) {
-        if self.fault.wait_for(|fault| *fault == Fault::Reset).await.is_err() {
+    /// Returns when connections are to be reset.
+    pub(super) async fn reset(mut self) {
+        self.wait(|state| state.fault == Fault::Reset).await;
+    }
+
+    /// Returns when this connection is to go silent for good.
+    pub(super) async fn dropped(mut self) {
+        let drops = self.drops;
+        self.wait(|state| state.drops != drops).await;
+    }
+
+    /// Returns when connections are refused, or when they no longer are.
+    pub(super) async fn refuses(&mut self, refused: bool) {
+        self.wait(|state| (state.fault == Fault::Refuse) == refused).await;
+    }
+
+    async fn wait(&mut self, until: impl Fn(&State) -> bool) {
+        if self.state.wait_for(|state| until(state)).await.is_err() {
+            // The gate is gone, and its connections with it.
             std::future::pending::<()>().await;
         }
-        if let Some(socket) = &self.linger {
-            let _ = socket.set_linger(Some(std::time::Duration::ZERO));
-        }
     }
+}
+
+/// Ends a connection by a reset.
+#[derive(Debug)]
+pub(super) struct Reset;
+
+impl std::fmt::Display for Reset {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("connection reset: fault injection")
+    }
+}
+
+impl std::error::Error for Reset {}
+
+impl From<Reset> for io::Error {
+    fn from(reset: Reset) -> Self {
+        Self::new(io::ErrorKind::ConnectionReset, reset)
+    }
+}
+
+/// Whether a connection ended because it was to be reset.
+pub(super) fn is_reset(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Reset>())
 }

@@ -18,6 +18,7 @@ const IS_MEMBER: &str = "
     SELECT 1 FROM member JOIN pg_roles USING (oid) WHERE rolname = 'rds_iam'";
 
 /// Asks PostgreSQL, as its superuser, about roles.
+#[derive(Debug)]
 pub(super) struct Members {
     socket_folder: PathBuf,
     client: Mutex<Option<Arc<Client>>>,

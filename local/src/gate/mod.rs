@@ -4,8 +4,12 @@
 //! whatever is wrong with the token, the client learns only `PAM authentication failed`.
 
 mod faults;
+mod frames;
+mod link;
 mod log;
 mod members;
+mod proxy;
+mod relay;
 mod startup;
 mod throttle;
 mod token;
@@ -14,12 +18,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_smithy_async::time::SharedTimeSource;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
-use tokio::sync::watch;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -31,11 +35,16 @@ pub use token::{Expected, verify};
 
 use crate::iam::Iam;
 use crate::postgres::SOCKET;
+use faults::Faults;
+use link::Link;
 use members::Members;
+use relay::End;
 use startup::{First, Startup};
 
 /// PostgreSQL's default `authentication_timeout`.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a login takes while [`Fault::SlowLogin`] is on.
+const SLOW_LOGIN: Duration = Duration::from_secs(2);
 
 /// Everything that a gate decides by.
 #[derive(Debug)]
@@ -56,6 +65,11 @@ pub struct Settings {
     pub clock: SharedTimeSource,
     /// The limit on logins, if any.
     pub throttle: Option<Throttle>,
+    /// How long bytes take from the client to here, and back.
+    pub latency: Duration,
+    /// Whether to behave as RDS Proxy does: no start-up options, no cancel, and statements that
+    /// would pin a session are counted.
+    pub proxy: bool,
     /// Where decisions are told.
     pub log: Log,
 }
@@ -63,28 +77,48 @@ pub struct Settings {
 /// A running gate. Dropping it closes the listener and every connection.
 #[derive(Debug)]
 pub struct Gate {
-    settings: Arc<Settings>,
-    fault: watch::Sender<Fault>,
+    shared: Arc<Shared>,
     task: JoinHandle<()>,
+}
+
+/// What a gate's connections share.
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    members: Members,
+    faults: Faults,
+    pinned: AtomicUsize,
 }
 
 impl Gate {
     /// Serves a bound listener.
     pub fn start(listener: TcpListener, settings: Settings, fault: Fault) -> Self {
-        let settings = Arc::new(settings);
-        let fault = watch::Sender::new(fault);
-        let task = tokio::spawn(accept(listener, settings.clone(), fault.subscribe()));
-        Self { settings, fault, task }
+        let members = Members::new(settings.postgres.clone());
+        let faults = Faults::new(fault);
+        let shared = Arc::new(Shared { settings, members, faults, pinned: AtomicUsize::new(0) });
+        let task = tokio::spawn(accept(listener, shared.clone()));
+        Self { shared, task }
     }
 
     /// The gate's log.
     pub fn log(&self) -> &Log {
-        &self.settings.log
+        &self.shared.settings.log
     }
 
-    /// Injects a fault, into open connections too.
+    /// Injects a fault of the network's, into open connections too, in place of the one before.
+    /// Faults of the server's are [`crate::Server::inject`]'s.
     pub fn set_fault(&self, fault: Fault) {
-        self.fault.send_replace(fault);
+        self.shared.faults.set(fault, false);
+    }
+
+    /// As [`Gate::set_fault`], for the next connection that meets the fault and no other.
+    pub fn set_fault_once(&self, fault: Fault) {
+        self.shared.faults.set(fault, true);
+    }
+
+    /// How many statements would have pinned a session of RDS Proxy.
+    pub fn pinned(&self) -> usize {
+        self.shared.pinned.load(Ordering::Relaxed)
     }
 }
 
@@ -94,27 +128,42 @@ impl Drop for Gate {
     }
 }
 
-async fn accept(listener: TcpListener, settings: Arc<Settings>, fault: watch::Receiver<Fault>) {
-    let members = Arc::new(Members::new(settings.postgres.clone()));
+async fn accept(mut listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
+    let mut faults = shared.faults.watch();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let connection = Connection {
-                        peer,
-                        settings: settings.clone(),
-                        members: members.clone(),
-                        fault: fault.clone(),
-                    };
-                    connections.spawn(connection.serve(stream));
+                    connections.spawn(Connection { peer, shared: shared.clone() }.serve(stream));
                 }
                 // Out of file descriptors, say: give connections time to end.
                 Err(_) => sleep(Duration::from_millis(50)).await,
             },
+            () = faults.refuses(true) => match refuse(listener, &mut faults).await {
+                Ok(again) => listener = again,
+                Err(error) => {
+                    let settings = &shared.settings;
+                    settings.log.line(&format!("cannot listen again: {error}"), settings.clock.now());
+                    while connections.join_next().await.is_some() {}
+                    return;
+                }
+            },
             Some(_) = connections.join_next() => {}
         }
     }
+}
+
+/// Closes the listener until connections are welcome again. A socket that is bound and does not
+/// listen keeps the port meanwhile, and the kernel refuses connections to it.
+async fn refuse(listener: TcpListener, faults: &mut faults::Watch) -> io::Result<TcpListener> {
+    let address = listener.local_addr()?;
+    drop(listener);
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    faults.refuses(false).await;
+    socket.listen(1024)
 }
 
 async fn within_login_timeout<T>(step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
@@ -123,34 +172,50 @@ async fn within_login_timeout<T>(step: impl Future<Output = io::Result<T>>) -> i
 
 struct Connection {
     peer: SocketAddr,
-    settings: Arc<Settings>,
-    members: Arc<Members>,
-    fault: watch::Receiver<Fault>,
+    shared: Arc<Shared>,
 }
 
 impl Connection {
     async fn serve(self, stream: TcpStream) {
-        let settings = self.settings.clone();
+        let shared = self.shared.clone();
+        let settings = &shared.settings;
         let log = |text: &str| settings.log.line(text, settings.clock.now());
-        let reset = faults::ResetOnDemand::new(&stream, self.fault.clone());
-        tokio::select! {
-            () = reset.wait() => log("connection reset: fault injection"),
-            result = self.run(stream) => if let Err(error) = result {
-                // Clients that hang up are everyday; what they did not manage to say is not.
-                if error.kind() == io::ErrorKind::InvalidData {
-                    log(&format!("connection dropped: {error}"));
-                }
-            }
+        if stream.set_nodelay(true).is_err() {
+            return;
         }
+        let watch = shared.faults.watch();
+        let (link, near) = Link::new(stream, settings.latency, watch.clone());
+        let Ok(socket) = link.socket() else { return };
+        let mut carry = std::pin::pin!(link.carry());
+        let ended = tokio::select! {
+            () = watch.clone().reset() => Err(faults::Reset.into()),
+            () = drop_on_demand(watch, &socket, &log) => return,
+            result = self.run(near) => result,
+            // The client is gone.
+            () = &mut carry => return,
+        };
+        match ended {
+            Err(error) if faults::is_reset(&error) => {
+                log(&error.to_string());
+                // Makes the coming close a reset.
+                let _ = socket.set_linger(Some(Duration::ZERO));
+                return;
+            }
+            // Clients that hang up are everyday; what they did not manage to say is not.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                log(&format!("connection dropped: {error}"));
+            }
+            _ => {}
+        }
+        carry.await;
     }
 
-    async fn run(self, mut stream: TcpStream) -> io::Result<()> {
-        stream.set_nodelay(true)?;
-        faults::wait_while_stalled(&mut self.fault.clone()).await;
+    async fn run(self, near: link::Stream) -> io::Result<()> {
+        let mut stream = BufReader::new(near);
         if !within_login_timeout(self.negotiate_tls(&mut stream)).await? {
             return Ok(());
         }
-        let acceptor = TlsAcceptor::from(self.settings.tls.clone());
+        let acceptor = TlsAcceptor::from(self.shared.settings.tls.clone());
         let mut stream = within_login_timeout(acceptor.accept(stream)).await?;
         let version = stream.get_ref().1.protocol_version().map(|version| match version {
             rustls::ProtocolVersion::TLSv1_3 => "TLSv1.3".to_owned(),
@@ -162,17 +227,16 @@ impl Connection {
             First::Startup(startup) => {
                 let login = self.authenticate(&mut stream, &startup, version);
                 let accepted = within_login_timeout(login).await?;
-                if accepted { self.relay(stream, &startup).await } else { Ok(()) }
+                if accepted { self.open_session(stream, &startup).await } else { Ok(()) }
             }
             First::Ssl | First::GssEnc => Err(io::ErrorKind::InvalidData.into()),
         }
     }
 
     /// Whether TLS starts now; if not, what was asked is already answered.
-    async fn negotiate_tls(&self, stream: &mut TcpStream) -> io::Result<bool> {
+    async fn negotiate_tls(&self, stream: &mut BufReader<link::Stream>) -> io::Result<bool> {
         // PostgreSQL 17's direct TLS begins with a TLS record instead of a length.
-        let mut first = [0];
-        if stream.peek(&mut first).await? == 1 && first[0] == 0x16 {
+        if stream.fill_buf().await?.first() == Some(&0x16) {
             return Ok(true);
         }
         loop {
@@ -194,9 +258,9 @@ impl Connection {
         }
     }
 
-    async fn refuse_without_tls(
+    async fn refuse_without_tls<S: AsyncWrite + Unpin>(
         &self,
-        stream: &mut TcpStream,
+        stream: &mut S,
         startup: &Startup,
     ) -> io::Result<()> {
         self.record(startup, Err("no TLS".into()), None);
@@ -215,9 +279,27 @@ impl Connection {
         startup: &Startup,
         tls: Option<String>,
     ) -> io::Result<bool> {
+        let Shared { settings, members, faults, .. } = &*self.shared;
+        if faults.hits(Fault::ResetBeforeLogin) {
+            return Err(faults::Reset.into());
+        }
+        if settings.proxy && startup.options {
+            self.record(startup, Err("start-up options, behind RDS Proxy".into()), tls);
+            let message =
+                "Feature not supported: RDS Proxy currently doesn't support command-line options.";
+            startup::refuse(stream, "0A000", message).await?;
+            return Ok(false);
+        }
         let password = startup::ask_password(stream).await?;
+        if faults.hits(Fault::SlowLogin) {
+            sleep(SLOW_LOGIN).await;
+        }
         let user = &startup.user;
-        if !self.members.contains(user).await? {
+        let Ok(member) = members.contains(user).await else {
+            self.refuse_while_down(stream).await?;
+            return Ok(false);
+        };
+        if !member {
             let reason =
                 "not a login that has been granted rds_iam: the token was taken for a password";
             self.record(startup, Err(reason.into()), tls);
@@ -240,7 +322,7 @@ impl Connection {
     }
 
     fn check(&self, user: &str, token: &str) -> Result<String, String> {
-        let settings = &self.settings;
+        let settings = &self.shared.settings;
         if settings.throttle.as_ref().is_some_and(|throttle| !throttle.admit()) {
             return Err("throttled: too many logins a second".into());
         }
@@ -251,34 +333,71 @@ impl Connection {
 
     fn record(&self, startup: &Startup, outcome: Result<String, String>, tls: Option<String>) {
         let record = Record { user: startup.user.clone(), outcome, tls };
-        self.settings.log.login(record, self.settings.clock.now());
+        let settings = &self.shared.settings;
+        settings.log.login(record, settings.clock.now());
+    }
+
+    fn log(&self, text: &str) {
+        let settings = &self.shared.settings;
+        settings.log.line(text, settings.clock.now());
     }
 
     async fn upstream(&self) -> io::Result<UnixStream> {
-        UnixStream::connect(self.settings.postgres.join(SOCKET)).await
+        UnixStream::connect(self.shared.settings.postgres.join(SOCKET)).await
+    }
+
+    /// What PostgreSQL says itself while it starts.
+    async fn refuse_while_down<S: AsyncWrite + Unpin>(&self, stream: &mut S) -> io::Result<()> {
+        self.log("login refused: PostgreSQL is down, or starting");
+        startup::refuse(stream, "57P03", "the database system is starting up").await
     }
 
     async fn cancel(&self, packet: &[u8]) -> io::Result<()> {
-        self.settings.log.line("cancel request", self.settings.clock.now());
+        self.log("cancel request");
         let mut upstream = self.upstream().await?;
         upstream.write_all(packet).await?;
-        upstream.shutdown().await
+        // PostgreSQL hangs up when it has dealt with it.
+        let mut rest = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut upstream, &mut rest).await?;
+        Ok(())
     }
 
     /// PostgreSQL itself answers the start-up packet: on its private socket it trusts the gate.
-    async fn relay<S: AsyncRead + AsyncWrite + Unpin>(
+    async fn open_session<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        stream: S,
+        mut stream: S,
         startup: &Startup,
     ) -> io::Result<()> {
-        let mut upstream = self.upstream().await?;
+        let Ok(mut upstream) = self.upstream().await else {
+            return self.refuse_while_down(&mut stream).await;
+        };
         upstream.write_all(&startup.packet).await?;
-        let (from_client, to_client) = tokio::io::split(stream);
-        let (from_server, to_server) = upstream.into_split();
-        // When either side ends, so does the other.
-        tokio::select! {
-            result = faults::pump(from_client, to_server, self.fault.clone()) => result,
-            result = faults::pump(from_server, to_client, self.fault.clone()) => result,
+        let Shared { settings, faults, pinned, .. } = &*self.shared;
+        if !relay::start_session(&mut stream, &mut upstream, !settings.proxy).await? {
+            return Ok(());
         }
+        let pins = |why: &'static str| {
+            if settings.proxy {
+                pinned.fetch_add(1, Ordering::Relaxed);
+                self.log(&format!("session pinned: {why}"));
+            }
+        };
+        let end = relay::relay(stream, upstream, faults, pins).await?;
+        self.log(match end {
+            End::Terminated => "session ended: Terminate",
+            End::Closed => "session ended: connection closed without Terminate",
+        });
+        Ok(())
     }
+}
+
+/// Waits for the fault that silences what is open, then silences this connection for good.
+async fn drop_on_demand(watch: faults::Watch, socket: &socket2::Socket, log: &impl Fn(&str)) {
+    watch.dropped().await;
+    match link::deafen(socket) {
+        Ok(()) => log("connection silenced: fault injection"),
+        Err(error) => log(&format!("connection silenced, and still acknowledging: {error}")),
+    }
+    // Closing it would tell the client.
+    std::future::pending().await
 }

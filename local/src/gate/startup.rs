@@ -34,6 +34,8 @@ pub(super) struct Startup {
     pub(super) packet: Vec<u8>,
     pub(super) user: String,
     pub(super) database: String,
+    /// Whether it has command-line options for the server.
+    pub(super) options: bool,
 }
 
 pub(super) async fn read_first<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<First> {
@@ -67,7 +69,8 @@ impl Startup {
         let user = find("user").filter(|user| !user.is_empty());
         let user = user.ok_or_else(|| invalid("no user was given"))?;
         let database = find("database").unwrap_or_else(|| user.clone());
-        Ok(Self { packet, user, database })
+        let options = find("options").is_some();
+        Ok(Self { packet, user, database, options })
     }
 }
 

@@ -4,18 +4,19 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-/// At most `rate` logins a second, after a burst of as many.
+/// At most `rate` logins a second, after a burst. A refused login takes nothing out.
 #[derive(Debug)]
 pub struct Throttle {
     rate: f64,
+    burst: f64,
     state: Mutex<(f64, Instant)>,
 }
 
 impl Throttle {
-    /// A full bucket. A rate of 0 lets nobody in.
-    pub fn new(rate: u32) -> Self {
-        let rate = f64::from(rate);
-        Self { rate, state: Mutex::new((rate, Instant::now())) }
+    /// A full bucket. A rate and burst of 0 let nobody in.
+    pub fn new(rate: u32, burst: u32) -> Self {
+        let (rate, burst) = (f64::from(rate), f64::from(burst));
+        Self { rate, burst, state: Mutex::new((burst, Instant::now())) }
     }
 
     /// Takes one login out, if there is one.
@@ -23,7 +24,7 @@ impl Throttle {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (level, last) = *state;
         let now = Instant::now();
-        let level = (level + now.duration_since(last).as_secs_f64() * self.rate).min(self.rate);
+        let level = (level + now.duration_since(last).as_secs_f64() * self.rate).min(self.burst);
         let admitted = level >= 1.0;
         *state = (if admitted { level - 1.0 } else { level }, now);
         admitted
@@ -36,11 +37,14 @@ mod tests {
     use std::time::Duration;
 
     #[tokio::test(start_paused = true)]
-    async fn refills_at_its_rate() {
-        let throttle = Throttle::new(2);
-        assert_eq!([throttle.admit(), throttle.admit(), throttle.admit()], [true, true, false]);
+    async fn refills_at_its_rate_up_to_its_burst() {
+        let throttle = Throttle::new(2, 3);
+        let admitted = |tries: usize| (0..tries).filter(|_| throttle.admit()).count();
+        assert_eq!(admitted(10), 3);
         tokio::time::advance(Duration::from_millis(500)).await;
-        assert_eq!([throttle.admit(), throttle.admit()], [true, false]);
-        assert!(!Throttle::new(0).admit());
+        assert_eq!(admitted(10), 1);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(admitted(10), 3);
+        assert!(!Throttle::new(0, 0).admit());
     }
 }

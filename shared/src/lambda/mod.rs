@@ -2,6 +2,7 @@
 
 mod logs;
 mod raw_event;
+mod shutdown;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -27,6 +28,11 @@ pub trait Handler {
         event: &str,
         invocation: &mut Invocation,
     ) -> impl Future<Output = Result<Box<RawValue>, Error>>;
+
+    /// The sandbox ends: close what is open, within 300 ms.
+    fn shut_down(&self) -> impl Future<Output = ()> {
+        std::future::ready(())
+    }
 }
 
 /// One invocation: its time budget, and what it has to say in the log.
@@ -82,11 +88,21 @@ async fn serve<H: Handler + 'static>(
         clock: SharedTimeSource::default(),
         warm: AtomicBool::new(false),
     });
+    let invoked = function.clone();
     let service = service_fn(move |event: LambdaEvent<String>| {
-        let function = function.clone();
+        let function = invoked.clone();
         async move { function.invoke(&event.payload, &event.context).await }
     });
-    Runtime::new(service).layer(raw_event::RawEventLayer).run().await
+    shutdown::register().await;
+    tokio::select! {
+        result = Runtime::new(service).layer(raw_event::RawEventLayer).run() => result,
+        () = shutdown::requested() => {
+            if let Ok(handler) = &function.handler {
+                handler.shut_down().await;
+            }
+            Ok(())
+        }
+    }
 }
 
 struct Function<H> {

@@ -8,6 +8,7 @@
 use tokio_postgres::error::{DbError, ErrorPosition};
 
 use super::Query;
+use super::execute::Stage;
 use crate::error::{Error, ErrorKind};
 
 /// The error of a statement. `wrapped_after` is the length, in characters, of what was put in
@@ -86,6 +87,28 @@ pub(crate) fn statement_error(
                 .remedy("Look the SQLSTATE up in PostgreSQL's manual, and the values in the server's own log")
         }
     }
+}
+
+/// The error of a write whose answer was lost, or did not come in time, at this stage.
+pub(crate) fn outcome_unknown(query: &Query, stage: Stage) -> Error {
+    let name = &query.name;
+    Error::new(
+        ErrorKind::QueryOutcomeUnknown,
+        format!("it is not known whether query {name} has written"),
+    )
+    .because(match stage {
+        Stage::Sent => "it was sent, and no answer came back",
+        Stage::Begun => "the connection broke while it ran: COMMIT was not sent, so PostgreSQL should have rolled it back",
+        Stage::Committing => "COMMIT was sent, and its answer did not come back",
+    })
+    .remedy("Look in the database before it runs again, or write it so that a repetition changes nothing (INSERT … ON CONFLICT DO NOTHING, UPDATE to a fixed value)")
+}
+
+/// The error of a write that a read-only server refused.
+pub(crate) fn takes_no_writes(query: &Query) -> Error {
+    Error::new(ErrorKind::DatabaseUnavailable, format!("query {} could not write", query.name))
+        .because("the server takes no writes (25006): it is a reader or standby, or the old writer after a failover; nothing was changed")
+        .remedy("Use the cluster (writer) endpoint, with PGTARGETSESSIONATTRS=read-write; after a failover its name follows within a minute")
 }
 
 /// The parameter that the server's context names, as in `unnamed portal parameter $2`.

@@ -1,0 +1,107 @@
+//! The network between a client and the gate: latency, silence and resets happen here, below TLS.
+
+use std::future::pending;
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use super::faults::Watch;
+
+const BUFFER: usize = 64 * 1024;
+
+/// The gate's end of a link.
+pub(super) type Stream = DuplexStream;
+
+/// A client's connection, on its way through the network.
+pub(super) struct Link {
+    client: TcpStream,
+    far: DuplexStream,
+    latency: Duration,
+    faults: Watch,
+}
+
+impl Link {
+    /// A link with this latency each way, and the end of it that the gate serves.
+    pub(super) fn new(client: TcpStream, latency: Duration, faults: Watch) -> (Self, Stream) {
+        let (near, far) = tokio::io::duplex(BUFFER);
+        (Self { client, far, latency, faults }, near)
+    }
+
+    /// A handle on the socket, for what must happen to it from outside.
+    pub(super) fn socket(&self) -> io::Result<socket2::Socket> {
+        socket2::SockRef::from(&self.client).try_clone()
+    }
+
+    /// Carries bytes both ways, until the gate's end is closed and all of it delivered, or the
+    /// client can no longer be written to.
+    pub(super) async fn carry(mut self) {
+        let (from_client, to_client) = self.client.split();
+        let (from_gate, to_gate) = tokio::io::split(self.far);
+        // The kernel has answered the client's SYN already: its round trip is made up for here.
+        let handshake = self.latency * 2;
+        let up = pump(from_client, to_gate, self.latency, handshake, self.faults.clone());
+        let down = pump(from_gate, to_client, self.latency, Duration::ZERO, self.faults);
+        tokio::select! {
+            _ = down => {}
+            () = async { let _ = up.await; pending().await } => {}
+        }
+    }
+}
+
+/// Copies bytes until the sender ends, each `latency` after it came, the first still later.
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    latency: Duration,
+    first_after: Duration,
+    mut faults: Watch,
+) -> io::Result<()> {
+    let (queue, mut due) = mpsc::channel(256);
+    let read = async move {
+        let mut extra = first_after;
+        let mut buffer = vec![0; BUFFER];
+        // An error is the sender's end too, told after all that came before it.
+        while let Ok(length @ 1..) = from.read(&mut buffer).await {
+            let at = Instant::now() + latency + std::mem::take(&mut extra);
+            if queue.send((at, buffer[..length].to_vec())).await.is_err() {
+                break;
+            }
+        }
+        drop(queue);
+        pending().await
+    };
+    let write = async move {
+        while let Some((at, chunk)) = due.recv().await {
+            if at > Instant::now() {
+                sleep_until(at).await;
+            }
+            faults.pass().await;
+            to.write_all(&chunk).await?;
+        }
+        faults.pass().await;
+        to.shutdown().await
+    };
+    tokio::select! {
+        result = write => result,
+        result = read => result,
+    }
+}
+
+/// Makes a socket deaf, without a word to its peer: the kernel drops each packet before TCP sees
+/// it, so that nothing is acknowledged, nor answered by a reset. That is what a network does that
+/// has forgotten a connection.
+#[cfg(target_os = "linux")]
+pub(super) fn deafen(socket: &socket2::Socket) -> io::Result<()> {
+    // One instruction of classic BPF: return 0, which is how many bytes of the packet to keep.
+    socket.attach_filter(&[socket2::SockFilter::new(6, 0, 0, 0)])
+}
+
+/// Elsewhere the peer's packets are acknowledged, and then ignored.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn deafen(_: &socket2::Socket) -> io::Result<()> {
+    Ok(())
+}
