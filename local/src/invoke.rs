@@ -152,8 +152,13 @@ async fn read_lines(from: impl AsyncRead + Unpin, log: LogSink) {
     }
 }
 
-/// The binary of a function: beside this one, where cargo puts both.
+/// The binary of a function: beside this one, where cargo puts both, or where a path leads.
 pub fn find_function(name: &str) -> Result<PathBuf> {
+    if name.contains('/') {
+        let path = PathBuf::from(name);
+        let missing = || format!("there is no file {name}; build the function first");
+        return if path.is_file() { Ok(path) } else { Err(missing()) };
+    }
     let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if name.is_empty() || !name.chars().all(legal) {
         return Err(format!(

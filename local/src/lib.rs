@@ -17,6 +17,7 @@ pub mod runtime_api;
 mod server;
 mod sigv4;
 pub mod sts;
+pub mod testing;
 
 pub use server::{Options, Server};
 

@@ -88,7 +88,7 @@ struct Serve {
 
 #[derive(clap::Args)]
 struct Invoke {
-    /// The function's name, as its folder under functions/
+    /// The function's name, as its folder under functions/; or the path of a binary of your own
     function: String,
     /// Event files; several run one after another in the same sandbox
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]

@@ -8,19 +8,17 @@ use common::{World, event};
 
 const KEYS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
-impl World {
-    /// Takes the keys out of the function's environment.
-    fn without_keys(&mut self) -> [String; 3] {
-        self.set("AWS_EC2_METADATA_DISABLED", "true");
-        self.set("AWS_CONFIG_FILE", "/dev/null");
-        self.set("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
-        KEYS.map(|name| self.variables.remove(name).unwrap())
-    }
+/// Takes the keys out of the function's environment.
+fn without_keys(world: &mut World) -> [String; 3] {
+    world.set("AWS_EC2_METADATA_DISABLED", "true");
+    world.set("AWS_CONFIG_FILE", "/dev/null");
+    world.set("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
+    KEYS.map(|name| world.variables.remove(name).unwrap())
 }
 
 #[tokio::test]
 async fn a_role_is_assumed_with_its_external_id_and_not_without() {
-    let mut world = World::start().await;
+    let mut world = common::start().await;
     world.set("DB_ROLE_ARN", world.variables["DB_ROLE_ARN_EXAMPLE"].clone());
     world.set("DB_ROLE_EXTERNAL_ID", world.variables["DB_ROLE_EXTERNAL_ID_EXAMPLE"].clone());
     let mut function = world.function().await;
@@ -49,8 +47,8 @@ async fn a_role_is_assumed_with_its_external_id_and_not_without() {
 
 #[tokio::test]
 async fn a_profile_serves_where_the_environment_has_no_keys() {
-    let mut world = World::start().await;
-    let [key, secret, token] = world.without_keys();
+    let mut world = common::start().await;
+    let [key, secret, token] = without_keys(&mut world);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("credentials");
     std::fs::write(
@@ -71,8 +69,8 @@ async fn a_profile_serves_where_the_environment_has_no_keys() {
 
 #[tokio::test]
 async fn without_any_credentials_that_is_the_error() {
-    let mut world = World::start().await;
-    world.without_keys();
+    let mut world = common::start().await;
+    without_keys(&mut world);
     let mut function = world.function().await;
     let error = function.error(event("customers.json")).await;
     assert_eq!(error.error_type, "Credentials.Unavailable", "{}", error.error_message);
@@ -82,7 +80,7 @@ async fn without_any_credentials_that_is_the_error() {
 
 #[tokio::test]
 async fn keys_pasted_with_their_quotes_are_named_and_not_shown() {
-    let mut world = World::start().await;
+    let mut world = common::start().await;
     let secret = world.variables["AWS_SECRET_ACCESS_KEY"].clone();
     world.set("AWS_SECRET_ACCESS_KEY", format!("\"{secret}\""));
     let mut function = world.function().await;
@@ -101,7 +99,7 @@ async fn keys_pasted_with_their_quotes_are_named_and_not_shown() {
 
 #[tokio::test]
 async fn a_silent_sts_is_an_error_within_the_invocations_time() {
-    let mut world = World::start().await;
+    let mut world = common::start().await;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     world.set("AWS_ENDPOINT_URL_STS", format!("http://{}", listener.local_addr().unwrap()));
     world.set("DB_ROLE_ARN", world.variables["DB_ROLE_ARN_EXAMPLE"].clone());
@@ -115,7 +113,7 @@ async fn a_silent_sts_is_an_error_within_the_invocations_time() {
 
 #[tokio::test]
 async fn an_unreachable_sts_is_told_without_the_request() {
-    let mut world = World::start().await;
+    let mut world = common::start().await;
     world.set("DB_ROLE_ARN", world.variables["DB_ROLE_ARN_EXAMPLE"].clone());
     world.set("DB_ROLE_EXTERNAL_ID", "s3cret-external-id");
     world.set("AWS_EC2_METADATA_DISABLED", "true");
@@ -146,8 +144,8 @@ async fn an_unreachable_sts_is_told_without_the_request() {
 
 #[tokio::test]
 async fn a_credential_process_is_asked() {
-    let mut world = World::start().await;
-    let [key, secret, token] = world.without_keys();
+    let mut world = common::start().await;
+    let [key, secret, token] = without_keys(&mut world);
     let folder = tempfile::tempdir().unwrap();
     let answer = folder.path().join("answer.json");
     let json = serde_json::json!({
@@ -166,8 +164,8 @@ async fn a_credential_process_is_asked() {
 
 #[tokio::test]
 async fn a_web_identity_assumes_the_role() {
-    let mut world = World::start().await;
-    world.without_keys();
+    let mut world = common::start().await;
+    without_keys(&mut world);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
     std::fs::write(&file, &world.server.iam.web_identity_token).unwrap();
@@ -194,8 +192,8 @@ async fn a_web_identity_assumes_the_role() {
 #[tokio::test]
 async fn a_container_endpoint_is_asked_with_its_token() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut world = World::start().await;
-    let [key, secret, token] = world.without_keys();
+    let mut world = common::start().await;
+    let [key, secret, token] = without_keys(&mut world);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let json = serde_json::json!({

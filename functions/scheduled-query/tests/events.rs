@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{World, event, root, summaries};
+use common::{event, root, summaries};
 use rds_local::runtime_api::Outcome;
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ async fn every_event_file_gives_what_is_documented() {
         .collect();
     assert_eq!(files.len(), documented.len(), "each file is documented here: {files:?}");
 
-    let world = World::start().await;
+    let world = common::start().await;
     let mut function = world.function().await;
     for (file, expected) in &documented {
         let outcome = function.invoke(event(file)).await;
@@ -66,7 +66,7 @@ async fn every_event_file_gives_what_is_documented() {
 
 #[tokio::test]
 async fn rows_are_as_postgresql_renders_them_in_the_querys_order() {
-    let world = World::start().await;
+    let world = common::start().await;
     let mut function = world.function().await;
     let response = match function.invoke(event("customers.json")).await {
         Outcome::Response(body) => String::from_utf8(body.to_vec()).unwrap(),
@@ -82,7 +82,7 @@ async fn rows_are_as_postgresql_renders_them_in_the_querys_order() {
 
 #[tokio::test]
 async fn two_invocations_of_a_sandbox_share_one_login() {
-    let world = World::start().await;
+    let world = common::start().await;
     let mut function = world.function().await;
     function.ok(event("customers.json")).await;
     function.ok(event("customers.json")).await;
@@ -97,7 +97,7 @@ async fn two_invocations_of_a_sandbox_share_one_login() {
 
 #[tokio::test]
 async fn query_files_that_cannot_work_say_why_and_where() {
-    let mut world = World::start().await;
+    let mut world = common::start().await;
     world.queries(&[
         ("syntax", "SELECT 1,\n\nFROM customers"),
         ("semicolon", "SELECT 1;"),
@@ -153,7 +153,7 @@ async fn query_files_that_cannot_work_say_why_and_where() {
 
 #[tokio::test]
 async fn every_type_comes_back_as_row_to_json_gives_it() {
-    let mut world = World::start().await;
+    let mut world = common::start().await;
     let sql = "SELECT 1234567890123456789012345678901234567890.5::numeric AS n, '{1,2}'::int[] AS a, \
                '[1,5)'::int4range AS r, 'infinity'::timestamptz AS t, NULL::text AS z, \
                '{\"k\": [1, null]}'::jsonb AS j, '\\xff'::bytea AS b, true AS f";
@@ -176,7 +176,7 @@ async fn every_type_comes_back_as_row_to_json_gives_it() {
 
 #[tokio::test]
 async fn parameters_take_their_type_from_the_statement() {
-    let mut world = World::start().await;
+    let mut world = common::start().await;
     world.queries(&[(
         "echo",
         "/*+++\nparams = [{ name = \"i\" }, { name = \"n\" }, { name = \"t\" }, \
@@ -198,7 +198,7 @@ async fn parameters_take_their_type_from_the_statement() {
 
 #[tokio::test]
 async fn rows_beyond_lambdas_limit_are_an_error_and_the_function_lives_on() {
-    let mut world = World::start().await;
+    let mut world = common::start().await;
     world.queries(&[
         ("huge", "SELECT repeat('x', 1000) AS x FROM generate_series(1, 1000000)"),
         ("fits", "SELECT repeat('x', 1000) AS x FROM generate_series(1, 6000)"),
@@ -214,7 +214,7 @@ async fn rows_beyond_lambdas_limit_are_an_error_and_the_function_lives_on() {
 
 #[tokio::test]
 async fn a_bad_configuration_is_the_first_invocations_error() {
-    let mut world = World::start().await;
+    let mut world = common::start().await;
     world.set("PGUSER", "");
     world.set("PGSSLMODE", "require");
     let mut function = world.function().await;

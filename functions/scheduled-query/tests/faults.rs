@@ -7,13 +7,13 @@ mod common;
 
 use std::time::Duration;
 
-use common::{World, event, summaries};
+use common::{event, summaries};
 use rds_local::gate::Fault;
 use tokio::time::Instant;
 
 #[tokio::test]
 async fn a_dead_connection_is_replaced_within_the_invocation() {
-    let world = World::start().await;
+    let world = common::start().await;
     let mut function = world.function().await;
     function.ok(event("customers.json")).await;
     let admin = world.server.postgres.superuser("sample_db").await.unwrap();
@@ -33,7 +33,7 @@ async fn a_dead_connection_is_replaced_within_the_invocation() {
 
 #[tokio::test]
 async fn a_reset_is_told_and_survived() {
-    let world = World::start().await;
+    let world = common::start().await;
     let mut function = world.function().await;
     function.ok(event("customers.json")).await;
     world.server.gate.set_fault(Fault::Reset);
@@ -48,7 +48,7 @@ async fn a_reset_is_told_and_survived() {
 #[tokio::test]
 async fn silence_is_a_timeout_before_lambdas_own() {
     for (warm, kind) in [(false, "Network.Timeout"), (true, "Query.Timeout")] {
-        let world = World::start().await;
+        let world = common::start().await;
         let mut function = world.function_with_timeout(Duration::from_secs(3)).await;
         if warm {
             function.ok(event("customers.json")).await;
@@ -67,7 +67,7 @@ async fn silence_is_a_timeout_before_lambdas_own() {
 
 #[tokio::test]
 async fn a_slow_query_is_stopped_on_the_server_too() {
-    let mut world = World::start().await;
+    let mut world = common::start().await;
     world.queries(&[("slow", "SELECT pg_sleep(60)::text AS s"), ("quick", "SELECT 1 AS one")]);
     let mut function = world.function_with_timeout(Duration::from_secs(2)).await;
     let error = function.error(r#"{"query":"slow"}"#).await;
@@ -90,7 +90,8 @@ async fn a_slow_query_is_stopped_on_the_server_too() {
 #[tokio::test]
 async fn a_throttled_login_is_tried_again_and_then_rejected() {
     let mut world =
-        World::with(|options| rds_local::Options { throttle: Some((0, 0)), ..options }).await;
+        common::start_with(|options| rds_local::Options { throttle: Some((0, 0)), ..options })
+            .await;
     world.set("DB_LOGIN_ATTEMPTS", "3");
     let mut function = world.function().await;
     let error = function.error(event("customers.json")).await;
@@ -110,7 +111,7 @@ async fn a_throttled_login_is_tried_again_and_then_rejected() {
 
 #[tokio::test]
 async fn a_stopped_database_is_unreachable() {
-    let mut world = World::start().await;
+    let mut world = common::start().await;
     let port = world.variables["PGPORT"].clone();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     world.set("PGPORT", free.to_string());
@@ -125,7 +126,7 @@ async fn a_stopped_database_is_unreachable() {
 
 #[tokio::test]
 async fn an_unknown_authority_and_a_wrong_name_are_untrusted() {
-    let mut world = World::start().await;
+    let mut world = common::start().await;
     let own_root = world.variables["PGSSLROOTCERT"].clone();
     let amazon = common::root().join("shared/roots/amazon.pem").display().to_string();
     let name = world.variables["PGHOST"].clone();
@@ -154,7 +155,7 @@ async fn an_unknown_authority_and_a_wrong_name_are_untrusted() {
 
 #[tokio::test]
 async fn an_alias_is_warned_about_once_with_the_fix() {
-    let mut world = World::start().await;
+    let mut world = common::start().await;
     world.set("PGHOST", "localhost");
     let mut function = world.function().await;
     for _ in 0..2 {
@@ -170,7 +171,7 @@ async fn an_alias_is_warned_about_once_with_the_fix() {
 
 #[tokio::test]
 async fn direct_tls_and_a_tunnel_lead_to_the_same_database() {
-    let mut world = World::start().await;
+    let mut world = common::start().await;
     world.set("PGSSLNEGOTIATION", "direct");
     let mut function = world.function().await;
     function.ok(event("customers.json")).await;
@@ -188,7 +189,7 @@ async fn direct_tls_and_a_tunnel_lead_to_the_same_database() {
 
 #[tokio::test]
 async fn logins_that_the_database_refuses_are_told_apart() {
-    let mut world = World::start().await;
+    let mut world = common::start().await;
     let admin = world.server.postgres.superuser("sample_db").await.unwrap();
     for statement in [
         "CREATE ROLE no_iam LOGIN",
@@ -216,7 +217,7 @@ async fn logins_that_the_database_refuses_are_told_apart() {
 
 #[tokio::test]
 async fn no_secret_reaches_the_log_at_trace_level() {
-    let mut world = World::start().await;
+    let mut world = common::start().await;
     world.set("RUST_LOG", "trace");
     world.set("AWS_LAMBDA_LOG_LEVEL", "trace");
     world.queries(&[

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{World, root};
+use common::root;
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
@@ -55,7 +55,7 @@ fn rows(body: &[u8]) -> usize {
 
 #[tokio::test]
 async fn awss_runtime_interface_emulator() {
-    let world = World::start().await;
+    let world = common::start().await;
     let (port, api) = (free_port(), free_port());
     let site = helper("venv-sam/lib");
     let emulator = Command::new("find")
@@ -119,7 +119,7 @@ async fn awss_runtime_interface_emulator() {
 
 #[tokio::test]
 async fn cargo_lambda_watch_and_invoke() {
-    let world = World::start().await;
+    let world = common::start().await;
     let cargo_lambda = helper("venv/bin/cargo-lambda");
     let port = free_port();
     // Its Runtime API alone, for a function named `_`: the binary that is built already.

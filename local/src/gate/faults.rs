@@ -28,6 +28,8 @@ pub enum Fault {
     ResetAtCommit,
     /// Each login takes two seconds
     SlowLogin,
+    /// Every login is refused, as a throttled one is
+    Throttle,
     /// PostgreSQL restarts, once
     Restart,
     /// PostgreSQL takes no writes, as an old writer after a failover

@@ -322,8 +322,9 @@ impl Connection {
     }
 
     fn check(&self, user: &str, token: &str) -> Result<String, String> {
-        let settings = &self.shared.settings;
-        if settings.throttle.as_ref().is_some_and(|throttle| !throttle.admit()) {
+        let Shared { settings, faults, .. } = &*self.shared;
+        let throttled = settings.throttle.as_ref().is_some_and(|throttle| !throttle.admit());
+        if throttled || faults.hits(Fault::Throttle) {
             return Err("throttled: too many logins a second".into());
         }
         let expected =

@@ -1,0 +1,146 @@
+//! For a function's own tests: its real binary in a sandbox, against a real PostgreSQL behind the
+//! gate. What fails here fails the test, by a panic.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::invoke::Sandbox;
+use crate::runtime_api::{FunctionError, Outcome};
+use crate::{Options, Server};
+
+/// A server with its folder, and a function's binary with its variables.
+#[derive(Debug)]
+pub struct World {
+    /// PostgreSQL, gate and STS.
+    pub server: Server,
+    /// The function's environment.
+    pub variables: BTreeMap<String, String>,
+    binary: PathBuf,
+    folder: TempDir,
+}
+
+impl World {
+    /// The demo's data, and a function that is to use it.
+    pub async fn start(binary: impl Into<PathBuf>) -> Self {
+        Self::with(binary, |options| options).await
+    }
+
+    /// As [`World::start`], with other options for the server.
+    pub async fn with(binary: impl Into<PathBuf>, change: impl FnOnce(Options) -> Options) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Server::start(change(Options::new(folder.path()))).await.unwrap();
+        let variables = server.variables();
+        Self { server, variables, binary: binary.into(), folder }
+    }
+
+    /// Sets a variable of the function's environment.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.variables.insert(name.into(), value.into());
+    }
+
+    /// Takes its queries from these files, named without `.sql`.
+    pub fn queries(&mut self, files: &[(&str, &str)]) {
+        let folder = self.folder.path().join("queries");
+        std::fs::create_dir_all(&folder).unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.join(format!("{name}.sql")), text).unwrap();
+        }
+        self.set("QUERIES_DIR", folder.display().to_string());
+    }
+
+    /// Starts the function, with a time-out of 30 s.
+    pub async fn function(&self) -> Function {
+        self.function_with_timeout(Duration::from_secs(30)).await
+    }
+
+    /// Starts the function.
+    pub async fn function_with_timeout(&self, timeout: Duration) -> Function {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = lines.clone();
+        let log = Arc::new(move |line: &str| sink.lock().unwrap().push(line.to_owned()));
+        let sandbox = Sandbox::start(&self.binary, &self.variables, timeout, log).await.unwrap();
+        Function { sandbox, lines }
+    }
+
+    /// Logins that the gate accepted, and reasons of those it refused.
+    pub fn logins(&self) -> (usize, Vec<String>) {
+        let records = self.server.gate.log().records();
+        let refused = records.iter().filter_map(|record| record.outcome.clone().err()).collect();
+        (records.iter().filter(|record| record.outcome.is_ok()).count(), refused)
+    }
+
+    /// What the superuser reads from the database.
+    pub async fn rows(&self, sql: &str) -> Vec<tokio_postgres::Row> {
+        let admin = self.server.postgres.superuser(crate::DATABASE).await.unwrap();
+        admin.query(sql, &[]).await.unwrap()
+    }
+
+    /// What the superuser changes in the database.
+    pub async fn run(&self, sql: &str) {
+        let admin = self.server.postgres.superuser(crate::DATABASE).await.unwrap();
+        admin.batch_execute(sql).await.unwrap();
+    }
+
+    /// The folder of the server's files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Stops the server.
+    pub async fn stop(self) {
+        self.server.stop().await.unwrap();
+    }
+}
+
+/// A sandbox, with what it logged.
+#[derive(Debug)]
+pub struct Function {
+    /// The process.
+    pub sandbox: Sandbox,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Function {
+    /// One invocation.
+    pub async fn invoke(&mut self, event: impl Into<Vec<u8>>) -> Outcome {
+        self.sandbox.invoke(event.into().into()).await
+    }
+
+    /// One invocation that must succeed.
+    pub async fn ok(&mut self, event: impl Into<Vec<u8>>) -> Value {
+        match self.invoke(event).await {
+            Outcome::Response(body) => serde_json::from_slice(&body).unwrap(),
+            Outcome::Error(body) => panic!("failed: {}", String::from_utf8_lossy(&body)),
+        }
+    }
+
+    /// One invocation that must fail.
+    pub async fn error(&mut self, event: impl Into<Vec<u8>>) -> FunctionError {
+        let outcome = self.invoke(event).await;
+        outcome.error().unwrap_or_else(|| panic!("an error was expected, not {outcome:?}"))
+    }
+
+    /// Ends the sandbox, and gives back everything that it wrote.
+    pub async fn stop(self) -> Vec<String> {
+        self.sandbox.stop().await;
+        let lines = self.lines.lock().unwrap();
+        lines.clone()
+    }
+}
+
+/// The summary lines in a log.
+pub fn summaries(log: &[String]) -> Vec<Value> {
+    log.iter()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("not JSON: {line}"))
+        })
+        .filter(|line| line["message"].as_str().is_some_and(|m| m.starts_with("invocation ")))
+        .collect()
+}
