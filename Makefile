@@ -60,12 +60,16 @@ test-sam: ## Every function on every event under sam local, where Docker is to b
 	@local/setup.sh --deploy
 	@local/test-sam.sh
 
-bench: ## What signing costs, beside the AWS SDK's generator, in one run
+bench: ## What signing costs, beside the AWS SDK; round trips, through injected latency
 	@local/setup.sh
-	@cargo bench --quiet --locked --package rds-iam --bench token
+	@cargo bench --quiet --locked --package rds-iam --bench token --bench round_trips
 
-soak: ## The long runs: ten million mutated tokens
+soak: ## The long runs: a storm of logins, 200 time-outs, 200,000 invocations, mutated tokens
 	@local/setup.sh
+	cargo build --locked --profile bench --workspace --examples
+	ulimit -n $$(ulimit -Hn); STORM=1000 cargo test --locked --profile bench --package rds-iam --test storm -- --nocapture --test-threads 1
+	TIMEOUTS=200 cargo test --locked --profile bench --package rds-iam --test timeouts -- --nocapture
+	SOAK=200000 cargo test --locked --profile bench --package scheduled-query --test soak -- --nocapture
 	FUZZ_EXECUTIONS=10000000 cargo test --locked --profile bench --package rds-local --test fuzz_tokens -- --nocapture
 
 roots: ## Renew the built-in RDS roots from AWS, or from BUNDLE=file.pem

@@ -6,3 +6,6 @@ ALTER ROLE iam_ro_user SET statement_timeout = '25s';
 ALTER ROLE iam_rw_user SET statement_timeout = '25s';
 ALTER ROLE iam_ro_user SET idle_in_transaction_session_timeout = '30s';
 ALTER ROLE iam_rw_user SET idle_in_transaction_session_timeout = '30s';
+
+ALTER ROLE iam_ro_user SET lock_timeout = '12s';
+ALTER ROLE iam_rw_user SET lock_timeout = '12s';

@@ -171,6 +171,7 @@ impl Server {
     pub async fn inject(&mut self, fault: Fault) -> Result<()> {
         // The network's first: what the server's faults do to connections then shows.
         self.gate.set_fault(fault);
+        self.gate.settled().await;
         match fault {
             Fault::Restart => self.postgres.restart().await,
             Fault::ReadOnly => self.postgres.set_read_only(DATABASE, Some("on")).await,

@@ -24,6 +24,7 @@ use std::time::Duration;
 use aws_smithy_async::time::SharedTimeSource;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -88,6 +89,7 @@ struct Shared {
     members: Members,
     faults: Faults,
     pinned: AtomicUsize,
+    refusing: watch::Sender<bool>,
 }
 
 impl Gate {
@@ -95,7 +97,13 @@ impl Gate {
     pub fn start(listener: TcpListener, settings: Settings, fault: Fault) -> Self {
         let members = Members::new(settings.postgres.clone());
         let faults = Faults::new(fault);
-        let shared = Arc::new(Shared { settings, members, faults, pinned: AtomicUsize::new(0) });
+        let shared = Arc::new(Shared {
+            settings,
+            members,
+            faults,
+            pinned: AtomicUsize::new(0),
+            refusing: watch::Sender::new(false),
+        });
         let task = tokio::spawn(accept(listener, shared.clone()));
         Self { shared, task }
     }
@@ -114,6 +122,13 @@ impl Gate {
     /// As [`Gate::set_fault`], for the next connection that meets the fault and no other.
     pub fn set_fault_once(&self, fault: Fault) {
         self.shared.faults.set(fault, true);
+    }
+
+    /// Returns when the port is open or closed, as the fault asks.
+    pub(crate) async fn settled(&self) {
+        let Shared { faults, refusing, .. } = &*self.shared;
+        let settled = |refusing: &bool| *refusing == faults.hits(Fault::Refuse);
+        let _ = refusing.subscribe().wait_for(settled).await;
     }
 
     /// How many statements would have pinned a session of RDS Proxy.
@@ -140,7 +155,7 @@ async fn accept(mut listener: TcpListener, shared: Arc<Shared>) {
                 // Out of file descriptors, say: give connections time to end.
                 Err(_) => sleep(Duration::from_millis(50)).await,
             },
-            () = faults.refuses(true) => match refuse(listener, &mut faults).await {
+            () = faults.refuses(true) => match refuse(listener, &mut faults, &shared.refusing).await {
                 Ok(again) => listener = again,
                 Err(error) => {
                     let settings = &shared.settings;
@@ -156,14 +171,21 @@ async fn accept(mut listener: TcpListener, shared: Arc<Shared>) {
 
 /// Closes the listener until connections are welcome again. A socket that is bound and does not
 /// listen keeps the port meanwhile, and the kernel refuses connections to it.
-async fn refuse(listener: TcpListener, faults: &mut faults::Watch) -> io::Result<TcpListener> {
+async fn refuse(
+    listener: TcpListener,
+    faults: &mut faults::Watch,
+    refusing: &watch::Sender<bool>,
+) -> io::Result<TcpListener> {
     let address = listener.local_addr()?;
     drop(listener);
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
+    refusing.send_replace(true);
     faults.refuses(false).await;
-    socket.listen(1024)
+    let listener = socket.listen(1024)?;
+    refusing.send_replace(false);
+    Ok(listener)
 }
 
 async fn within_login_timeout<T>(step: impl Future<Output = io::Result<T>>) -> io::Result<T> {

@@ -1,0 +1,110 @@
+//! Sessions against a real PostgreSQL behind the gate.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test file uses its part of this"
+)]
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_async::time::SharedTimeSource;
+use rds_iam::deadline::Deadline;
+use rds_iam::query::{Parameters, Query};
+use rds_iam::session::{Answer, Report};
+use rds_iam::{Config, Error, Session};
+use rds_local::{Options, READ_WRITE_USER, Server};
+use serde_json::value::RawValue;
+use tempfile::TempDir;
+
+/// A server, and what a client's environment is.
+pub struct Database {
+    pub server: Server,
+    pub variables: BTreeMap<String, String>,
+    _folder: TempDir,
+}
+
+impl Database {
+    /// For a user that may write, with a table `marks (id int PRIMARY KEY, note text)`.
+    pub async fn start(change: impl FnOnce(Options) -> Options) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { user: READ_WRITE_USER.into(), ..Options::new(folder.path()) };
+        let server = Server::start(change(options)).await.unwrap();
+        let variables = server.variables();
+        let database = Self { server, variables, _folder: folder };
+        database
+            .admin(
+                "CREATE TABLE marks (id int PRIMARY KEY, note text);
+                 GRANT SELECT, INSERT, UPDATE, DELETE ON marks TO iam_rw_user",
+            )
+            .await;
+        database
+    }
+
+    /// What the superuser does.
+    pub async fn admin(&self, sql: &str) {
+        let admin = self.server.postgres.superuser(rds_local::DATABASE).await.unwrap();
+        admin.batch_execute(sql).await.unwrap();
+    }
+
+    /// A number that the superuser reads.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let admin = self.server.postgres.superuser(rds_local::DATABASE).await.unwrap();
+        admin.query_one(sql, &[]).await.unwrap().get(0)
+    }
+
+    /// A sandbox's session, with these variables changed.
+    pub fn session(&self, changes: &[(&str, &str)]) -> Session {
+        let mut variables = self.variables.clone();
+        variables.extend(changes.iter().map(|(name, value)| (name.to_string(), value.to_string())));
+        let config = Config::from_vars(|name| variables.get(name).map(OsString::from)).unwrap();
+        let credentials = Credentials::new(
+            &variables["AWS_ACCESS_KEY_ID"],
+            &variables["AWS_SECRET_ACCESS_KEY"],
+            Some(variables["AWS_SESSION_TOKEN"].clone()),
+            None,
+            "test",
+        );
+        let provider = SharedCredentialsProvider::new(credentials);
+        Session::with_credentials(config, provider, SharedTimeSource::default()).unwrap()
+    }
+}
+
+/// A query with its parameters, as a JSON object.
+pub fn prepare(text: &str, params: &str) -> (Query, Parameters) {
+    let query = Query::parse("q", text).unwrap();
+    let params: BTreeMap<String, Box<RawValue>> = serde_json::from_str(params).unwrap();
+    let parameters = Parameters::bind(&query, &params).unwrap();
+    (query, parameters)
+}
+
+/// Runs a query in an invocation with this much time.
+pub async fn run_within(
+    session: &Session,
+    left: Duration,
+    text: &str,
+    params: &str,
+) -> (Result<Answer, Error>, Report) {
+    let (query, parameters) = prepare(text, params);
+    let mut report = Report::default();
+    let answer = session.run(&query, &parameters, Deadline::after(left), &mut report).await;
+    (answer, report)
+}
+
+/// Runs a query in an invocation of twenty seconds.
+pub async fn run(session: &Session, text: &str, params: &str) -> Result<Answer, Error> {
+    run_within(session, Duration::from_secs(20), text, params).await.0
+}
+
+/// The rows of an answer.
+pub fn rows(answer: &Answer) -> Vec<&str> {
+    match answer {
+        Answer::Rows(rows) => rows.iter().collect(),
+        other => panic!("rows were asked for, not {other:?}"),
+    }
+}

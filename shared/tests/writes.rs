@@ -1,0 +1,106 @@
+//! Writes: committed only when every answer was looked at, and rolled back by any refusal.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Database, rows, run, run_within};
+use rds_iam::ErrorKind;
+use rds_iam::session::Answer;
+
+const INSERT: &str = "/*+++\nmode = \"write\"\nparams = [{ name = \"id\" }]\n+++*/
+    INSERT INTO marks (id, note) VALUES ($1, 'n') RETURNING id, note";
+const COUNT: &str = "SELECT count(*) FROM marks";
+
+#[tokio::test]
+async fn a_write_answers_with_what_it_returns_and_is_committed() {
+    let database = Database::start(|options| options).await;
+    let session = database.session(&[]);
+    let answer = run(&session, INSERT, r#"{"id":1}"#).await.unwrap();
+    assert_eq!(rows(&answer), [r#"{"id":1,"note":"n"}"#]);
+    let delete = "/*+++\nmode = \"write\"\nresult = \"affected\"\n+++*/ DELETE FROM marks";
+    assert_eq!(database.number(COUNT).await, 1);
+    assert!(matches!(run(&session, delete, "{}").await.unwrap(), Answer::Affected(1)));
+    assert_eq!(database.number(COUNT).await, 0);
+    database.server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_refused_is_rolled_back_and_the_connection_used_on() {
+    let database = Database::start(|options| options).await;
+    database
+        .admin(
+            "ALTER TABLE marks ADD other int REFERENCES marks DEFERRABLE INITIALLY DEFERRED;
+             CREATE FUNCTION fail_after(n int) RETURNS int LANGUAGE plpgsql AS
+             'BEGIN INSERT INTO marks VALUES (n, ''x''); RAISE EXCEPTION ''no''; END'",
+        )
+        .await;
+    let session = database.session(&[]);
+    run(&session, INSERT, r#"{"id":1}"#).await.unwrap();
+    let write = |sql: &str| format!("/*+++\nmode = \"write\"\n+++*/ {sql}");
+    let huge = "INSERT INTO marks (id, note) SELECT n, repeat('x', 1000) FROM generate_series(10, 9000) n RETURNING *";
+    for (sql, kind) in [
+        ("INSERT INTO marks VALUES (1, 'again') RETURNING id", ErrorKind::QueryFailed),
+        ("SELECT fail_after(7) AS n", ErrorKind::QueryFailed),
+        // Only COMMIT finds this one.
+        ("INSERT INTO marks VALUES (2, 'x', 99) RETURNING id", ErrorKind::QueryFailed),
+        ("INSERT INTO marks VALUES (3, 'x') RETURNING nothing", ErrorKind::QueryInvalid),
+        ("DELETE FROM marks", ErrorKind::QueryInvalid),
+        ("SELECT pg_sleep(60)::text AS s", ErrorKind::QueryTimeout),
+    ] {
+        let left = Duration::from_secs(2);
+        let (answer, report) = run_within(&session, left, &write(sql), "{}").await;
+        let error = answer.unwrap_err();
+        assert_eq!(error.kind(), kind, "{sql}: {error}");
+        assert!(report.reused, "{sql}");
+    }
+    // Here the connection is in the middle of an answer that nobody wants, and is dropped.
+    let error = run(&session, &write(huge), "{}").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ResultTooLarge, "{error}");
+    assert_eq!(database.number(COUNT).await, 1);
+    run(&session, INSERT, r#"{"id":4}"#).await.unwrap();
+    database.server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lock_is_waited_for_half_of_the_time() {
+    let database = Database::start(|options| options).await;
+    database.admin("INSERT INTO marks VALUES (1, 'x')").await;
+    let session = database.session(&[]);
+    run(&session, "SELECT 1 AS one", "{}").await.unwrap();
+    let holder = database.server.postgres.superuser(rds_local::DATABASE).await.unwrap();
+    holder.batch_execute("BEGIN; UPDATE marks SET note = 'held' WHERE id = 1").await.unwrap();
+    let update = "/*+++\nmode = \"write\"\nresult = \"affected\"\n+++*/ UPDATE marks SET note = 'mine' WHERE id = 1";
+    let (answer, report) = run_within(&session, Duration::from_secs(3), update, "{}").await;
+    let error = answer.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::QueryTimeout);
+    assert!(error.to_string().contains("lock"), "{error}");
+    let waited = report.query.unwrap();
+    assert!(waited < Duration::from_secs(2), "{waited:?}");
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    assert!(matches!(run(&session, update, "{}").await.unwrap(), Answer::Affected(1)));
+    database.server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_sandbox_gone_between_statement_and_commit_holds_no_lock_for_long() {
+    let database = Database::start(|options| options).await;
+    let session = database.session(&[]);
+    run(&session, "SELECT 1 AS one", "{}").await.unwrap();
+    // The write has run, its answer hangs in the network, and COMMIT never comes.
+    let left = Duration::from_secs(2);
+    database.server.gate.set_fault_once(rds_local::gate::Fault::ResetBeforeAnswer);
+    let (answer, _) = run_within(&session, left, INSERT, r#"{"id":1}"#).await;
+    assert_eq!(answer.unwrap_err().kind(), ErrorKind::QueryOutcomeUnknown);
+    let holding = "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE c.relname = 'marks' AND l.mode = 'RowExclusiveLock'";
+    let released = async {
+        while database.number(holding).await > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(left, released).await.unwrap();
+    assert_eq!(database.number(COUNT).await, 0);
+    database.server.stop().await.unwrap();
+}
