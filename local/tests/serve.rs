@@ -20,8 +20,9 @@ fn serve(dir: &Path, arguments: &[&str]) -> Command {
 }
 
 /// Starts it and waits for the ready line, which tells that clients can connect.
-fn started(dir: &Path) -> (Child, String) {
-    let mut child = serve(dir, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+fn started(dir: &Path, arguments: &[&str]) -> (Child, String) {
+    let mut child =
+        serve(dir, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     (child, line)
@@ -48,7 +49,7 @@ fn wait_until_no_process(dir: &Path) {
 fn it_ends_cleanly_by_ctrl_c_and_by_sigterm() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let folder = tempfile::tempdir().unwrap();
-        let (mut child, ready) = started(folder.path());
+        let (mut child, ready) = started(folder.path(), &[]);
         assert!(ready.starts_with("rds-local: ready on 127.0.0.1:"), "{ready}");
         assert!(!processes(folder.path()).is_empty());
         for file in ["env", "env.json", "ca.pem", "gate.log", "postgres.log"] {
@@ -66,12 +67,12 @@ fn it_ends_cleanly_by_ctrl_c_and_by_sigterm() {
 #[test]
 fn even_a_kill_leaves_no_server_behind() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut child, _) = started(folder.path());
+    let (mut child, _) = started(folder.path(), &[]);
     child.kill().unwrap();
     child.wait().unwrap();
     wait_until_no_process(folder.path());
     // And the folder can be used again.
-    let (child, ready) = started(folder.path());
+    let (child, ready) = started(folder.path(), &[]);
     assert!(ready.contains("ready"), "{ready}");
     kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
     assert!(child.wait_with_output().unwrap().status.success());
@@ -99,7 +100,7 @@ fn a_start_is_not_led_astray_by_a_sourced_environment_file() {
 #[test]
 fn a_second_server_on_the_folder_says_so() {
     let folder = tempfile::tempdir().unwrap();
-    let (child, _) = started(folder.path());
+    let (child, _) = started(folder.path(), &[]);
     let second = serve(folder.path(), &[]).output().unwrap();
     assert_eq!(second.status.code(), Some(1));
     assert!(
@@ -153,7 +154,8 @@ fn invoking_without_a_server_says_what_to_do() {
     };
     assert!(invoke("rds-local").contains("is rds-local serve running?"));
     assert!(invoke("no-such-function").contains("functions/ has one folder"));
-    assert!(invoke("../x").contains("not a function's name"));
+    assert!(invoke("../x").contains("there is no file ../x"));
+    assert!(invoke("a b").contains("not a function's name"));
 }
 
 #[test]
@@ -163,4 +165,23 @@ fn help_names_every_command() {
     for command in ["serve", "invoke", "token", "demo"] {
         assert!(text(&output.stdout).contains(command));
     }
+}
+
+#[test]
+fn a_fault_strikes_after_its_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["--fault", "refuse", "--fault-after", "1", "--latency", "5", "--proxy"];
+    let (mut child, _) = started(folder.path(), &arguments);
+    let environment = std::fs::read_to_string(folder.path().join("env")).unwrap();
+    assert!(environment.contains(".proxy-"), "the endpoint is a proxy's");
+    let port = environment.lines().find_map(|line| line.strip_prefix("PGPORT=")).unwrap();
+    let address = format!("127.0.0.1:{}", port.trim_matches('\''));
+    drop(std::net::TcpStream::connect(&address).unwrap());
+    let told = BufReader::new(child.stderr.as_mut().unwrap()).lines();
+    let told = told.map_while(Result::ok).find(|line| line.contains("fault refuse is on"));
+    assert!(told.is_some());
+    let refused = std::net::TcpStream::connect(&address).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert!(child.wait().unwrap().success());
 }
