@@ -164,13 +164,7 @@ impl Connector {
         let first = self.failed.load(Ordering::Relaxed) % addresses.len().max(1);
         addresses.rotate_left(first);
         let stream = connect_any(&addresses, bound).await?;
-        stream.set_nodelay(true)?;
-        let socket = SockRef::from(&stream);
-        let keepalive =
-            TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
-        socket.set_tcp_keepalive(&keepalive.with_retries(3))?;
-        #[cfg(target_os = "linux")]
-        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+        set_options(&stream)?;
         Ok(stream)
     }
 
@@ -228,6 +222,16 @@ impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connection").field("closed", &self.is_closed()).finish_non_exhaustive()
     }
+}
+
+fn set_options(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
+    socket.set_tcp_keepalive(&keepalive.with_retries(3))?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    Ok(())
 }
 
 /// The first of these addresses that answers. One that is silent gets its share of the time only.
@@ -298,8 +302,7 @@ mod tests {
         silent.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
         silent.listen(0).unwrap();
         let silent_address = silent.local_addr().unwrap().as_socket().unwrap();
-        let _filler: Vec<_> =
-            (0..2).map(|_| std::net::TcpStream::connect(silent_address)).take(1).collect();
+        let _filler = std::net::TcpStream::connect(silent_address).unwrap();
         let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let good = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addresses = [silent_address, refusing, good.local_addr().unwrap()];

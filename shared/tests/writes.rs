@@ -89,12 +89,22 @@ async fn a_sandbox_gone_between_statement_and_commit_holds_no_lock_for_long() {
     let database = Database::start(|options| options).await;
     let session = database.session(&[]);
     run(&session, "SELECT 1 AS one", "{}").await.unwrap();
-    // The write has run, its answer hangs in the network, and COMMIT never comes.
-    let left = Duration::from_secs(2);
-    database.server.gate.set_fault_once(rds_local::gate::Fault::ResetBeforeAnswer);
-    let (answer, _) = run_within(&session, left, INSERT, r#"{"id":1}"#).await;
-    assert_eq!(answer.unwrap_err().kind(), ErrorKind::QueryOutcomeUnknown);
-    let holding = "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE c.relname = 'marks' AND l.mode = 'RowExclusiveLock'";
+    let slowly = "/*+++\nmode = \"write\"\n+++*/ INSERT INTO marks SELECT 1, 'x' FROM pg_sleep(0.5) RETURNING id";
+    let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    let holding = "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE c.relname = 'marks'";
+    let left = Duration::from_secs(3);
+    // The network goes silent, for good: the answer does not come, nor does COMMIT, nor a FIN.
+    let silence = async {
+        while database.number(sleeping).await == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        database.server.gate.set_fault(rds_local::gate::Fault::Stall);
+    };
+    let ((answer, _), ()) = tokio::join!(run_within(&session, left, slowly, "{}"), silence);
+    let error = answer.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::QueryTimeout);
+    assert!(error.to_string().contains("nothing was written"), "{error}");
+    assert_eq!(database.number(sleeping).await, 0);
     let released = async {
         while database.number(holding).await > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
