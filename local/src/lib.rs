@@ -6,6 +6,7 @@
 //! against it, through Lambda's [`runtime_api`].
 
 pub mod certificates;
+pub mod check;
 pub mod demo;
 pub mod environment;
 pub mod explain;

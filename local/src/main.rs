@@ -15,7 +15,7 @@ use rds_iam::token::TokenSigner;
 use rds_local::gate::Fault;
 use rds_local::invoke::{Sandbox, find_function};
 use rds_local::runtime_api::Outcome;
-use rds_local::{Options, Result, Server, demo, environment, explain};
+use rds_local::{Options, Result, Server, check, demo, environment, explain};
 
 /// RDS IAM authentication on your machine: a real PostgreSQL behind a gate that checks tokens.
 ///
@@ -40,6 +40,21 @@ enum Command {
     Invoke(Invoke),
     /// Print an IAM authentication token, as aws rds generate-db-auth-token does; or explain one
     Token(Token),
+    /// Check query files: their front matter, and with --database their SQL
+    ///
+    /// Exits with 1 if any is wrong, for a CI step or a pre-commit hook. With --database, PostgreSQL
+    /// prepares each statement, and the types of parameters and columns are shown; the database is
+    /// the one that the environment names, as for a function:
+    ///   . target/rds-local/env; rds-local check --database
+    #[command(verbatim_doc_comment)]
+    Check {
+        /// Files, or folders of them
+        #[arg(default_value = "queries", value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// Have the database prepare each statement
+        #[arg(long)]
+        database: bool,
+    },
     /// Show the main job: a query over an IAM login, and two refusals
     Demo {
         /// Folder for its files
@@ -135,6 +150,10 @@ fn main() -> ExitCode {
             Command::Serve(serve) => run_serve(serve).await.map(|()| ExitCode::SUCCESS),
             Command::Invoke(invoke) => run_invoke(invoke).await,
             Command::Token(token) => run_token(token).await.map(|()| ExitCode::SUCCESS),
+            Command::Check { paths, database } => {
+                let wrong = check::run(&paths, database).await?;
+                Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            }
             Command::Demo { dir } => demo::run(&dir).await.map(|()| ExitCode::SUCCESS),
         }
     });
@@ -206,6 +225,8 @@ async fn run_invoke(invoke: Invoke) -> Result<ExitCode> {
             .ok_or_else(|| format!("--env {setting} is not of the form NAME=VALUE"))?;
         variables.insert(name.to_owned(), value.to_owned());
     }
+    // For a person; --env AWS_LAMBDA_LOG_FORMAT=JSON shows what Lambda's log would hold.
+    variables.entry("AWS_LAMBDA_LOG_FORMAT".into()).or_insert_with(|| "Text".into());
     let log = Arc::new(|line: &str| eprintln!("{line}"));
     let timeout = Duration::from_secs(invoke.timeout);
     let mut sandbox = Sandbox::start(&binary, &variables, timeout, log).await?;

@@ -10,7 +10,7 @@ use rds_iam::lambda::{Handler, Invocation};
 use rds_iam::query::{Parameters, Query};
 use rds_iam::{Config, Error, ErrorKind, Session};
 use serde::Deserialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
 struct RunQuery {
     session: Session,
@@ -41,10 +41,7 @@ impl Handler for RunQuery {
             .session
             .run(&query, &parameters, invocation.deadline, &mut invocation.report)
             .await?;
-        to_raw_value(&answer).map_err(|_| {
-            Error::new(ErrorKind::QueryFailed, "the answer has no JSON form")
-                .remedy("This is a bug")
-        })
+        invocation.respond(&query, answer)
     }
 
     async fn shut_down(&self) {

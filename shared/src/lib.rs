@@ -42,6 +42,7 @@ pub mod config;
 pub mod connect;
 pub mod credentials;
 pub mod deadline;
+pub mod emf;
 pub mod endpoint;
 mod error;
 pub mod lambda;

@@ -21,8 +21,8 @@ use crate::endpoint::EndpointKind;
 use crate::error::{Error, ErrorKind};
 use crate::login_error::{LoginError, Retry};
 use crate::query::errors::outcome_unknown;
-pub use crate::query::execute::Answer;
-use crate::query::execute::{self, Failure, Stage};
+use crate::query::execute::{self, Failure, Progress, Stage};
+pub use crate::query::execute::{Answer, SHOWN_VIOLATIONS};
 use crate::query::{Mode, Parameters, Query};
 use crate::token::TokenSigner;
 
@@ -31,6 +31,10 @@ use crate::token::TokenSigner;
 pub const PROBE_AFTER: Duration = Duration::from_secs(5);
 /// A probe is one round trip inside a VPC; no answer within this means that the connection is dead.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How much longer than a query's own `timeout` the server's refusal may take to arrive.
+const OWN_TIMEOUT_GRACE: Duration = Duration::from_millis(500);
+/// A cancel request takes four round trips.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Lambda gives a sandbox that ends 300 ms from its SIGTERM.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
 /// First and longest pause between two logins; each is drawn at random below it (full jitter).
@@ -63,8 +67,10 @@ pub struct Report {
     pub sign: Option<Duration>,
     /// Steps of the login that succeeded.
     pub login: Option<LoginSteps>,
-    /// Time for the statement, from sending to its last row.
+    /// Time for the statement, from sending to its last row, or to its COMMIT's answer.
     pub query: Option<Duration>,
+    /// How many rows a check found.
+    pub violations: Option<u64>,
 }
 
 impl Session {
@@ -208,13 +214,20 @@ impl Session {
         let Some(server_timeout) = deadline.statement_timeout() else {
             return Err(Failure::refused(out_of_time(query, "no time was left to run it")));
         };
+        let server_timeout = query.timeout.map_or(server_timeout, |own| own.min(server_timeout));
         let proxy = self.connector.config().proxy;
-        let server_timeout = (!proxy).then_some(server_timeout);
-        let mut stage = Stage::Sent;
         let start = Instant::now();
-        let run = execute::run(&connection.client, query, parameters, server_timeout, &mut stage);
-        let result = timeout_at(deadline.answer_by(), run).await;
+        // A query's own time-out is the server's to keep, which only behind RDS Proxy is not told it.
+        let grace = if proxy { Duration::ZERO } else { OWN_TIMEOUT_GRACE };
+        let bound = query.timeout.map(|own| start + own + grace);
+        let bound = deadline.answer_by().min(bound.unwrap_or(deadline.answer_by()));
+        let server_timeout = (!proxy).then_some(server_timeout);
+        let mut progress = Progress { stage: Stage::Sent, violations: None };
+        let run =
+            execute::run(&connection.client, query, parameters, server_timeout, &mut progress);
+        let result = timeout_at(bound, run).await;
         report.query = Some(start.elapsed());
+        report.violations = progress.violations;
         if let Ok(result) = result {
             return result;
         }
@@ -222,9 +235,10 @@ impl Session {
         // Proxy cannot be asked.
         if !proxy {
             let token = connection.client.cancel_token();
-            self.connector.cancel(&token, deadline.cancel_by()).await;
+            let bound = deadline.cancel_by().min(Instant::now() + CANCEL_TIMEOUT);
+            self.connector.cancel(&token, bound).await;
         }
-        Err(Failure::lost(match (query.mode, stage) {
+        Err(Failure::lost(match (query.mode, progress.stage) {
             (Mode::Read, _) => out_of_time(query, "the database did not answer in time"),
             (Mode::Write, Stage::Begun) => out_of_time(
                 query,

@@ -151,7 +151,8 @@ async fn outcome(
         .await;
     let told = match &outcome {
         Outcome::Response(body) => {
-            assert_eq!(*body, format!(r#"[{{"cell":"{cell}"}}]"#).as_bytes());
+            let rows = format!(r#""rows":[{{"cell":"{cell}"}}]"#);
+            assert!(String::from_utf8_lossy(body).contains(&rows));
             "ok".to_owned()
         }
         Outcome::Error(_) => outcome.error().unwrap().error_type,

@@ -1,13 +1,11 @@
-//! Event to query, query to rows, rows to response.
+//! Event to query, query to answer, answer to response.
 
 use std::path::PathBuf;
 
 use rds_iam::lambda::{Handler, Invocation};
 use rds_iam::query::{Parameters, Query};
-use rds_iam::session::Answer;
 use rds_iam::{Config, Error, ErrorKind, Session};
-use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
 use crate::event::Event;
 
@@ -16,20 +14,6 @@ pub(crate) struct ScheduledQuery {
     session: Session,
     queries_dir: PathBuf,
     default_query: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Response<'a> {
-    query: &'a str,
-    #[serde(flatten)]
-    answer: Body<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Body<'a> {
-    Rows { rows: &'a rds_iam::query::Rows, row_count: usize },
-    Affected { affected: u64 },
 }
 
 impl ScheduledQuery {
@@ -62,16 +46,7 @@ impl Handler for ScheduledQuery {
             .session
             .read(&query, &parameters, invocation.deadline, &mut invocation.report)
             .await?;
-        let body = match &answer {
-            Answer::Rows(rows) => {
-                invocation.row_count = Some(rows.len());
-                Body::Rows { rows, row_count: rows.len() }
-            }
-            Answer::Affected(affected) => Body::Affected { affected: *affected },
-        };
-        to_raw_value(&Response { query: &query.name, answer: body }).map_err(|_| {
-            Error::new(ErrorKind::QueryFailed, "the rows have no JSON form").remedy("This is a bug")
-        })
+        invocation.respond(&query, answer)
     }
 
     async fn shut_down(&self) {

@@ -3,38 +3,56 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html>:
 //! `timestamp` and `level` at the top level.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use lambda_runtime::Context;
+use serde::Serialize;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Invocation;
+use crate::emf::{self, Directive, Metadata, Metric};
 use crate::error::Error;
+use crate::query::Metrics;
 
-/// Starts logging on standard output, at `AWS_LAMBDA_LOG_LEVEL` or `RUST_LOG`.
-pub(super) fn init() {
+/// How this process writes its lines.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Logs {
+    json: bool,
+    metrics: bool,
+}
+
+/// Starts logging on standard output, at `AWS_LAMBDA_LOG_LEVEL` or `RUST_LOG`: as JSON in Lambda,
+/// and elsewhere too if `AWS_LAMBDA_LOG_FORMAT` asks for it, else as text.
+pub(super) fn init() -> Logs {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let level = ["AWS_LAMBDA_LOG_LEVEL", "RUST_LOG"]
         .iter()
-        .find_map(|name| level(&std::env::var(name).ok()?))
+        .find_map(|name| level(&variable(name)?))
         .unwrap_or(LevelFilter::INFO);
-    let lines = tracing_subscriber::fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_target(false)
-        .with_current_span(false)
-        .with_span_list(false)
-        .with_filter(filter(level));
+    let json = variable("LAMBDA_TASK_ROOT").is_some()
+        || variable("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format == "JSON");
+    let lines = tracing_subscriber::fmt::layer().with_target(false);
+    let lines = if json {
+        let lines = lines.json().flatten_event(true).with_current_span(false);
+        lines.with_span_list(false).boxed()
+    } else {
+        lines.compact().with_ansi(false).boxed()
+    };
     // Only fails when a subscriber is set already, which then takes the lines.
-    let _ = tracing_subscriber::registry().with(lines).try_init();
+    let _ = tracing_subscriber::registry().with(lines.with_filter(filter(level))).try_init();
     std::panic::set_hook(Box::new(|panic| {
         // The place and not the message: that may quote a value.
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "panic");
     }));
+    // Config refuses what is neither true nor false.
+    let metrics = variable("DB_METRICS").is_none_or(|value| value != "false");
+    Logs { json, metrics }
 }
 
 /// This crate and the functions log at the level asked for. Dependencies stop at INFO, because
@@ -55,48 +73,191 @@ fn level(text: &str) -> Option<LevelFilter> {
     text.parse().ok()
 }
 
-/// The one line that tells what an invocation did and how long each step took, in milliseconds.
-pub(super) fn summary(
-    context: &Context,
+/// The one line of an invocation: what it did, how long each step took in milliseconds, and for
+/// CloudWatch, which of its members are metrics.
+#[derive(Serialize)]
+struct Summary<'a> {
+    timestamp: String,
+    level: &'static str,
+    message: &'static str,
+    #[serde(rename = "requestId")]
+    request_id: &'a str,
+    #[serde(rename = "xrayTraceId")]
+    xray_trace_id: Option<&'a str>,
+    function: &'a str,
     cold_start: bool,
-    invocation: &Invocation,
-    took: Duration,
-    error: Option<&Error>,
-) {
-    let report = &invocation.report;
-    let login = report.login;
-    macro_rules! line {
-        ($level:ident, $message:literal $(, $extra:ident = $value:expr)*) => {
-            tracing::$level!(
-                requestId = context.request_id,
-                xrayTraceId = context.xray_trace_id,
-                function = context.env_config.function_name,
-                cold_start,
-                query = invocation.query,
-                row_count = invocation.row_count,
-                connection = if report.reused { "reused" } else if login.is_some() { "new" } else { "none" },
-                login_attempts = report.login_attempts,
-                resolve_ms = ms(report.resolve),
-                sign_ms = ms(report.sign),
-                dial_ms = ms(login.map(|steps| steps.dial)),
-                tls_ms = ms(login.map(|steps| steps.tls)),
-                login_ms = ms(login.map(|steps| steps.login)),
-                query_ms = ms(report.query),
-                duration_ms = ms(Some(took)),
-                $($extra = $value,)*
-                $message
-            )
+    query: Option<&'a str>,
+    row_count: Option<usize>,
+    violations: Option<u64>,
+    connection: &'static str,
+    login_attempts: u32,
+    resolve_ms: Option<f64>,
+    sign_ms: Option<f64>,
+    dial_ms: Option<f64>,
+    tls_ms: Option<f64>,
+    login_ms: Option<f64>,
+    connect_ms: Option<f64>,
+    query_ms: Option<f64>,
+    serialize_ms: Option<f64>,
+    duration_ms: Option<f64>,
+    #[serde(rename = "errorType")]
+    error_type: Option<&'static str>,
+    #[serde(rename = "errorMessage")]
+    error_message: Option<String>,
+    #[serde(flatten)]
+    counters: Option<Counters>,
+    #[serde(rename = "_aws")]
+    metadata: Option<Metadata<'a>>,
+}
+
+/// What is counted only to be a metric.
+#[derive(Serialize)]
+struct Counters {
+    cold_starts: u8,
+    reused: u8,
+    errors: u8,
+}
+
+impl Logs {
+    /// Writes an invocation's line.
+    pub(super) fn summary(
+        self,
+        context: &Context,
+        cold_start: bool,
+        invocation: &Invocation,
+        took: Duration,
+        error: Option<&Error>,
+        now: SystemTime,
+    ) {
+        let wanted = match error {
+            None => tracing::enabled!(tracing::Level::INFO),
+            Some(_) => tracing::enabled!(tracing::Level::ERROR),
         };
+        if !wanted {
+            return;
+        }
+        let report = &invocation.report;
+        let login = report.login;
+        let connect = login.map(|steps| {
+            let before = report.resolve.unwrap_or_default() + report.sign.unwrap_or_default();
+            before + steps.dial + steps.tls + steps.login
+        });
+        let mut summary = Summary {
+            timestamp: timestamp(),
+            level: if error.is_some() { "ERROR" } else { "INFO" },
+            message: if error.is_some() { "invocation failed" } else { "invocation succeeded" },
+            request_id: &context.request_id,
+            xray_trace_id: context.xray_trace_id.as_deref(),
+            function: &context.env_config.function_name,
+            cold_start,
+            query: invocation.query.as_deref(),
+            row_count: invocation.row_count,
+            violations: report.violations,
+            connection: match (report.reused, login) {
+                (true, _) => "reused",
+                (false, Some(_)) => "new",
+                (false, None) => "none",
+            },
+            login_attempts: report.login_attempts,
+            resolve_ms: ms(report.resolve),
+            sign_ms: ms(report.sign),
+            dial_ms: ms(login.map(|steps| steps.dial)),
+            tls_ms: ms(login.map(|steps| steps.tls)),
+            login_ms: ms(login.map(|steps| steps.login)),
+            connect_ms: ms(connect),
+            query_ms: ms(report.query),
+            serialize_ms: ms(invocation.serialize),
+            duration_ms: ms(Some(took)),
+            error_type: error.map(|error| error.kind().error_type()),
+            error_message: error.map(ToString::to_string),
+            counters: None,
+            metadata: None,
+        };
+        if self.metrics && self.json && !summary.function.is_empty() {
+            summary.counters = Some(Counters {
+                cold_starts: cold_start.into(),
+                reused: report.reused.into(),
+                errors: error.is_some().into(),
+            });
+            summary.metadata = Some(summary.metadata(now));
+        }
+        if let Ok(serde_json::Value::Object(mut line)) = serde_json::to_value(&summary) {
+            line.retain(|_, value| !value.is_null());
+            println!("{}", if self.json { json(&line) } else { text(line) });
+        }
     }
-    match error {
-        None => line!(info, "invocation succeeded"),
-        Some(error) => line!(
-            error,
-            "invocation failed",
-            errorType = error.kind().error_type(),
-            errorMessage = error.to_string()
-        ),
+
+    /// Writes lines that are metrics and nothing else.
+    pub(super) fn metrics(self, metrics: &Metrics, now: SystemTime) {
+        for line in metrics.lines(now) {
+            println!("{line}");
+        }
     }
+}
+
+impl<'a> Summary<'a> {
+    /// Few metrics in few dimensions: CloudWatch bills each combination.
+    fn metadata(&self, now: SystemTime) -> Metadata<'a> {
+        let present = |name: &'static str, unit: &'static str, there: bool| {
+            there.then_some(Metric { name, unit })
+        };
+        let metrics = [
+            present("cold_starts", "Count", true),
+            present("reused", "Count", true),
+            present("errors", "Count", true),
+            present("connect_ms", "Milliseconds", self.connect_ms.is_some()),
+            present("query_ms", "Milliseconds", self.query_ms.is_some()),
+            present("row_count", "Count", self.row_count.is_some()),
+        ];
+        let directive = |dimensions: &[&'static str], metrics: Vec<Metric<'a>>| Directive {
+            namespace: emf::NAMESPACE,
+            dimensions: vec![dimensions.to_vec()],
+            metrics,
+        };
+        let mut directives =
+            vec![directive(&["function"], metrics.into_iter().flatten().collect())];
+        if self.error_type.is_some() {
+            let errors = vec![Metric { name: "errors", unit: "Count" }];
+            directives.push(directive(&["function", "errorType"], errors));
+        }
+        if self.violations.is_some() && self.query.is_some() {
+            let violations = vec![Metric { name: "violations", unit: "Count" }];
+            directives.push(directive(&["function", "query"], violations));
+        }
+        Metadata::new(now, directives)
+    }
+}
+
+/// As the other lines have it.
+fn timestamp() -> String {
+    let mut text = String::new();
+    let written = tracing_subscriber::fmt::time::SystemTime
+        .format_time(&mut tracing_subscriber::fmt::format::Writer::new(&mut text));
+    if written.is_err() { String::new() } else { text }
+}
+
+fn json(line: &serde_json::Map<String, serde_json::Value>) -> String {
+    serde_json::to_string(line).unwrap_or_default()
+}
+
+/// For a person at a terminal: `timestamp LEVEL message key=value …`.
+fn text(mut line: serde_json::Map<String, serde_json::Value>) -> String {
+    let mut take = |name: &str| match line.remove(name) {
+        Some(serde_json::Value::String(text)) => text,
+        _ => String::new(),
+    };
+    let mut text = format!("{} {:>5} {}", take("timestamp"), take("level"), take("message"));
+    let error = [take("errorType"), take("errorMessage")];
+    if !error[0].is_empty() {
+        text.push_str(&format!(": {}: {}", error[0], error[1]));
+    }
+    for (name, value) in line {
+        text.push_str(&match value {
+            serde_json::Value::String(value) => format!(" {name}={value}"),
+            value => format!(" {name}={value}"),
+        });
+    }
+    text
 }
 
 /// Milliseconds with three digits after the point: microseconds are enough.

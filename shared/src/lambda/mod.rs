@@ -2,6 +2,7 @@
 
 mod logs;
 mod raw_event;
+mod response;
 mod shutdown;
 
 use std::future::Future;
@@ -9,16 +10,20 @@ use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use aws_smithy_async::time::SharedTimeSource;
 use futures_util::FutureExt;
 use lambda_runtime::{Context, LambdaEvent, Runtime, service_fn};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
 
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
-use crate::session::Report;
+use crate::query::{Metrics, Query};
+use crate::session::{Answer, Report};
+use logs::Logs;
+use response::Response;
 
 /// What a function does with one event.
 pub trait Handler {
@@ -46,12 +51,40 @@ pub struct Invocation {
     pub query: Option<String>,
     /// How many rows it gave.
     pub row_count: Option<usize>,
+    /// Time to write the response.
+    pub serialize: Option<Duration>,
+    /// Metrics that the query gave, for the log.
+    pub metrics: Vec<Metrics>,
 }
 
 impl Invocation {
     /// An invocation with this budget and nothing done yet.
     pub fn new(deadline: Deadline) -> Self {
-        Self { deadline, report: Report::default(), query: None, row_count: None }
+        Self {
+            deadline,
+            report: Report::default(),
+            query: None,
+            row_count: None,
+            serialize: None,
+            metrics: Vec::new(),
+        }
+    }
+
+    /// The response to an answer, as docs/queries.md has it for each result; notes what the log and
+    /// CloudWatch are to know of it.
+    pub fn respond(&mut self, query: &Query, answer: Answer) -> Result<Box<RawValue>, Error> {
+        let start = Instant::now();
+        let response = Response::new(&query.name, &answer);
+        self.row_count = response.row_count();
+        let text = to_raw_value(&response).map_err(|_| {
+            Error::new(ErrorKind::QueryFailed, "the answer has no JSON form")
+                .remedy("This is a bug")
+        })?;
+        self.serialize = Some(start.elapsed());
+        if let Answer::Metrics(metrics) = answer {
+            self.metrics.push(metrics);
+        }
+        Ok(text)
     }
 }
 
@@ -66,11 +99,11 @@ pub fn run<H: Handler + 'static>(start: impl FnOnce() -> Result<H, Error>) -> Ex
         );
         return ExitCode::from(2);
     }
-    logs::init();
+    let logs = logs::init();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime
-        .map_err(|error| error.to_string())
-        .and_then(|runtime| runtime.block_on(serve(start)).map_err(|error| error.to_string()));
+    let result = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
+        runtime.block_on(serve(start, logs)).map_err(|error| error.to_string())
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
@@ -82,9 +115,11 @@ pub fn run<H: Handler + 'static>(start: impl FnOnce() -> Result<H, Error>) -> Ex
 
 async fn serve<H: Handler + 'static>(
     start: impl FnOnce() -> Result<H, Error>,
+    logs: Logs,
 ) -> Result<(), lambda_runtime::Error> {
     let function = Arc::new(Function {
         handler: start(),
+        logs,
         clock: SharedTimeSource::default(),
         warm: AtomicBool::new(false),
     });
@@ -107,6 +142,7 @@ async fn serve<H: Handler + 'static>(
 
 struct Function<H> {
     handler: Result<H, Error>,
+    logs: Logs,
     clock: SharedTimeSource,
     warm: AtomicBool,
 }
@@ -128,7 +164,11 @@ impl<H: Handler> Function<H> {
                 }),
             Err(error) => Err(error.clone()),
         };
-        logs::summary(context, cold, &invocation, start.elapsed(), result.as_ref().err());
+        let (took, error, now) = (start.elapsed(), result.as_ref().err(), self.clock.now());
+        for metrics in &invocation.metrics {
+            self.logs.metrics(metrics, now);
+        }
+        self.logs.summary(context, cold, &invocation, took, error, now);
         result
     }
 }

@@ -44,7 +44,13 @@ pub(crate) fn statement_error(
     let failed = |kind, what: &str| Error::new(kind, format!("query {name} {what}"));
     match code {
         "57014" => failed(ErrorKind::QueryTimeout, "was stopped")
-            .because("it ran longer than the time that this invocation had left for it")
+            .because(match query.timeout {
+                Some(timeout) => format!(
+                    "it ran longer than its timeout of {} s, or than this invocation had left",
+                    timeout.as_secs_f64()
+                ),
+                None => "it ran longer than the time that this invocation had left for it".into(),
+            })
             .remedy("Make it faster (look at EXPLAIN), or give the function a longer Timeout"),
         "55P03" => failed(ErrorKind::QueryTimeout, "got no lock in time")
             .because(describe(code))
@@ -102,6 +108,26 @@ pub(crate) fn outcome_unknown(query: &Query, stage: Stage) -> Error {
         Stage::Committing => "COMMIT was sent, and its answer did not come back",
     })
     .remedy("Look in the database before it runs again, or write it so that a repetition changes nothing (INSERT … ON CONFLICT DO NOTHING, UPDATE to a fixed value)")
+}
+
+/// The error of `result = "one"` with another number of rows.
+pub(crate) fn not_one(query: &Query, none: bool) -> Error {
+    Error::new(
+        ErrorKind::ResultNotOne,
+        format!("query {} did not give exactly one row", query.name),
+    )
+    .because(if none { "it gave none" } else { "it gave more" })
+    .remedy("Correct its condition, aggregate, or use result = \"rows\"")
+}
+
+/// The error of `result = "check"` with `fail = true`.
+pub(crate) fn has_violations(query: &Query, count: u64) -> Error {
+    let what = query.description.as_deref().unwrap_or("its query selects what should not be there");
+    Error::new(ErrorKind::CheckViolations, format!("check {} found {count} violations", query.name))
+        .because(what)
+        .remedy(
+            "Run its query by hand to see them (without fail = true, the response shows the first)",
+        )
 }
 
 /// The error of a write that a read-only server refused.

@@ -16,18 +16,32 @@ use futures_util::future::{join, try_join3};
 use tokio_postgres::Client;
 use tokio_postgres::error::{DbError, Severity};
 
-use super::errors::{outcome_unknown, statement_error, takes_no_writes};
-use super::{Mode, Parameters, Query, ResultKind, Rows};
+use super::errors::{has_violations, not_one, outcome_unknown, statement_error, takes_no_writes};
+use super::{Metrics, Mode, Parameters, Query, ResultKind, Row, Rows};
 use crate::error::Error;
 
-/// What a query answered.
+/// How many violations a check shows.
+pub const SHOWN_VIOLATIONS: usize = 10;
+
+/// What a query answered, by its `result`.
 #[derive(Clone, Debug, serde::Serialize)]
 #[serde(untagged)]
 pub enum Answer {
     /// `result = "rows"`
     Rows(Rows),
+    /// `result = "one"`
+    One(Row),
     /// `result = "affected"`
     Affected(u64),
+    /// `result = "check"`
+    Check {
+        /// How many rows the query gave.
+        violations: u64,
+        /// The first of them, [`SHOWN_VIOLATIONS`] at most.
+        rows: Rows,
+    },
+    /// `result = "metric"`
+    Metrics(Metrics),
 }
 
 /// Why a statement gave no answer, and what may be done about it.
@@ -51,20 +65,29 @@ pub(crate) enum Stage {
     Committing,
 }
 
+/// What is known of a statement, whether it ends or not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    /// For whoever gives up waiting.
+    pub(crate) stage: Stage,
+    /// What a check has counted, also when that fails it.
+    pub(crate) violations: Option<u64>,
+}
+
 /// Runs a query by its mode. `statement_timeout` is left out behind RDS Proxy, where SET pins the
-/// session. `stage` is for whoever gives up waiting.
+/// session.
 pub(crate) async fn run(
     client: &Client,
     query: &Query,
     parameters: &Parameters,
     statement_timeout: Option<Duration>,
-    stage: &mut Stage,
+    progress: &mut Progress,
 ) -> Result<Answer, Failure> {
     let begin = begin(query.mode, statement_timeout);
     let statement = Statement::new(query);
     match query.mode {
-        Mode::Read => read(client, &statement, parameters, &begin).await,
-        Mode::Write => write(client, &statement, parameters, &begin, stage).await,
+        Mode::Read => read(client, &statement, parameters, &begin, progress).await,
+        Mode::Write => write(client, &statement, parameters, &begin, progress).await,
     }
 }
 
@@ -92,11 +115,14 @@ async fn read(
     statement: &Statement<'_>,
     parameters: &Parameters,
     begin: &str,
+    progress: &mut Progress,
 ) -> Result<Answer, Failure> {
     let failed = |error| statement.failed_read(&error);
     // Polled in this order, and each queues its message when first polled.
     let begin = async { client.batch_execute(begin).await.map_err(failed) };
-    let answer = async { statement.run(client, parameters).await.map_err(|e| e.or(failed)) };
+    let answer = async {
+        statement.run(client, parameters, &mut progress.violations).await.map_err(|e| e.or(failed))
+    };
     let commit = async { client.batch_execute("COMMIT").await.map_err(failed) };
     let ((), answer, ()) = try_join3(begin, answer, commit).await?;
     Ok(answer)
@@ -107,8 +133,9 @@ async fn write(
     statement: &Statement<'_>,
     parameters: &Parameters,
     begin: &str,
-    stage: &mut Stage,
+    progress: &mut Progress,
 ) -> Result<Answer, Failure> {
+    let Progress { stage, violations } = progress;
     let begin = async {
         let begun = client.batch_execute(begin).await;
         if begun.is_ok() {
@@ -116,7 +143,7 @@ async fn write(
         }
         begun
     };
-    let (begun, answer) = join(begin, statement.run(client, parameters)).await;
+    let (begun, answer) = join(begin, statement.run(client, parameters, violations)).await;
     let failure = match (begun, answer) {
         (Ok(()), Ok(answer)) => {
             *stage = Stage::Committing;
@@ -139,11 +166,11 @@ async fn write(
 }
 
 /// A query's statement as it is sent.
-struct Statement<'q> {
+pub(super) struct Statement<'q> {
     query: &'q Query,
-    text: String,
+    pub(super) text: String,
     /// How many characters stand before the file's own text.
-    prefix: usize,
+    pub(super) prefix: usize,
 }
 
 /// Why a statement's answer could not be taken.
@@ -152,32 +179,34 @@ enum NoAnswer {
     Postgres(tokio_postgres::Error),
     /// Half-way, because of what it holds: the connection still carries the rest.
     Unacceptable(Error),
+    /// All of it came, and breaks the result's own rule.
+    AgainstItsRule(Error),
 }
 
 impl NoAnswer {
     fn or(self, classify: impl FnOnce(tokio_postgres::Error) -> Failure) -> Failure {
         match self {
             Self::Postgres(error) => classify(error),
-            Self::Unacceptable(error) => Failure { error, usable: false, repeat: false },
+            Self::Unacceptable(error) => Failure::lost(error),
+            Self::AgainstItsRule(error) => Failure::refused(error),
         }
     }
 }
 
 impl<'q> Statement<'q> {
     /// PostgreSQL renders each row, so every type works, extensions' too.
-    fn new(query: &'q Query) -> Self {
-        let (before, after) = match (query.result, query.mode) {
-            (ResultKind::Affected, _) => ("", ""),
-            (ResultKind::Rows, Mode::Read) => ("SELECT row_to_json(_)::text FROM (\n", "\n) _"),
-            (ResultKind::Rows, Mode::Write) => {
-                ("WITH _ AS (\n", "\n) SELECT row_to_json(_)::text FROM _")
-            }
-        };
+    pub(super) fn new(query: &'q Query) -> Self {
+        let (before, after) = wrapping(query);
         let text = format!("{before}{}{after}", query.sql);
         Self { query, text, prefix: before.chars().count() }
     }
 
-    async fn run(&self, client: &Client, parameters: &Parameters) -> Result<Answer, NoAnswer> {
+    async fn run(
+        &self,
+        client: &Client,
+        parameters: &Parameters,
+        violations: &mut Option<u64>,
+    ) -> Result<Answer, NoAnswer> {
         let typed = parameters.typed();
         if self.query.result == ResultKind::Affected {
             let affected = client.execute_typed(&self.text, &typed).await;
@@ -187,10 +216,34 @@ impl<'q> Statement<'q> {
         let mut stream = pin!(stream);
         let mut rows = Rows::default();
         while let Some(row) = stream.try_next().await.map_err(NoAnswer::Postgres)? {
-            let json: &str = row.try_get(0).map_err(NoAnswer::Postgres)?;
-            rows.push(&self.query.name, json).map_err(NoAnswer::Unacceptable)?;
+            let text: &str = row.try_get(0).map_err(NoAnswer::Postgres)?;
+            match text.parse() {
+                // Of a check, the line that is not a row.
+                Ok(count) => *violations = Some(count),
+                Err(_) => {
+                    rows.push(&self.query.name, text).map_err(NoAnswer::Unacceptable)?;
+                }
+            }
         }
-        Ok(Answer::Rows(rows))
+        self.answer(rows, *violations).map_err(NoAnswer::AgainstItsRule)
+    }
+
+    /// The result's own rules.
+    fn answer(&self, rows: Rows, violations: Option<u64>) -> Result<Answer, Error> {
+        match &self.query.result {
+            ResultKind::Rows | ResultKind::Affected => Ok(Answer::Rows(rows)),
+            ResultKind::One => {
+                let none = rows.is_empty();
+                rows.into_one().map(Answer::One).ok_or_else(|| not_one(self.query, none))
+            }
+            ResultKind::Check { fail } => match violations.unwrap_or(0) {
+                violations @ 1.. if *fail => Err(has_violations(self.query, violations)),
+                violations => Ok(Answer::Check { violations, rows }),
+            },
+            ResultKind::Metric(options) => {
+                Metrics::from_rows(self.query, options, &rows).map(Answer::Metrics)
+            }
+        }
     }
 
     fn failed_read(&self, error: &tokio_postgres::Error) -> Failure {
@@ -217,6 +270,28 @@ impl<'q> Statement<'q> {
         }
         let told = statement_error(self.query, error, self.prefix);
         if ends_session(db) { Failure::lost(told) } else { Failure::refused(told) }
+    }
+}
+
+/// What stands before and after a query's text.
+fn wrapping(query: &Query) -> (&'static str, &'static str) {
+    match (&query.result, query.mode) {
+        (ResultKind::Affected, _) => ("", ""),
+        (ResultKind::Rows | ResultKind::Metric(_), Mode::Read) => {
+            ("SELECT row_to_json(_)::text FROM (\n", "\n) _")
+        }
+        (ResultKind::Rows | ResultKind::Metric(_), Mode::Write) => {
+            ("WITH _ AS (\n", "\n) SELECT row_to_json(_)::text FROM _")
+        }
+        // A second row is enough to know.
+        (ResultKind::One, Mode::Read) => ("SELECT row_to_json(_)::text FROM (\n", "\n) _ LIMIT 2"),
+        (ResultKind::One, Mode::Write) => {
+            ("WITH _ AS (\n", "\n) SELECT row_to_json(_)::text FROM _ LIMIT 2")
+        }
+        (ResultKind::Check { .. }, _) => (
+            "WITH _ AS (\n",
+            "\n) SELECT count(*)::text FROM _ UNION ALL (SELECT row_to_json(_)::text FROM _ LIMIT 10)",
+        ),
     }
 }
 

@@ -3,17 +3,22 @@
 //! A query is one SQL statement in `NAME.sql`, with TOML front matter in its leading comment. The
 //! statement goes to PostgreSQL as written: it is never parsed or edited here, at most wrapped.
 
+mod describe;
 pub(crate) mod errors;
 pub(crate) mod execute;
 mod front_matter;
+mod metrics;
 mod parameters;
 mod rows;
 
 use std::path::Path;
+use std::time::Duration;
 
+pub use describe::{Description, describe};
 pub use front_matter::{Mode, Param, ParamType, ResultKind};
+pub use metrics::{MetricOptions, Metrics};
 pub use parameters::Parameters;
-pub use rows::{MAX_RESPONSE_BYTES, Rows};
+pub use rows::{MAX_RESPONSE_BYTES, Row, Rows};
 
 use crate::error::{Error, ErrorKind};
 
@@ -35,6 +40,8 @@ pub struct Query {
     pub mode: Mode,
     /// What its answer is.
     pub result: ResultKind,
+    /// How long its statement may run, if less than the invocation allows.
+    pub timeout: Option<Duration>,
     /// The file's text, which PostgreSQL gets as it is.
     pub sql: String,
 }
@@ -78,12 +85,16 @@ impl Query {
         if front_matter::body(sql).trim().is_empty() {
             return Err(invalid("it holds no statement".into()));
         }
+        for param in &front.params {
+            parameters::check_default(param).map_err(invalid)?;
+        }
         Ok(Self {
             name: name.to_owned(),
             description: front.description,
             params: front.params,
             mode: front.mode,
             result: front.result,
+            timeout: front.timeout,
             sql: sql.to_owned(),
         })
     }

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 
-use super::{ParamType, Query};
+use super::{Param, ParamType, Query};
 use crate::error::{Error, ErrorKind};
 
 /// The values of one run of a query, in the order of `$1…$n`. Their `Debug` hides them.
@@ -70,6 +70,14 @@ impl fmt::Debug for Parameters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Parameters({} values)", self.0.len())
     }
+}
+
+/// Whether a parameter's default can be written as its type says.
+pub(super) fn check_default(param: &Param) -> Result<(), String> {
+    let Some(default) = &param.default else { return Ok(()) };
+    to_text(default, param.param_type)
+        .map(|_| ())
+        .map_err(|why| format!("the default of parameter {} cannot be used: {why}", param.name))
 }
 
 fn signature(query: &Query) -> String {

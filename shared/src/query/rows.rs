@@ -64,6 +64,32 @@ impl Rows {
     }
 }
 
+/// The one row of an answer, as `row_to_json` rendered it.
+#[derive(Clone, Serialize)]
+#[serde(transparent)]
+pub struct Row(Box<RawValue>);
+
+impl Row {
+    /// Its JSON text.
+    pub fn get(&self) -> &str {
+        self.0.get()
+    }
+}
+
+impl Rows {
+    /// The only row, if there is no other.
+    pub(crate) fn into_one(mut self) -> Option<Row> {
+        if self.rows.len() == 1 { self.rows.pop().map(Row) } else { None }
+    }
+}
+
+/// See [`Rows`].
+impl std::fmt::Debug for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Row(_)")
+    }
+}
+
 impl Serialize for Rows {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut seq = serializer.serialize_seq(Some(self.rows.len()))?;

@@ -1,0 +1,104 @@
+//! `rds-local check`: what is wrong with query files, before they are deployed.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aws_smithy_async::time::SharedTimeSource;
+use rds_iam::Config;
+use rds_iam::connect::{Connection, Connector};
+use rds_iam::credentials::RawProvider;
+use rds_iam::query::{Description, Query, describe};
+use rds_iam::token::TokenSigner;
+use tokio::time::{Instant, timeout_at};
+
+use crate::Result;
+
+/// For a login, and then again for each file.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Checks the query files among `paths`, and in folders among them; with `database`, has the
+/// database that the environment names prepare each. Returns how many are wrong.
+pub async fn run(paths: &[PathBuf], database: bool) -> Result<usize> {
+    let files = find(paths)?;
+    let connection = if database { Some(login().await?) } else { None };
+    let mut wrong = 0;
+    for file in &files {
+        match check(file, connection.as_ref()).await {
+            Ok(description) => println!("{}: ok{description}", file.display()),
+            Err(why) => {
+                wrong += 1;
+                println!("{}: {why}", file.display());
+            }
+        }
+    }
+    if let Some(connection) = connection {
+        connection.close(Duration::from_secs(1)).await;
+    }
+    println!("{} files, {wrong} wrong", files.len());
+    Ok(wrong)
+}
+
+async fn check(file: &Path, connection: Option<&Connection>) -> Result<String> {
+    let name = file.file_stem().unwrap_or_default().to_string_lossy();
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let query = Query::load(folder, &name).map_err(|error| error.to_string())?;
+    let Some(connection) = connection else { return Ok(String::new()) };
+    let described =
+        timeout_at(Instant::now() + TIMEOUT, describe(&connection.client, &query)).await;
+    let description = described
+        .map_err(|_| "the database did not answer in time".to_owned())?
+        .map_err(|error| error.to_string())?;
+    Ok(shown(&description))
+}
+
+fn shown(description: &Description) -> String {
+    let list = |pairs: &[(String, String)]| {
+        let pairs: Vec<String> =
+            pairs.iter().map(|(name, kind)| format!("{name} {kind}")).collect();
+        pairs.join(", ")
+    };
+    format!("\n    ({}) -> ({})", list(&description.parameters), list(&description.columns))
+}
+
+/// The files themselves, and every `.sql` of a folder, by name.
+fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            let missing = || format!("there is no file or folder {}", path.display());
+            files.push(path.is_file().then(|| path.clone()).ok_or_else(missing)?);
+            continue;
+        }
+        let failed = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+        let mut inside = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(failed)? {
+            let file = entry.map_err(failed)?.path();
+            if file.extension().is_some_and(|extension| extension == "sql") {
+                inside.push(file);
+            }
+        }
+        if inside.is_empty() {
+            return Err(format!("there is no query file (*.sql) in {}", path.display()));
+        }
+        inside.sort();
+        files.append(&mut inside);
+    }
+    Ok(files)
+}
+
+/// As the environment says, like a function.
+async fn login() -> Result<Connection> {
+    let told = |error: rds_iam::Error| error.to_string();
+    let config = Config::from_env().map_err(told)?;
+    let provider = RawProvider::new(&config);
+    let signer = TokenSigner::new(&config);
+    let bound = Instant::now() + TIMEOUT;
+    let token = timeout_at(bound, signer.token(&provider, &SharedTimeSource::default()))
+        .await
+        .map_err(|_| "the credentials' source did not answer in time".to_owned())?
+        .map_err(told)?;
+    let connector = Connector::new(config).map_err(told)?;
+    let (connection, _) =
+        connector.login(&token, bound).await.map_err(|refused| refused.error.to_string())?;
+    Ok(connection)
+}
