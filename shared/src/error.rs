@@ -153,7 +153,10 @@ impl fmt::Display for Error {
         if let Some(why) = &self.why {
             write!(f, ": {why}")?;
         }
-        f.write_str(".")?;
+        // A reason may end in a question.
+        if !self.why.as_ref().is_some_and(|why| why.ends_with('?')) {
+            f.write_str(".")?;
+        }
         if let Some(remedy) = &self.remedy {
             write!(f, " {remedy}.")?;
         }
