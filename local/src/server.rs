@@ -235,6 +235,8 @@ async fn prepare_database(postgres: &Postgres, options: &Options) -> Result<()> 
             postgres.run_script(DATABASE, &script).await?;
         }
     }
+    // event-query's, in whatever schema.
+    admin.batch_execute(include_str!("../../sql/ledger.sql")).await.map_err(sql)?;
     let user = &options.user;
     if user != READ_ONLY_USER && user != READ_WRITE_USER {
         let exists = admin.query_opt("SELECT 1 FROM pg_roles WHERE rolname = $1", &[user]).await;

@@ -79,6 +79,21 @@ impl ErrorKind {
         Self::InternalPanic,
     ];
 
+    /// Whether the same may succeed later, with nothing changed by anyone.
+    pub const fn is_passing(self) -> bool {
+        matches!(
+            self,
+            Self::CredentialsUnavailable
+                | Self::CredentialsExpired
+                | Self::NetworkUnreachable
+                | Self::NetworkTimeout
+                | Self::AuthRejected
+                | Self::DatabaseUnavailable
+                | Self::QueryTimeout
+                | Self::QueryOutcomeUnknown
+        )
+    }
+
     /// The stable name, such as `Auth.Rejected`.
     pub const fn error_type(self) -> &'static str {
         match self {

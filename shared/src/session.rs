@@ -5,12 +5,14 @@
 //! happens in the background, and a connection that lay idle for long is probed before it is
 //! trusted.
 
+mod batch;
+
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::time::SharedTimeSource;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::config::Config;
@@ -25,6 +27,7 @@ use crate::query::execute::{self, Failure, Progress, Stage};
 pub use crate::query::execute::{Answer, SHOWN_VIOLATIONS};
 use crate::query::{Mode, Parameters, Query};
 use crate::token::TokenSigner;
+pub use batch::{Job, Outcome};
 
 /// A connection idle for longer is probed first, by wall clock: it may have died in a freeze, without
 /// a word. Who runs as seldom as that does not notice the round trip.
@@ -145,20 +148,8 @@ impl Session {
         deadline: Deadline,
         report: &mut Report,
     ) -> Result<Answer, Error> {
-        let mut idle = timeout_at(deadline.answer_by(), self.idle.lock()).await.map_err(|_| {
-            out_of_time(query, "other calls kept the session's one connection busy")
-        })?;
-        let before = idle.take();
-        // One replacement an invocation: here, if the connection at hand is dead, or else below.
-        let mut replaced = before.is_some();
-        let mut connection = match self.reusable(before, deadline).await {
-            Some(connection) => {
-                report.reused = true;
-                replaced = false;
-                connection
-            }
-            None => self.login(deadline, report).await?,
-        };
+        let mut idle = self.lock(deadline).await?;
+        let (mut connection, mut replaced) = self.acquire(idle.take(), deadline, report).await?;
         loop {
             let result = self.attempt(&connection, query, parameters, deadline, report).await;
             let usable = result.as_ref().map_or_else(|failure| failure.usable, |_| true);
@@ -186,6 +177,30 @@ impl Session {
         if let Some(Idle { connection, .. }) = idle {
             connection.close(CLOSE_TIMEOUT).await;
         }
+    }
+
+    async fn lock(&self, deadline: Deadline) -> Result<MutexGuard<'_, Option<Idle>>, Error> {
+        timeout_at(deadline.answer_by(), self.idle.lock()).await.map_err(|_| {
+            Error::new(ErrorKind::QueryTimeout, "the session's one connection was not to be had")
+                .because("other calls kept it busy until this one's time was up")
+                .remedy("Run them one after another, or in one batch")
+        })
+    }
+
+    /// The connection at hand if it lives, else a new one; and whether that replaced a dead one,
+    /// which happens once in an invocation.
+    async fn acquire(
+        &self,
+        before: Option<Idle>,
+        deadline: Deadline,
+        report: &mut Report,
+    ) -> Result<(Connection, bool), Error> {
+        let replaced = before.is_some();
+        if let Some(connection) = self.reusable(before, deadline).await {
+            report.reused = true;
+            return Ok((connection, false));
+        }
+        Ok((self.login(deadline, report).await?, replaced))
     }
 
     async fn reusable(&self, idle: Option<Idle>, deadline: Deadline) -> Option<Connection> {
@@ -223,8 +238,8 @@ impl Session {
         let bound = deadline.answer_by().min(bound.unwrap_or(deadline.answer_by()));
         let server_timeout = (!proxy).then_some(server_timeout);
         let mut progress = Progress { stage: Stage::Sent, violations: None };
-        let run =
-            execute::run(&connection.client, query, parameters, server_timeout, &mut progress);
+        let client = &connection.client;
+        let run = execute::run(client, query, parameters, server_timeout, true, &mut progress);
         let result = timeout_at(bound, run).await;
         report.query = Some(start.elapsed());
         report.violations = progress.violations;

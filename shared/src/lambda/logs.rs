@@ -89,6 +89,10 @@ struct Summary<'a> {
     query: Option<&'a str>,
     row_count: Option<usize>,
     violations: Option<u64>,
+    records: Option<usize>,
+    duplicates: Option<usize>,
+    passing_failures: Option<usize>,
+    permanent_failures: Option<usize>,
     connection: &'static str,
     login_attempts: u32,
     resolve_ms: Option<f64>,
@@ -142,6 +146,7 @@ impl Logs {
             let before = report.resolve.unwrap_or_default() + report.sign.unwrap_or_default();
             before + steps.dial + steps.tls + steps.login
         });
+        let batch = Some(invocation.records).filter(|records| records.total > 0);
         let mut summary = Summary {
             timestamp: timestamp(),
             level: if error.is_some() { "ERROR" } else { "INFO" },
@@ -153,6 +158,10 @@ impl Logs {
             query: invocation.query.as_deref(),
             row_count: invocation.row_count,
             violations: report.violations,
+            records: batch.map(|records| records.total),
+            duplicates: batch.map(|records| records.duplicates),
+            passing_failures: batch.map(|records| records.passing_failures),
+            permanent_failures: batch.map(|records| records.permanent_failures),
             connection: match (report.reused, login) {
                 (true, _) => "reused",
                 (false, Some(_)) => "new",
@@ -208,6 +217,10 @@ impl<'a> Summary<'a> {
             present("connect_ms", "Milliseconds", self.connect_ms.is_some()),
             present("query_ms", "Milliseconds", self.query_ms.is_some()),
             present("row_count", "Count", self.row_count.is_some()),
+            present("records", "Count", self.records.is_some()),
+            present("duplicates", "Count", self.records.is_some()),
+            present("passing_failures", "Count", self.records.is_some()),
+            present("permanent_failures", "Count", self.records.is_some()),
         ];
         let directive = |dimensions: &[&'static str], metrics: Vec<Metric<'a>>| Directive {
             namespace: emf::NAMESPACE,

@@ -47,6 +47,10 @@ pub struct Invocation {
     pub deadline: Deadline,
     /// What the session did.
     pub report: Report,
+    /// Lambda's id of it, the same when Lambda repeats it.
+    pub request_id: String,
+    /// What became of an event's records.
+    pub records: Records,
     /// The query that ran.
     pub query: Option<String>,
     /// How many rows it gave.
@@ -57,12 +61,38 @@ pub struct Invocation {
     pub metrics: Vec<Metrics>,
 }
 
+/// How an event's records fared, for functions that take several.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Records {
+    /// How many there were.
+    pub total: usize,
+    /// How many had been dealt with before.
+    pub duplicates: usize,
+    /// How many failed in a way that may pass by itself.
+    pub passing_failures: usize,
+    /// How many will fail again.
+    pub permanent_failures: usize,
+}
+
+impl Records {
+    /// Counts a record that failed.
+    pub fn count(&mut self, fate: &Result<(), Error>) {
+        match fate {
+            Ok(()) => {}
+            Err(error) if error.kind().is_passing() => self.passing_failures += 1,
+            Err(_) => self.permanent_failures += 1,
+        }
+    }
+}
+
 impl Invocation {
     /// An invocation with this budget and nothing done yet.
     pub fn new(deadline: Deadline) -> Self {
         Self {
             deadline,
             report: Report::default(),
+            request_id: String::new(),
+            records: Records::default(),
             query: None,
             row_count: None,
             serialize: None,
@@ -153,6 +183,7 @@ impl<H: Handler> Function<H> {
         let cold = !self.warm.swap(true, Ordering::Relaxed);
         let mut invocation =
             Invocation::new(Deadline::from_epoch_ms(context.deadline, self.clock.now()));
+        invocation.request_id.clone_from(&context.request_id);
         let result = match &self.handler {
             Ok(handler) => AssertUnwindSafe(handler.handle(event, &mut invocation))
                 .catch_unwind()

@@ -42,6 +42,13 @@ pub(crate) fn statement_error(
         .remedy("Send a value of that type, or cast the parameter in the SQL");
     }
     let failed = |kind, what: &str| Error::new(kind, format!("query {name} {what}"));
+    if code.starts_with("42") && db.message().contains(" message_ledger")
+        || db.message().contains("\"message_ledger\"")
+    {
+        return failed(ErrorKind::QueryDenied, "could not be entered into the ledger")
+            .because(format!("{} ({code})", db.message()))
+            .remedy("Run sql/ledger.sql in this database as an administrator, and grant INSERT on the table to the function's user");
+    }
     match code {
         "57014" => failed(ErrorKind::QueryTimeout, "was stopped")
             .because(match query.timeout {

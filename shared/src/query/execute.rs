@@ -75,16 +75,17 @@ pub(crate) struct Progress {
 }
 
 /// Runs a query by its mode. `statement_timeout` is left out behind RDS Proxy, where SET pins the
-/// session.
+/// session. Rows that are not wanted are not kept.
 pub(crate) async fn run(
     client: &Client,
     query: &Query,
     parameters: &Parameters,
     statement_timeout: Option<Duration>,
+    wants_answer: bool,
     progress: &mut Progress,
 ) -> Result<Answer, Failure> {
     let begin = begin(query.mode, statement_timeout);
-    let statement = Statement::new(query);
+    let statement = Statement { keeps_rows: wants_answer, ..Statement::new(query) };
     match query.mode {
         Mode::Read => read(client, &statement, parameters, &begin, progress).await,
         Mode::Write => write(client, &statement, parameters, &begin, progress).await,
@@ -92,7 +93,7 @@ pub(crate) async fn run(
 }
 
 /// Opens the transaction, with bounds for what may hold it up.
-fn begin(mode: Mode, statement_timeout: Option<Duration>) -> String {
+pub(super) fn begin(mode: Mode, statement_timeout: Option<Duration>) -> String {
     let mut begin = match mode {
         Mode::Read => "BEGIN READ ONLY".to_owned(),
         Mode::Write => "BEGIN".to_owned(),
@@ -171,10 +172,11 @@ pub(super) struct Statement<'q> {
     pub(super) text: String,
     /// How many characters stand before the file's own text.
     pub(super) prefix: usize,
+    keeps_rows: bool,
 }
 
 /// Why a statement's answer could not be taken.
-enum NoAnswer {
+pub(super) enum NoAnswer {
     /// As PostgreSQL or the connection says.
     Postgres(tokio_postgres::Error),
     /// Half-way, because of what it holds: the connection still carries the rest.
@@ -184,7 +186,7 @@ enum NoAnswer {
 }
 
 impl NoAnswer {
-    fn or(self, classify: impl FnOnce(tokio_postgres::Error) -> Failure) -> Failure {
+    pub(super) fn or(self, classify: impl FnOnce(tokio_postgres::Error) -> Failure) -> Failure {
         match self {
             Self::Postgres(error) => classify(error),
             Self::Unacceptable(error) => Failure::lost(error),
@@ -197,11 +199,16 @@ impl<'q> Statement<'q> {
     /// PostgreSQL renders each row, so every type works, extensions' too.
     pub(super) fn new(query: &'q Query) -> Self {
         let (before, after) = wrapping(query);
-        let text = format!("{before}{}{after}", query.sql);
-        Self { query, text, prefix: before.chars().count() }
+        Self::between(query, before, after)
     }
 
-    async fn run(
+    /// The file's text with something before and after it.
+    pub(super) fn between(query: &'q Query, before: &str, after: &str) -> Self {
+        let text = format!("{before}{}{after}", query.sql);
+        Self { query, text, prefix: before.chars().count(), keeps_rows: true }
+    }
+
+    pub(super) async fn run(
         &self,
         client: &Client,
         parameters: &Parameters,
@@ -220,6 +227,8 @@ impl<'q> Statement<'q> {
             match text.parse() {
                 // Of a check, the line that is not a row.
                 Ok(count) => *violations = Some(count),
+                // A result with a rule is looked at whether anyone wants its rows or not.
+                Err(_) if !self.keeps_rows && self.query.result == ResultKind::Rows => {}
                 Err(_) => {
                     rows.push(&self.query.name, text).map_err(NoAnswer::Unacceptable)?;
                 }
@@ -255,7 +264,7 @@ impl<'q> Statement<'q> {
         }
     }
 
-    fn failed_write(&self, error: &tokio_postgres::Error, stage: Stage) -> Failure {
+    pub(super) fn failed_write(&self, error: &tokio_postgres::Error, stage: Stage) -> Failure {
         let Some(db) = error.as_db_error() else {
             return Failure::lost(outcome_unknown(self.query, stage));
         };

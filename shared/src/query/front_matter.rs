@@ -10,6 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use toml::Spanned;
 
 use super::metrics::MetricOptions;
+use super::pointer::Source;
 use crate::emf::UNITS;
 
 const START: &str = "/*+++";
@@ -79,13 +80,15 @@ pub struct Param {
     pub required: bool,
     /// How an array or object is written.
     pub param_type: Option<ParamType>,
+    /// Where in a message its value is; without it, the member of its own name.
+    pub from: Option<Source>,
 }
 
 impl PartialEq for Param {
     fn eq(&self, other: &Self) -> bool {
         let text = |p: &Self| p.default.as_ref().map(|value| value.get().to_owned());
-        (&self.name, text(self), self.required, self.param_type)
-            == (&other.name, text(other), other.required, other.param_type)
+        (&self.name, text(self), self.required, self.param_type, &self.from)
+            == (&other.name, text(other), other.required, other.param_type, &other.from)
     }
 }
 
@@ -131,6 +134,7 @@ struct RawParam {
     required: Option<bool>,
     #[serde(rename = "type")]
     param_type: Option<ParamType>,
+    from: Option<String>,
 }
 
 /// The front matter of a file; without any, the defaults. Errors are phrases with the line.
@@ -270,7 +274,7 @@ fn split(text: &str) -> Result<Option<(usize, &str)>, String> {
 
 impl Param {
     fn from_raw(raw: RawParam) -> Result<Self, String> {
-        let RawParam { name, default, required, param_type } = raw;
+        let RawParam { name, default, required, param_type, from } = raw;
         let name = name.into_inner();
         let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if name.is_empty() || !name.chars().all(legal) {
@@ -287,7 +291,10 @@ impl Param {
             })
             .transpose()
             .map_err(|_| format!("the default of parameter {name} has no JSON form"))?;
-        Ok(Self { name, default, required, param_type })
+        let from = from
+            .map(|text| Source::parse(&text).map_err(|why| format!("parameter {name}: {why}")))
+            .transpose()?;
+        Ok(Self { name, default, required, param_type, from })
     }
 }
 
@@ -368,5 +375,7 @@ mod tests {
             error("params = [{ name = \"a\", required = true, default = 1 }]").contains("keep one")
         );
         assert!(error("params = [{ name = \"a b\" }]").contains("letters"));
+        let from = error("params = [{ name = \"a\", from = \"detail/a\" }]");
+        assert!(from.starts_with("line 2: parameter a: from is a JSON Pointer"), "{from}");
     }
 }

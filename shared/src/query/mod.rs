@@ -7,8 +7,10 @@ mod describe;
 pub(crate) mod errors;
 pub(crate) mod execute;
 mod front_matter;
+pub(crate) mod ledger;
 mod metrics;
 mod parameters;
+mod pointer;
 mod rows;
 
 use std::path::Path;
@@ -16,8 +18,10 @@ use std::time::Duration;
 
 pub use describe::{Description, describe};
 pub use front_matter::{Mode, Param, ParamType, ResultKind};
+pub use ledger::Delivered;
 pub use metrics::{MetricOptions, Metrics};
 pub use parameters::Parameters;
+pub use pointer::{Field, Source, resolve};
 pub use rows::{MAX_RESPONSE_BYTES, Row, Rows};
 
 use crate::error::{Error, ErrorKind};

@@ -1,0 +1,134 @@
+//! The events that the function takes, as deliveries: what succeeds or fails together.
+
+use std::collections::BTreeMap;
+
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
+use rds_iam::query::is_query_name;
+use rds_iam::{Error, ErrorKind};
+use serde_json::value::RawValue;
+
+use crate::json::Object;
+use crate::message::{Message, attribute, invalid};
+
+/// What an event holds.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// `{"query": …, "params": {…}}`
+    Direct { query: Option<String>, params: BTreeMap<String, Box<RawValue>> },
+    /// Records of a queue, which tells each one's fate apart.
+    Queue(Vec<Delivery>),
+    /// SNS, S3 or EventBridge, which Lambda delivers again as a whole.
+    Whole(Vec<Delivery>),
+}
+
+/// A record, with the messages in it.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    /// What the queue knows it by; the index for other sources.
+    pub(crate) id: String,
+    /// The message group of a FIFO queue.
+    pub(crate) group: Option<String>,
+    /// What it holds: several for an S3 notification of several records.
+    pub(crate) messages: Result<Vec<Message>, Error>,
+}
+
+impl Event {
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
+        let unknown = |why: &str| {
+            Error::new(ErrorKind::EventInvalid, "the event is not one that this function takes")
+                .because(why)
+                .remedy("Send an event of SQS, SNS, S3 or EventBridge, or {\"query\": \"NAME\", \"params\": {…}}; docs/events.md has the formats")
+        };
+        let object = Object::parse(text).ok_or_else(|| unknown("it is not a JSON object"))?;
+        if let Some(records) = object.array("Records") {
+            let source = records.first().and_then(|record| {
+                let record = Object::parse(record.get())?;
+                record.text("eventSource").or_else(|| record.text("EventSource"))
+            });
+            return match source.as_deref() {
+                Some("aws:sqs") => {
+                    let deliveries = records.into_iter().map(from_sqs).collect::<Option<_>>();
+                    deliveries
+                        .map(Self::Queue)
+                        .ok_or_else(|| unknown("a record of SQS has no messageId"))
+                }
+                Some("aws:sns") => Ok(Self::whole(records.into_iter().map(from_sns))),
+                Some("aws:s3") => Ok(Self::whole(
+                    records.into_iter().map(|r| Message::from_s3(r, None).map(|m| vec![m])),
+                )),
+                _ => Err(unknown("its records are of no source that this function knows")),
+            };
+        }
+        if object.has("detail-type") && object.has("source") {
+            let message = Message { body: text.to_owned(), ..Message::default() }.unwrap();
+            if message.as_ref().is_ok_and(|all| all.iter().any(|message| message.id.is_empty())) {
+                return Err(unknown("an event of EventBridge has no id"));
+            }
+            return Ok(Self::whole([message].into_iter()));
+        }
+        if let Some(strange) = object.names().find(|name| !matches!(*name, "query" | "params")) {
+            let shown: String = strange.chars().take(40).collect();
+            return Err(unknown(&format!(
+                "it has the key {shown:?}, and no source that this function knows"
+            )));
+        }
+        let query = match object.raw("query").map(RawValue::get) {
+            None | Some("null") => None,
+            Some(text) => {
+                let name: Option<String> = serde_json::from_str(text).ok();
+                let name = name.filter(|name| is_query_name(name));
+                Some(name.ok_or_else(|| unknown("query is a name of letters, digits, _ and -"))?)
+            }
+        };
+        let params = match object.raw("params").map(RawValue::get) {
+            None | Some("null") => BTreeMap::new(),
+            Some(text) => serde_json::from_str(text)
+                .map_err(|_| unknown("params is an object of values by name"))?,
+        };
+        Ok(Self::Direct { query, params })
+    }
+
+    fn whole(records: impl Iterator<Item = Result<Vec<Message>, Error>>) -> Self {
+        let deliveries = records.enumerate().map(|(index, messages)| Delivery {
+            id: index.to_string(),
+            group: None,
+            messages,
+        });
+        Self::Whole(deliveries.collect())
+    }
+}
+
+/// `None` if nothing could be told to the queue about it.
+fn from_sqs(record: &RawValue) -> Option<Delivery> {
+    let object = Object::parse(record.get())?;
+    let id = object.text("messageId").filter(|id| !id.is_empty())?;
+    let attributes = object.object("attributes");
+    let own = |name: &str| attributes.as_ref().and_then(|attributes| attributes.text(name));
+    let messages = match object.text("body") {
+        None => Err(invalid("it has no body")),
+        Some(body) => {
+            let sent = own("SentTimestamp").and_then(|text| text.parse().ok());
+            let timestamp =
+                sent.and_then(|ms| DateTime::from_millis(ms).fmt(Format::DateTime).ok());
+            let query = attribute(&object, "stringValue");
+            Message { id: id.clone(), query, timestamp, body, ..Message::default() }.unwrap()
+        }
+    };
+    Some(Delivery { id, group: own("MessageGroupId").filter(|_| is_fifo(&object)), messages })
+}
+
+/// Standard queues may carry group ids too, for fairness, and promise no order.
+fn is_fifo(record: &Object<'_>) -> bool {
+    record.text("eventSourceARN").is_some_and(|arn| arn.ends_with(".fifo"))
+}
+
+fn from_sns(record: &RawValue) -> Result<Vec<Message>, Error> {
+    let incomplete = || invalid("an SNS record lacks its MessageId or Message");
+    let object = Object::parse(record.get()).ok_or_else(incomplete)?;
+    let sns = object.object("Sns").ok_or_else(incomplete)?;
+    let id = sns.text("MessageId").filter(|id| !id.is_empty()).ok_or_else(incomplete)?;
+    let body = sns.text("Message").ok_or_else(incomplete)?;
+    let (query, timestamp) = (attribute(&sns, "Value"), sns.text("Timestamp"));
+    Message { id, query, timestamp, body, ..Message::default() }.unwrap()
+}

@@ -1,0 +1,11 @@
+//! Lambda function: runs a query for each record of an event, effectively once.
+
+mod deliver;
+mod event;
+mod handler;
+mod json;
+mod message;
+
+fn main() -> std::process::ExitCode {
+    rds_iam::lambda::run(handler::EventQuery::from_env)
+}

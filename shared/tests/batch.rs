@@ -1,0 +1,150 @@
+//! Batches over one connection: each statement's fate is its own, and a message takes effect once.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Database, prepare};
+use rds_iam::deadline::Deadline;
+use rds_iam::query::{Delivered, Parameters, Query};
+use rds_iam::session::{Answer, Job, Outcome, Report};
+use rds_iam::{ErrorKind, Session};
+use rds_local::gate::Fault;
+
+const COUNT: &str = "SELECT count(*) FROM marks";
+const INSERT: &str = "/*+++\nmode = \"write\"\nparams = [{ name = \"id\" }]\n+++*/
+    INSERT INTO marks (id) VALUES ($1) RETURNING id";
+/// The same, which is sent step by step.
+const AFFECTED: &str =
+    "/*+++\nmode = \"write\"\nresult = \"affected\"\nparams = [{ name = \"id\" }]\n+++*/
+    INSERT INTO marks (id) VALUES ($1)";
+const READ: &str = "/*+++\nparams = [{ name = \"id\" }]\n+++*/ SELECT $1::int AS id";
+
+type Prepared = (Query, Parameters, String);
+
+fn message(text: &str, value: &str, message_id: &str) -> Prepared {
+    let (query, parameters) = prepare(text, &format!(r#"{{"id":{value}}}"#));
+    (query, parameters, message_id.to_owned())
+}
+
+async fn run(session: &Session, left: Duration, messages: &[Prepared]) -> (Vec<Outcome>, Report) {
+    let jobs: Vec<Job<'_>> = messages
+        .iter()
+        .map(|(query, parameters, message_id)| Job {
+            query,
+            parameters,
+            message_id,
+            wants_answer: false,
+        })
+        .collect();
+    let mut report = Report::default();
+    let outcomes = session.run_batch(&jobs, Deadline::after(left), &mut report).await.unwrap();
+    (outcomes, report)
+}
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// `ok`, `duplicate` or an error's type, for each.
+fn told(outcomes: &[Outcome]) -> Vec<&'static str> {
+    outcomes
+        .iter()
+        .map(|outcome| match outcome {
+            Ok(Delivered::Answered(_)) => "ok",
+            Ok(Delivered::Duplicate) => "duplicate",
+            Err(error) => error.kind().error_type(),
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn one_failure_is_alone_and_a_message_takes_effect_once() {
+    let database = Database::start(|options| options).await;
+    let session = database.session(&[]);
+    for text in [INSERT, AFFECTED] {
+        database.admin("DELETE FROM marks; DELETE FROM message_ledger").await;
+        let batch = [
+            message(text, "1", "a"),
+            message(text, "\"x\"", "b"),
+            message(READ, "5", ""),
+            message(text, "1", "c"),
+            message(text, "2", "d"),
+            message(text, "3", "a"),
+        ];
+        let (outcomes, _) = run(&session, LONG, &batch).await;
+        let expected = ["ok", "Query.BadParameter", "ok", "Query.Failed", "ok", "duplicate"];
+        assert_eq!(told(&outcomes), expected, "{outcomes:?}");
+        assert!(matches!(outcomes[0], Ok(Delivered::Answered(Answer::Affected(1)))));
+        assert_eq!(database.number(COUNT).await, 2);
+        // What failed has no entry, and may succeed when it comes again.
+        assert_eq!(database.number("SELECT count(*) FROM message_ledger").await, 2);
+        let again = [message(text, "1", "a"), message(text, "9", "c"), message(text, "2", "d")];
+        let (outcomes, report) = run(&session, LONG, &again).await;
+        assert_eq!(told(&outcomes), ["duplicate", "ok", "duplicate"]);
+        assert!(report.reused);
+    }
+    database.server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_lost_in_the_middle_changes_nothing() {
+    let database = Database::start(|options| options).await;
+    let session = database.session(&[]);
+    let mut next = 0;
+    for fault in [Fault::ResetBeforeQuery, Fault::ResetBeforeAnswer, Fault::ResetAtCommit] {
+        for text in [INSERT, AFFECTED] {
+            run(&session, LONG, &[message(READ, "1", "")]).await;
+            let batch: Vec<Prepared> = (0..60)
+                .map(|_| {
+                    next += 1;
+                    message(text, &next.to_string(), &next.to_string())
+                })
+                .collect();
+            database.server.gate.set_fault_once(fault);
+            let (outcomes, _) = run(&session, LONG, &batch).await;
+            assert!(
+                told(&outcomes).iter().all(|told| matches!(*told, "ok" | "duplicate")),
+                "{fault:?}: {outcomes:?}"
+            );
+            database.server.gate.set_fault(Fault::None);
+            assert_eq!(database.number(COUNT).await, next);
+        }
+    }
+    database.server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_there_is_no_time_for_is_told_and_never_taken_for_done() {
+    let database = Database::start(|options| options).await;
+    let session = database.session(&[]);
+    let slow = "/*+++\nmode = \"write\"\nparams = [{ name = \"id\" }]\n+++*/
+        INSERT INTO marks (id) SELECT $1::int FROM pg_sleep(0.2) RETURNING id";
+    let batch: Vec<Prepared> =
+        (0..60).map(|n| message(slow, &n.to_string(), &n.to_string())).collect();
+    let (outcomes, _) = run(&session, Duration::from_secs(3), &batch).await;
+    let told = told(&outcomes);
+    let done = told.iter().filter(|told| **told == "ok").count();
+    assert!(done > 3 && done < 30, "{done}");
+    assert!(told[done..].iter().all(|told| *told == "Query.Timeout"), "{told:?}");
+    // They come again, and are then done once. Some may have been under way.
+    let (outcomes, _) = run(&session, Duration::from_secs(60), &batch).await;
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    assert_eq!(database.number(COUNT).await, 60);
+    database.server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn without_a_ledger_nothing_is_written() {
+    let database = Database::start(|options| options).await;
+    database.admin("ALTER TABLE message_ledger RENAME TO another_name").await;
+    let session = database.session(&[]);
+    for text in [INSERT, AFFECTED] {
+        let (outcomes, _) = run(&session, LONG, &[message(text, "1", "a")]).await;
+        let error = outcomes[0].as_ref().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::QueryDenied);
+        assert!(error.to_string().contains("sql/ledger.sql"), "{error}");
+    }
+    assert_eq!(database.number(COUNT).await, 0);
+    database.server.stop().await.unwrap();
+}
