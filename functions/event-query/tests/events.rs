@@ -1,0 +1,142 @@
+//! Every event file comes to what its table says, and coming again changes nothing.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+mod common;
+
+use common::{root, start};
+use rds_local::runtime_api::Outcome;
+use rds_local::testing::World;
+use serde_json::Value;
+
+fn event(file: &str) -> Vec<u8> {
+    std::fs::read(root().join("events/event-query").join(file)).unwrap()
+}
+
+/// File, query and outcome of each line of the README's table.
+fn documented() -> Vec<[String; 3]> {
+    let table = String::from_utf8(event("README.md")).unwrap();
+    table
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.split('|').map(|cell| cell.trim().to_owned()).skip(1);
+            let file = cells.next().filter(|file| file.ends_with(".json"))?;
+            Some([file, cells.next()?, cells.next()?])
+        })
+        .collect()
+}
+
+fn told(outcome: &Outcome) -> String {
+    let body = match outcome {
+        Outcome::Error(_) => return outcome.error().unwrap().error_type,
+        Outcome::Response(body) => body,
+    };
+    let response: Value = serde_json::from_slice(body).unwrap();
+    let failures = response["batchItemFailures"].as_array().cloned().unwrap_or_default();
+    let ids: Vec<&str> =
+        failures.iter().map(|one| one["itemIdentifier"].as_str().unwrap()).collect();
+    let digits: Vec<&str> = ids.iter().map(|id| &id[id.len() - 2..]).collect();
+    if digits.is_empty() { "ok".into() } else { format!("failed {}", digits.join(" ")) }
+}
+
+async fn counts(world: &World) -> Vec<i64> {
+    let rows = world
+        .rows("SELECT ARRAY[(SELECT count(*) FROM orders), (SELECT count(*) FROM uploads), (SELECT count(*) FROM customers), (SELECT count(*) FROM message_ledger)]")
+        .await;
+    rows[0].get(0)
+}
+
+#[tokio::test]
+async fn every_event_file_comes_to_what_is_documented() {
+    let documented = documented();
+    let files = std::fs::read_dir(root().join("events/event-query")).unwrap();
+    let files = files.filter(|entry| entry.as_ref().unwrap().path().extension().unwrap() == "json");
+    assert_eq!(files.count(), documented.len(), "each file is documented");
+    let mut world = start().await;
+    for [file, query, expected] in &documented {
+        world.set("QUERY", query);
+        let mut function = world.function().await;
+        let outcome = function.invoke(event(file)).await;
+        assert_eq!(told(&outcome), *expected, "{file}: {outcome:?}");
+        let before = counts(&world).await;
+        // A direct invocation has no id but Lambda's, which a second one does not share.
+        if !file.starts_with("direct") {
+            let outcome = function.invoke(event(file)).await;
+            assert_eq!(told(&outcome), *expected, "{file} again: {outcome:?}");
+            assert_eq!(counts(&world).await, before, "{file} again");
+        }
+        function.stop().await;
+    }
+    let orders = world.rows("SELECT string_agg(order_id, ' ' ORDER BY order_id) FROM orders").await;
+    assert_eq!(
+        orders[0].get::<_, String>(0),
+        "direct-1 duplicate-1 eventbridge-1 eventbridge-2 fifo-1 fifo-3 null-2 poison-1 poison-5 \
+         sns-1 sns-in-sqs-1 sqs-1 sqs-2"
+    );
+    let total = world.rows("SELECT total::text, received_at = '2026-11-23T12:00:00Z' FROM orders WHERE order_id = 'sqs-1'").await;
+    assert_eq!((total[0].get::<_, String>(0), total[0].get::<_, bool>(1)), ("99.9".into(), true));
+    let uploads = world.rows("SELECT string_agg(key, '|' ORDER BY key) FROM uploads").await;
+    assert_eq!(
+        uploads[0].get::<_, String>(0),
+        "a.csv|b.csv|c.csv|reports/2026/November 23, café.pdf"
+    );
+    let ids = world.rows("SELECT string_agg(message_id, ' ') FROM message_ledger WHERE message_id ~ 'sequencer|95df01b4|27793124'").await;
+    let ids: String = ids[0].get(0);
+    for innermost in [
+        "s3:example-uploads/reports/2026/November 23, café.pdf?version=096fKKXTRTtl3on89fVO.nfljtsv6qko&sequencer=0A1B2C3D4E5F678901",
+        "95df01b4-ee98-5cb9-9903-4c221d41eb5e",
+        "27793124-05d4-b198-2fde-7ededc63b103",
+    ] {
+        assert!(ids.contains(innermost), "{ids}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn failures_are_told_apart_in_log_and_metric() {
+    let mut world = start().await;
+    world.set("DB_LOGIN_ATTEMPTS", "1");
+    let mut function = world.function().await;
+    function.invoke(event("sqs-poison.json")).await;
+    function.ok(event("sqs-duplicate.json")).await;
+    // Without a connection nothing was tried: the event fails, and comes again as a whole.
+    world
+        .run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'iam_rw_user'")
+        .await;
+    world.server.gate.set_fault(rds_local::gate::Fault::Throttle);
+    let error = function.error(event("sqs.json")).await;
+    assert_eq!(error.error_type, "Auth.Rejected");
+    let log = function.stop().await;
+    let lines: Vec<Value> = log.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let failures: Vec<&Value> =
+        lines.iter().filter(|line| line["message"] == "record failed").collect();
+    assert_eq!(failures.len(), 3, "{log:#?}");
+    for line in failures {
+        assert_eq!((&line["level"], &line["failure"]), (&"WARN".into(), &"permanent".into()));
+        assert!(line["recordId"].as_str().unwrap().starts_with("059f36b4"), "{line}");
+        assert!(!line.to_string().contains("ten"), "no value is shown: {line}");
+    }
+    let summary = lines.iter().find(|line| line["message"] == "invocation succeeded").unwrap();
+    assert_eq!((&summary["records"], &summary["permanent_failures"]), (&5.into(), &3.into()));
+    assert_eq!((&summary["duplicates"], &summary["passing_failures"]), (&0.into(), &0.into()));
+    assert!(summary["_aws"].to_string().contains("permanent_failures"));
+    let second =
+        lines.iter().filter(|line| line["message"] == "invocation succeeded").nth(1).unwrap();
+    assert_eq!(second["duplicates"], 1);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_direct_write_that_lambda_repeats_takes_effect_once() {
+    let world = start().await;
+    let mut first = world.function().await;
+    let answer = first.ok(event("direct-write.json")).await;
+    assert_eq!(answer["rows"][0]["order_id"], "direct-1");
+    first.stop().await;
+    // Another sandbox, and here the same request id.
+    let mut second = world.function().await;
+    let answer = second.ok(event("direct-write.json")).await;
+    assert_eq!(answer, serde_json::json!({ "query": "record_order", "duplicate": true }));
+    second.stop().await;
+    world.stop().await;
+}
