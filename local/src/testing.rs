@@ -62,11 +62,7 @@ impl World {
 
     /// Starts the function.
     pub async fn function_with_timeout(&self, timeout: Duration) -> Function {
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let sink = lines.clone();
-        let log = Arc::new(move |line: &str| sink.lock().unwrap().push(line.to_owned()));
-        let sandbox = Sandbox::start(&self.binary, &self.variables, timeout, log).await.unwrap();
-        Function { sandbox, lines }
+        Function::start(&self.binary, &self.variables, timeout).await
     }
 
     /// Logins that the gate accepted, and reasons of those it refused.
@@ -108,6 +104,19 @@ pub struct Function {
 }
 
 impl Function {
+    /// Starts a function's binary, as [`World::function`] does.
+    pub async fn start(
+        binary: impl AsRef<Path>,
+        variables: &BTreeMap<String, String>,
+        timeout: Duration,
+    ) -> Self {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = lines.clone();
+        let log = Arc::new(move |line: &str| sink.lock().unwrap().push(line.to_owned()));
+        let sandbox = Sandbox::start(binary.as_ref(), variables, timeout, log).await.unwrap();
+        Self { sandbox, lines }
+    }
+
     /// One invocation.
     pub async fn invoke(&mut self, event: impl Into<Vec<u8>>) -> Outcome {
         self.sandbox.invoke(event.into().into()).await
@@ -143,4 +152,44 @@ pub fn summaries(log: &[String]) -> Vec<Value> {
         })
         .filter(|line| line["message"].as_str().is_some_and(|m| m.starts_with("invocation ")))
         .collect()
+}
+
+/// The repository's root, from the folder of one of its functions.
+pub fn root(manifest_dir: &str) -> PathBuf {
+    Path::new(manifest_dir).join("../..").canonicalize().unwrap()
+}
+
+/// A place in a text where a character begins.
+fn place(text: &str, random: &mut fastrand::Rng) -> usize {
+    let mut at = random.usize(0..=text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+/// Changes a text at random, for fuzzing: cuts, inserts a character or one of `pieces`, repeats, or
+/// goes on as another of the `seeds` does.
+pub fn mutate(text: &mut String, seeds: &[String], pieces: &[&str], random: &mut fastrand::Rng) {
+    for _ in 0..random.usize(1..5) {
+        let (a, b) = (place(text, random), place(text, random));
+        let (from, to) = (a.min(b), a.max(b));
+        match random.u32(0..5) {
+            0 => text.replace_range(from..to, ""),
+            1 => text.insert(from, random.char(..)),
+            2 => text.insert_str(from, pieces[random.usize(0..pieces.len())]),
+            3 => {
+                let copy = text[from..to].to_owned();
+                text.insert_str(to, &copy);
+            }
+            _ => {
+                let other = &seeds[random.usize(0..seeds.len())];
+                let cut = place(other, random);
+                text.replace_range(from.., &other[cut..]);
+            }
+        }
+        if text.len() > 16 * 1024 {
+            text.truncate(place(text, random).min(16_000));
+        }
+    }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use rds_local::gate::{Expected, verify};
 use rds_local::iam::{Iam, Identity, dbuser_arn};
+use rds_local::testing::mutate;
 use tokio::time::Instant;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -39,39 +40,6 @@ fn seeds() -> Vec<String> {
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files.into_iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
-}
-
-/// A place in a text where a character begins.
-fn place(text: &str, random: &mut fastrand::Rng) -> usize {
-    let mut at = random.usize(0..=text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
-}
-
-fn mutate(text: &mut String, seeds: &[String], random: &mut fastrand::Rng) {
-    for _ in 0..random.usize(1..5) {
-        let (a, b) = (place(text, random), place(text, random));
-        let (from, to) = (a.min(b), a.max(b));
-        match random.u32(0..5) {
-            0 => text.replace_range(from..to, ""),
-            1 => text.insert(from, random.char(..)),
-            2 => text.insert_str(from, PIECES[random.usize(0..PIECES.len())]),
-            3 => {
-                let copy = text[from..to].to_owned();
-                text.insert_str(to, &copy);
-            }
-            _ => {
-                let other = &seeds[random.usize(0..seeds.len())];
-                let cut = place(other, random);
-                text.replace_range(from.., &other[cut..]);
-            }
-        }
-        if text.len() > 4096 {
-            text.truncate(place(text, random).min(4000));
-        }
-    }
 }
 
 #[test]
@@ -105,7 +73,7 @@ fn no_token_makes_the_check_or_explain_panic() {
     while executions.map_or_else(|| start.elapsed() < MINUTE, |executions| count < executions) {
         for _ in 0..1000 {
             let mut text = seeds[random.usize(0..seeds.len())].clone();
-            mutate(&mut text, &seeds, &mut random);
+            mutate(&mut text, &seeds, &PIECES, &mut random);
             match verify(&text, expected, &iam, now) {
                 Ok(_) => panic!("accepted, seed {seed}: {text:?}"),
                 Err(reason) => to_the_signature += u64::from(reason.contains("signature does not")),

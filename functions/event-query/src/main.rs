@@ -2,6 +2,8 @@
 
 mod deliver;
 mod event;
+#[cfg(test)]
+mod fuzz;
 mod handler;
 mod json;
 mod message;
