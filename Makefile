@@ -52,6 +52,9 @@ build: ## Build every function for Lambda, with sam build: ARCH=arm64 or x86_64
 build-ScheduledQueryFunction:
 	@local/package.sh scheduled-query "$(ARTIFACTS_DIR)"
 
+build-EventQueryFunction:
+	@local/package.sh event-query "$(ARTIFACTS_DIR)"
+
 sam-local: build ## sam local invoke, against make serve ARGS="--listen 0.0.0.0": FUNCTION=… EVENT=…
 	@. target/rds-local/env; SAM_CLI_TELEMETRY=0 target/venv-sam/bin/sam local invoke $(LOGICAL_ID) \
 	  --event $(EVENT) --env-vars target/rds-local/env.json --add-host host.docker.internal:host-gateway

@@ -49,6 +49,12 @@ def roles(template):
     return {name: r["Properties"] for name, r in template["Resources"].items() if r["Type"] == "AWS::IAM::Role"}
 
 
+def functions(template):
+    found = {n: r["Properties"] for n, r in template["Resources"].items() if r["Type"] == "AWS::Lambda::Function"}
+    assert set(found) == {"ScheduledQueryFunction", "EventQueryFunction"}
+    return found
+
+
 def statements(role):
     return [s for policy in role["Policies"] for s in policy["PolicyDocument"]["Statement"]]
 
@@ -65,50 +71,68 @@ NETWORK = [
     "ec2:AssignPrivateIpAddresses",
     "ec2:UnassignPrivateIpAddresses",
 ]
-SELF = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}-scheduled-query"
-DATABASE_USER = (
-    "arn:${AWS::Partition}:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:${DatabaseResourceId}/${DatabaseUser}"
-)
-
-
-def test_each_role_may_do_exactly_this(template):
-    found = roles(template)
-    assert set(found) == {"ScheduledQueryRole", "ScheduledQueryFunctionCustomersRole"}
-    for role in found.values():
-        assert not role.get("ManagedPolicyArns")
-
-    function = found["ScheduledQueryRole"]
-    assert function["AssumeRolePolicyDocument"]["Statement"] == [
-        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    ]
-    assert statements(function) == [
+SELF = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}-%s"
+DATABASE_USER = "arn:${AWS::Partition}:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:${DatabaseResourceId}/${%s}"
+TRACE = {
+    "Fn::If": [
+        "Trace",
         {
+            "Sid": "Trace",
+            "Effect": "Allow",
+            "Action": ["xray:PutTraceSegments", "xray:PutTelemetryRecords"],
+            "Resource": "*",
+        },
+        {"Ref": "AWS::NoValue"},
+    ]
+}
+
+
+def what_every_function_may_do(name, log_group, user):
+    """Log in, write its log, report its failures, and let Lambda attach it to the VPC."""
+    return {
+        "LogIn": {
             "Sid": "LogIn",
             "Effect": "Allow",
             # Its only right on a database: to connect as its own user, or to assume the one role.
             "Action": {"Fn::If": ["AssumeRole", "sts:AssumeRole", "rds-db:connect"]},
-            "Resource": {"Fn::If": ["AssumeRole", {"Ref": "RoleArn"}, {"Fn::Sub": DATABASE_USER}]},
+            "Resource": {"Fn::If": ["AssumeRole", {"Ref": "RoleArn"}, {"Fn::Sub": DATABASE_USER % user}]},
         },
-        {
+        "WriteLog": {
             "Sid": "WriteLog",
             "Effect": "Allow",
             "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
-            "Resource": arn("ScheduledQueryLogGroup"),
+            "Resource": arn(log_group),
         },
-        {
+        "ReportFailedRuns": {
             "Sid": "ReportFailedRuns",
             "Effect": "Allow",
             "Action": "sqs:SendMessage",
             "Resource": arn("FailedRuns"),
         },
-        {"Sid": "AttachToVpc", "Effect": "Allow", "Action": NETWORK, "Resource": "*"},
-        {
+        "AttachToVpc": {"Sid": "AttachToVpc", "Effect": "Allow", "Action": NETWORK, "Resource": "*"},
+        "AttachToVpcNotFromCode": {
             "Sid": "AttachToVpcNotFromCode",
             "Effect": "Deny",
             "Action": "ec2:*",
             "Resource": "*",
-            "Condition": {"ArnEquals": {"lambda:SourceFunctionArn": {"Fn::Sub": SELF}}},
+            "Condition": {"ArnEquals": {"lambda:SourceFunctionArn": {"Fn::Sub": SELF % name}}},
         },
+    }
+
+
+def test_each_role_may_do_exactly_this(template):
+    found = roles(template)
+    assert set(found) == {"ScheduledQueryRole", "ScheduledQueryFunctionCustomersRole", "EventQueryRole"}
+    for role in found.values():
+        assert not role.get("ManagedPolicyArns")
+    for name in ["ScheduledQueryRole", "EventQueryRole"]:
+        assert found[name]["AssumeRolePolicyDocument"]["Statement"] == [
+            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ]
+
+    common = what_every_function_may_do("scheduled-query", "ScheduledQueryLogGroup", "DatabaseUser")
+    assert statements(found["ScheduledQueryRole"]) == [
+        *common.values(),
         {
             "Fn::If": [
                 "HasOnSuccess",
@@ -121,18 +145,24 @@ def test_each_role_may_do_exactly_this(template):
                 {"Ref": "AWS::NoValue"},
             ]
         },
-        {
-            "Fn::If": [
-                "Trace",
-                {
-                    "Sid": "Trace",
-                    "Effect": "Allow",
-                    "Action": ["xray:PutTraceSegments", "xray:PutTelemetryRecords"],
-                    "Resource": "*",
-                },
-                {"Ref": "AWS::NoValue"},
-            ]
-        },
+        TRACE,
+    ]
+
+    common = what_every_function_may_do("event-query", "EventQueryLogGroup", "EventDatabaseUser")
+    messages = {
+        "Sid": "TakeMessages",
+        "Effect": "Allow",
+        "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
+        "Resource": arn("Messages"),
+    }
+    assert statements(found["EventQueryRole"]) == [
+        common["LogIn"],
+        common["WriteLog"],
+        messages,
+        common["ReportFailedRuns"],
+        common["AttachToVpc"],
+        common["AttachToVpcNotFromCode"],
+        TRACE,
     ]
 
     schedule = found["ScheduledQueryFunctionCustomersRole"]
@@ -151,8 +181,8 @@ def test_nothing_is_public(template):
     for name, resource in template["Resources"].items():
         if resource["Type"] == "AWS::Lambda::Permission":
             raise AssertionError(f"{name} lets somebody else invoke the function")
-    function = template["Resources"]["ScheduledQueryFunction"]["Properties"]
-    assert function["VpcConfig"]["SubnetIds"] == {"Ref": "SubnetIds"}
+    for function in functions(template).values():
+        assert function["VpcConfig"]["SubnetIds"] == {"Ref": "SubnetIds"}
 
 
 def test_every_variable_of_the_contract_can_be_overridden_by_sam_local(template):
@@ -164,8 +194,8 @@ def test_every_variable_of_the_contract_can_be_overridden_by_sam_local(template)
         for word in line.split("|")[1].replace(",", " ").split()
     }
     assert len(names) >= 18
-    function = template["Resources"]["ScheduledQueryFunction"]["Properties"]
-    assert names <= set(function["Environment"]["Variables"])
+    for function in functions(template).values():
+        assert names <= set(function["Environment"]["Variables"])
 
 
 def test_schedules_are_retried_and_name_queries_that_exist(template):
@@ -181,6 +211,24 @@ def test_schedules_are_retried_and_name_queries_that_exist(template):
         assert schedule["ScheduleExpressionTimezone"] == {"Ref": "ScheduleTimezone"}
 
 
+def test_a_queue_tells_each_records_fate_and_sets_poison_aside(template):
+    resources = template["Resources"]
+    [source] = [r["Properties"] for r in resources.values() if r["Type"] == "AWS::Lambda::EventSourceMapping"]
+    assert source["EventSourceArn"] == arn("Messages")
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert source["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "EventConcurrency"}}
+    # More than ten at a time need a window.
+    assert source["BatchSize"] > 10 and source["MaximumBatchingWindowInSeconds"] >= 1
+    queue = resources["Messages"]["Properties"]
+    timeout = resources["EventQueryFunction"]["Properties"]["Timeout"]
+    assert queue["VisibilityTimeout"] >= 6 * timeout
+    assert queue["RedrivePolicy"] == {"deadLetterTargetArn": arn("PoisonMessages"), "maxReceiveCount": 5}
+    # A poison message is kept at least as long again as it was in its queue.
+    assert resources["PoisonMessages"]["Properties"]["MessageRetentionPeriod"] == queue["MessageRetentionPeriod"]
+    query = template["Parameters"]["EventQuery"]["Default"]
+    assert (ROOT / "queries" / f"{query}.sql").is_file()
+
+
 def test_alarms_cover_what_can_go_wrong(template):
     alarms = {n: r["Properties"] for n, r in template["Resources"].items() if r["Type"] == "AWS::CloudWatch::Alarm"}
     assert {a["MetricName"] for a in alarms.values()} == {
@@ -191,14 +239,15 @@ def test_alarms_cover_what_can_go_wrong(template):
         "Throttles",
         "Duration",
         "ApproximateNumberOfMessagesVisible",
+        "ApproximateAgeOfOldestMessage",
     }
     body = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     json.loads(body)
     for name, alarm in alarms.items():
         assert "${%s.Arn}" % name in body, f"{name} is on the dashboard"
         assert alarm["AlarmActions"], name
-    timeout = template["Resources"]["ScheduledQueryFunction"]["Properties"]["Timeout"]
-    assert alarms["DurationAlarm"]["Threshold"] == 0.8 * timeout * 1000
+    for name, alarm in [("ScheduledQueryFunction", "DurationAlarm"), ("EventQueryFunction", "EventDurationAlarm")]:
+        assert alarms[alarm]["Threshold"] == 0.8 * functions(template)[name]["Timeout"] * 1000
 
 
 # moto's CloudFormation has no model for these; their properties are checked by cfn-lint, against
@@ -265,13 +314,18 @@ def test_it_deploys():
     variables = function["Environment"]["Variables"]
     assert variables["PGHOST"] == parameters["DatabaseHost"] and variables["PGUSER"] == "iam_ro_user"
     assert set(function["VpcConfig"]["SubnetIds"]) == set(subnets)
-    assert len(boto3.client("sqs").list_queues()["QueueUrls"]) == 2
+    writer = boto3.client("lambda").get_function(FunctionName=f"{STACK}-event-query")["Configuration"]
+    assert writer["Environment"]["Variables"]["PGUSER"] == "iam_rw_user"
+    [source] = boto3.client("lambda").list_event_source_mappings()["EventSourceMappings"]
+    assert source["FunctionArn"] == writer["FunctionArn"] and source["BatchSize"] == 100
+    assert len(boto3.client("sqs").list_queues()["QueueUrls"]) == 4
     groups = boto3.client("logs").describe_log_groups()["logGroups"]
-    assert [(g["logGroupName"], g["retentionInDays"]) for g in groups] == [
-        (f"/aws/lambda/{STACK}-scheduled-query", 30)
+    assert sorted((g["logGroupName"], g["retentionInDays"]) for g in groups) == [
+        (f"/aws/lambda/{STACK}-event-query", 30),
+        (f"/aws/lambda/{STACK}-scheduled-query", 30),
     ]
     dashboards = boto3.client("cloudwatch").list_dashboards()["DashboardEntries"]
     assert [d["DashboardName"] for d in dashboards] == [f"{STACK}-us-east-1"]
-    assert len(boto3.client("iam").list_roles()["Roles"]) == 2
+    assert len(boto3.client("iam").list_roles()["Roles"]) == 3
     rules = ec2.describe_security_groups(GroupIds=[database])["SecurityGroups"][0]["IpPermissions"]
     assert [(r["FromPort"], r["ToPort"]) for r in rules] == [(5432, 5432)]
