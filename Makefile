@@ -67,12 +67,15 @@ bench: ## What signing costs, beside the AWS SDK; round trips, through injected 
 	@local/setup.sh
 	@cargo bench --quiet --locked --package rds-iam --bench token --bench round_trips
 
-soak: ## The long runs: a storm of logins, 200 time-outs, 200,000 invocations, mutated tokens
-	@local/setup.sh
+soak: setup ## The long runs: logins at once, time-outs, invocations, messages, mutated tokens and events
 	cargo build --locked --profile bench --workspace --examples
 	ulimit -n $$(ulimit -Hn); STORM=1000 cargo test --locked --profile bench --package rds-iam --test storm -- --nocapture --test-threads 1
 	TIMEOUTS=200 cargo test --locked --profile bench --package rds-iam --test timeouts -- --nocapture
 	SOAK=200000 cargo test --locked --profile bench --package scheduled-query --test soak -- --nocapture
+	HOSTILE=100000 cargo test --locked --profile bench --package rds-iam --test hostile -- --nocapture
+	MESSAGES=10000 cargo test --locked --profile bench --package event-query --test deliveries -- --nocapture
+	MODEL=1000 cargo test --locked --profile bench --package event-query --test model -- --nocapture
+	FUZZ_EXECUTIONS=5000000 cargo test --locked --profile bench --package event-query fuzz -- --nocapture
 	FUZZ_EXECUTIONS=10000000 cargo test --locked --profile bench --package rds-local --test fuzz_tokens -- --nocapture
 
 roots: ## Renew the built-in RDS roots from AWS, or from BUNDLE=file.pem

@@ -64,37 +64,57 @@ for _ in $(seq 600); do
   sleep 0.1
 done
 . "$dir/env"
-options=(--env-vars "$dir/env.json" --skip-pull-image --add-host host.docker.internal:host-gateway)
+options=(--skip-pull-image --add-host host.docker.internal:host-gateway)
 
-# What came of it: a number of rows, or an error type.
+# What came of it: a number of rows, an error type, or which records failed.
 outcome() {
   python3 -c 'import json, sys
 answer = json.load(sys.stdin)
-print(answer.get("errorType") or "%d rows" % answer["row_count"])'
+if "errorType" in answer:
+    print(answer["errorType"])
+elif sys.argv[1] == "scheduled-query" and "row_count" in answer:
+    print("%d rows" % answer["row_count"])
+else:
+    failed = [f["itemIdentifier"][-2:] for f in answer.get("batchItemFailures", [])]
+    print("failed " + " ".join(failed) if failed else "ok")' "$1"
+}
+
+# The server's variables, with the query and the user that a case wants.
+environment_of() {
+  python3 -c 'import json, sys
+variables = json.load(open(sys.argv[1]))
+variables["Parameters"].update(QUERY=sys.argv[2], PGUSER=sys.argv[3])
+json.dump(variables, open(sys.argv[4], "w"))' "$dir/env.json" "$@" "$dir/case.json"
+  chmod 600 "$dir/case.json"
 }
 
 failed=0
-row() { printf '%-16s %-24s %-20s %s\n' "$@"; }
+row() { printf '%-16s %-28s %-20s %s\n' "$@"; }
 row function event outcome expected
 for table in events/*/README.md; do
   folder=$(dirname "$table")
   function=$(basename "$folder")
   logical=$(sed -E 's/(^|-)(.)/\U\2/g' <<<"$function")Function
-  while IFS='|' read -r _ file expected _; do
-    file=$(xargs <<<"$file") expected=$(xargs <<<"$expected")
+  while IFS='|' read -r _ file second third _; do
+    file=$(xargs <<<"$file") query=customers user=iam_ro_user expected=$(xargs <<<"$second")
+    if [ "$function" = event-query ]; then
+      query=$expected user=iam_rw_user expected=$(xargs <<<"$third")
+    fi
     if ! python3 -m json.tool "$folder/$file" >/dev/null 2>&1; then
       row "$function" "$file" "-" "not JSON: sam and AWS refuse it before the function"
       continue
     fi
-    got=$("$sam" local invoke "$logical" --event "$folder/$file" "${options[@]}" \
-      2>"$dir/invoke.log" | tail -n 1 | outcome) || got=none
+    environment_of "$query" "$user"
+    # The shell's variables come before the file's, for sam.
+    got=$(PGUSER=$user QUERY=$query "$sam" local invoke "$logical" --event "$folder/$file" \
+      --env-vars "$dir/case.json" "${options[@]}" 2>"$dir/invoke.log" | tail -n 1 | outcome "$function") || got=none
     row "$function" "$file" "$got" "$expected"
     [ "$got" = "$expected" ] || { failed=1; cat "$dir/invoke.log" >&2; }
-  done < <(grep -E '^\| [a-z-]+\.json ' "$table")
+  done < <(grep -E '^\| [a-z0-9-]+\.json ' "$table")
 done
 
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-"$sam" local start-lambda --port "$port" "${options[@]}" 2>"$dir/start-lambda.log" &
+"$sam" local start-lambda --port "$port" --env-vars "$dir/env.json" "${options[@]}" 2>"$dir/start-lambda.log" &
 lambda=$!
 for _ in $(seq 100); do
   (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
@@ -103,7 +123,7 @@ done
 target/venv/bin/aws lambda invoke --endpoint-url "http://127.0.0.1:$port" --cli-read-timeout 60 \
   --function-name ScheduledQueryFunction --payload fileb://events/scheduled-query/customers.json \
   "$dir/answer.json" >/dev/null
-got=$(outcome <"$dir/answer.json")
+got=$(outcome scheduled-query <"$dir/answer.json")
 row scheduled-query "aws lambda invoke" "$got" "3 rows"
 [ "$got" = "3 rows" ] || failed=1
 [ "$failed" = 0 ] && echo "every outcome is as documented"

@@ -141,20 +141,24 @@ impl EventQuery {
 
     /// A message's statement. A bug that one message meets is that message's failure only.
     fn prepare(&self, message: &Message, queries: &mut Queries) -> Result<Prepared, Error> {
-        let prepare = AssertUnwindSafe(|| {
+        guarded(|| {
             let query = queries
                 .entry(message.query.clone())
                 .or_insert_with(|| self.load(message.query.as_deref()).map(Arc::new))
                 .clone()?;
             let parameters = Parameters::bind(&query, &message.values(&query))?;
             Ok(Prepared { query, parameters, message_id: message.id.clone() })
-        });
-        catch_unwind(prepare).unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::InternalPanic, "the function panicked at a record")
-                .because("this is a bug")
-                .remedy("Report it with the log line that names the place"))
         })
     }
+}
+
+/// Makes a panic the error of what was being done.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(Error::new(ErrorKind::InternalPanic, "the function panicked at a record")
+            .because("this is a bug")
+            .remedy("Report it with the log line that names the place"))
+    })
 }
 
 /// Which records wait for which: those of a FIFO queue's group for one another, others for none.
@@ -191,4 +195,30 @@ fn note_failure(id: &str, error: &Error, invocation: &mut Invocation) {
         failure = if error.kind().is_passing() { "passing" } else { "permanent" },
         "record failed"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_its_records_failure_only() {
+        let none: [u8; 0] = [];
+        let index = none.len();
+        let fates: Vec<Result<u8, Error>> =
+            vec![guarded(|| Ok(1)), guarded(|| Ok(none[index])), guarded(|| Ok(3))];
+        assert_eq!((fates[0].as_ref().ok(), fates[2].as_ref().ok()), (Some(&1), Some(&3)));
+        assert_eq!(fates[1].as_ref().unwrap_err().kind(), ErrorKind::InternalPanic);
+    }
+
+    #[test]
+    fn only_a_groups_records_wait_for_one_another() {
+        let delivery = |group: Option<&str>| Delivery {
+            id: String::new(),
+            group: group.map(str::to_owned),
+            messages: Ok(Vec::new()),
+        };
+        let deliveries = [Some("a"), None, Some("b"), Some("a"), None].map(delivery);
+        assert_eq!(line_up(&deliveries), [vec![0, 3], vec![1], vec![2], vec![4]]);
+    }
 }
