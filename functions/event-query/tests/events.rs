@@ -70,7 +70,7 @@ async fn every_event_file_comes_to_what_is_documented() {
     let orders = world.rows("SELECT string_agg(order_id, ' ' ORDER BY order_id) FROM orders").await;
     assert_eq!(
         orders[0].get::<_, String>(0),
-        "direct-1 duplicate-1 eventbridge-1 eventbridge-2 fifo-1 fifo-3 null-2 poison-1 poison-5 \
+        "attribute-1 direct-1 duplicate-1 eventbridge-1 eventbridge-2 fifo-1 fifo-3 null-2 poison-1 poison-5 \
          sns-1 sns-in-sqs-1 sqs-1 sqs-2"
     );
     let total = world.rows("SELECT total::text, received_at = '2026-11-23T12:00:00Z' FROM orders WHERE order_id = 'sqs-1'").await;
