@@ -6,8 +6,10 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Database, rows, run, run_within};
+use common::{Database, prepare, rows, run, run_within};
 use rds_iam::ErrorKind;
+use rds_iam::deadline::Deadline;
+use rds_iam::session::{Job, Report};
 use rds_local::Options;
 
 const INSERT: &str = "/*+++\nmode = \"write\"\nparams = [{ name = \"id\" }]\n+++*/
@@ -26,6 +28,14 @@ async fn reads_and_writes_pin_nothing() {
     // A read stays one, though nothing was SET.
     let error = run(&session, "SELECT * FROM marks FOR UPDATE", "{}").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::QueryDenied, "{error}");
+    let (query, parameters) = prepare(INSERT, r#"{"id":4}"#);
+    let job = Job { query: &query, parameters: &parameters, message_id: "m", wants_answer: false };
+    let deadline = Deadline::after(Duration::from_secs(20));
+    for jobs in [vec![job; 3], vec![Job { wants_answer: true, ..job }]] {
+        let outcomes = session.run_batch(&jobs, deadline, &mut Report::default()).await.unwrap();
+        assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    }
+    assert_eq!(database.number("SELECT count(*) FROM marks WHERE id = 4").await, 1);
     assert_eq!(database.server.gate.pinned(), 0);
 
     // The gate does notice: as a plain database's endpoint, each transaction begins with SET.

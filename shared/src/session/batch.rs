@@ -59,7 +59,10 @@ impl Session {
         let mut slots: Slots = jobs.iter().map(|_| None).collect();
         let start = Instant::now();
         loop {
-            let usable = self.attempt_batch(&connection, jobs, &mut slots, deadline).await;
+            let mut violations = None;
+            let usable =
+                self.attempt_batch(&connection, jobs, &mut slots, deadline, &mut violations).await;
+            report.violations = add(report.violations, violations);
             if usable && !connection.is_closed() {
                 *idle = Some(Idle { connection, since: self.clock.now() });
                 break;
@@ -94,12 +97,14 @@ impl Session {
         jobs: &[Job<'_>],
         slots: &mut Slots,
         deadline: Deadline,
+        violations: &mut Option<u64>,
     ) -> bool {
         let todo: Vec<usize> = (0..jobs.len()).filter(|index| !is_final(&slots[*index])).collect();
         let mut usable = true;
         // What goes one by one must not meet others inside its transaction.
         for segment in todo.chunk_by(|a, b| pipelines(&jobs[*a]) && pipelines(&jobs[*b])) {
-            usable &= self.attempt_segment(connection, jobs, segment, slots, deadline).await;
+            usable &=
+                self.attempt_segment(connection, jobs, segment, slots, deadline, violations).await;
             if !usable && connection.is_closed() {
                 break;
             }
@@ -114,15 +119,18 @@ impl Session {
         segment: &[usize],
         slots: &mut Slots,
         deadline: Deadline,
+        violations: &mut Option<u64>,
     ) -> bool {
         let Some(left) = deadline.statement_timeout() else { return true };
         let proxy = self.connector.config().proxy;
         let client = &connection.client;
-        // A statement without a transaction around it has its bounds from the session.
-        let needs_bounds = segment.iter().any(|index| in_one_statement(&jobs[*index]));
+        // A statement without a transaction around it has its bounds from the session: one for all
+        // of the segment, the shortest that any of them has.
+        let alone = segment.iter().map(|index| &jobs[*index]).filter(|job| in_one_statement(job));
+        let bound = alone.map(|job| job.query.timeout.map_or(left, |own| own.min(left))).min();
         let bounds = async {
-            if needs_bounds && !proxy {
-                let timeout = left.as_millis().max(2);
+            if let Some(bound) = bound.filter(|_| !proxy) {
+                let timeout = bound.as_millis().max(2);
                 let set = format!(
                     "SET statement_timeout = {timeout}; SET lock_timeout = {}",
                     timeout / 2
@@ -163,13 +171,14 @@ impl Session {
                     .await
                 }
             };
-            (index, result)
+            (index, result, progress.violations)
         };
         let mut usable = true;
         let consume = async {
             let mut results =
                 std::pin::pin!(stream::iter(segment.iter().copied()).map(run).buffered(WINDOW));
-            while let Some((index, result)) = results.next().await {
+            while let Some((index, result, found)) = results.next().await {
+                *violations = add(*violations, found);
                 slots[index] = Some(result.map_err(|Failure { error, usable: on, repeat }| {
                     usable &= on;
                     (error, repeat)
@@ -191,6 +200,13 @@ impl Session {
             });
         }
         false
+    }
+}
+
+fn add(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a + b),
+        (a, b) => a.or(b),
     }
 }
 
