@@ -4,7 +4,7 @@ mode = "write"
 params = [
     { name = "bucket", from = "bucket" },
     { name = "key", from = "key" },
-    { name = "size", from = "/s3/object/size" },
+    { name = "size", from = "/s3/object/size", required = false },
     { name = "uploaded_at", from = "timestamp" },
 ]
 +++*/

@@ -34,7 +34,8 @@ pub async fn run(paths: &[PathBuf], database: bool) -> Result<usize> {
     if let Some(connection) = connection {
         connection.close(Duration::from_secs(1)).await;
     }
-    println!("{} files, {wrong} wrong", files.len());
+    let plural = if files.len() == 1 { "" } else { "s" };
+    println!("{} file{plural}, {wrong} wrong", files.len());
     Ok(wrong)
 }
 

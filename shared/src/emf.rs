@@ -13,6 +13,8 @@ pub const NAMESPACE: &str = "rds-iam-lambda";
 pub(crate) const MAX_METRICS: usize = 100;
 /// The format's limit of dimensions in one set.
 pub(crate) const MAX_DIMENSIONS: usize = 30;
+/// The format's limit of a document, in bytes, less room for what stands around the values.
+pub(crate) const MAX_DOCUMENT: usize = 1_000_000;
 /// The format's limit of a dimension's name, in characters.
 pub(crate) const MAX_DIMENSION_NAME: usize = 250;
 /// CloudWatch's limit of a dimension's value, in characters.

@@ -78,7 +78,7 @@ async fn every_event_file_comes_to_what_is_documented() {
     let uploads = world.rows("SELECT string_agg(key, '|' ORDER BY key) FROM uploads").await;
     assert_eq!(
         uploads[0].get::<_, String>(0),
-        "a.csv|b.csv|c.csv|reports/2026/November 23, café.pdf"
+        "a.csv|b.csv|c.csv|d e+f.csv|reports/2026/November 23, café.pdf"
     );
     let ids = world.rows("SELECT string_agg(message_id, ' ') FROM message_ledger WHERE message_id ~ 'sequencer|95df01b4|27793124'").await;
     let ids: String = ids[0].get(0);

@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 
 use super::{Query, Rows};
 use crate::emf::{
-    Directive, MAX_DIMENSION_NAME, MAX_DIMENSION_VALUE, MAX_DIMENSIONS, MAX_METRICS, Metadata,
-    Metric, NAMESPACE,
+    Directive, MAX_DIMENSION_NAME, MAX_DIMENSION_VALUE, MAX_DIMENSIONS, MAX_DOCUMENT, MAX_METRICS,
+    Metadata, Metric, NAMESPACE,
 };
 use crate::error::{Error, ErrorKind};
 
@@ -81,16 +81,21 @@ impl Metrics {
         options: &MetricOptions,
         rows: &Rows,
     ) -> Result<Self, Error> {
+        let refused = |index: usize, why: &str| {
+            Error::new(
+                ErrorKind::QueryInvalid,
+                format!("query {} gave what cannot be a metric", query.name),
+            )
+            .because(format!("row {}: {why}", index + 1))
+            .remedy("Cast columns to numbers or text, list the dimensions in the front matter, and use COALESCE where NULL may come; docs/queries.md has the rules")
+        };
         let mut documents = Vec::with_capacity(rows.len());
         for (index, row) in rows.iter().enumerate() {
-            let mut document = Document::from_row(row, options).map_err(|why| {
-                Error::new(
-                    ErrorKind::QueryInvalid,
-                    format!("query {} gave what cannot be a metric", query.name),
-                )
-                .because(format!("row {}: {why}", index + 1))
-                .remedy("Cast columns to numbers or text, list the dimensions in the front matter, and use COALESCE where NULL may come; docs/queries.md has the rules")
-            })?;
+            let mut document =
+                Document::from_row(row, options).map_err(|why| refused(index, &why))?;
+            if document.size() > MAX_DOCUMENT {
+                return Err(refused(index, "it is larger than the format's 1 MB"));
+            }
             while document.metrics.len() > MAX_METRICS {
                 let metrics = document.metrics.split_off(document.metrics.len() - MAX_METRICS);
                 documents.push(Document { dimensions: document.dimensions.clone(), metrics });
@@ -104,6 +109,13 @@ impl Metrics {
 }
 
 impl Document {
+    /// About how long its lines are, together: each name stands there twice.
+    fn size(&self) -> usize {
+        let dimensions = self.dimensions.iter().map(|(name, value)| 2 * name.len() + value.len());
+        let metrics = self.metrics.iter().map(|(name, value)| 2 * name.len() + value.get().len());
+        dimensions.chain(metrics).map(|length| length + 50).sum()
+    }
+
     /// Fails with a phrase that names the column, and no value.
     fn from_row(row: &str, options: &MetricOptions) -> Result<Self, String> {
         let columns: Columns<'_> = serde_json::from_str(row).map_err(|_| "it is no object")?;
@@ -318,6 +330,7 @@ mod tests {
             (format!(r#"{{"d":"{}","v":1}}"#, "x".repeat(1025)), "dimension d"),
             (r#"{"_aws":1}"#.to_owned(), "_aws"),
             (format!("{{{}}}", many.join(",")), "more than 30"),
+            (format!(r#"{{"v":1.{}}}"#, "0".repeat(1_000_000)), "1 MB"),
         ] {
             let error = metrics(MetricOptions::default(), &row).unwrap_err();
             assert!(error.contains(told) && !error.contains("s3cr"), "{row}: {error}");
