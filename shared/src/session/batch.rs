@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{CANCEL_TIMEOUT, Idle, Report, Session, out_of_time};
 use crate::connect::Connection;
 use crate::deadline::Deadline;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::query::execute::{self, Failure, Progress, Stage};
 use crate::query::ledger::{self, Delivered};
 use crate::query::{Mode, Parameters, Query};
@@ -85,7 +85,10 @@ impl Session {
         let outcomes = slots.into_iter().zip(jobs).map(|(slot, job)| match slot {
             Some(Ok(delivered)) => Ok(delivered),
             Some(Err((error, _))) => Err(error),
-            None => Err(out_of_time(job.query, "no time was left to run it")),
+            None if deadline.statement_timeout().is_none() => {
+                Err(out_of_time(job.query, "no time was left to run it"))
+            }
+            None => Err(not_sent(job.query)),
         });
         Ok(outcomes.collect())
     }
@@ -201,6 +204,12 @@ impl Session {
         }
         false
     }
+}
+
+fn not_sent(query: &Query) -> Error {
+    Error::new(ErrorKind::NetworkUnreachable, format!("query {} was not run", query.name))
+        .because("the connection broke before it was sent, and once more after it was replaced")
+        .remedy("Nothing has happened: it may run again")
 }
 
 fn add(a: Option<u64>, b: Option<u64>) -> Option<u64> {
