@@ -11,7 +11,7 @@ mod common;
 use std::collections::HashSet;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region};
@@ -35,6 +35,7 @@ const FUNCTION_TIMEOUT: Duration = Duration::from_secs(1);
 /// After so many, a message is poison. Good ones fail now and then too.
 const RECEIVES: i32 = 8;
 const SANDBOXES: usize = 3;
+const BACKLOG: usize = 200;
 
 const QUERY: &str = "/*+++\nmode = \"write\"\nparams = [{ name = \"n\", from = \"/n\" }, { name = \"lane\", from = \"/lane\", default = \"\" }]\n+++*/
     INSERT INTO effects (n, lane) VALUES ($1::int, $2) RETURNING n";
@@ -48,6 +49,7 @@ struct Queues {
     dead: String,
     arn: String,
     fifo: bool,
+    all_sent: AtomicBool,
     _server: Child,
 }
 
@@ -103,12 +105,24 @@ impl Queues {
             ],
         )
         .await;
-        Self { client, queue, dead, arn: arn("orders"), fifo, _server: server }
+        Self {
+            client,
+            queue,
+            dead,
+            arn: arn("orders"),
+            fifo,
+            all_sent: AtomicBool::new(false),
+            _server: server,
+        }
     }
 
-    /// Sends bodies, in groups for a FIFO queue.
+    /// Sends bodies, in groups for a FIFO queue, as fast as they are taken: this queue's server is
+    /// slow when it holds thousands.
     async fn send(&self, bodies: &[(String, Option<String>)]) {
         for (number, chunk) in bodies.chunks(10).enumerate() {
+            while number % 10 == 0 && self.left(&self.queue).await > BACKLOG {
+                sleep(Duration::from_millis(50)).await;
+            }
             let entries = chunk.iter().enumerate().map(|(index, (body, group))| {
                 let id = format!("{number}-{index}");
                 SendMessageBatchRequestEntry::builder()
@@ -123,6 +137,7 @@ impl Queues {
             let sent = request.set_entries(Some(entries.collect())).send().await.unwrap();
             assert!(sent.failed.is_empty());
         }
+        self.all_sent.store(true, SeqCst);
     }
 
     async fn receive(&self) -> Vec<Message> {
@@ -200,7 +215,7 @@ async fn poll(queues: Arc<Queues>, start: impl AsyncFn() -> Function, kills: Arc
     loop {
         let messages = queues.receive().await;
         if messages.is_empty() {
-            if queues.left(&queues.queue).await == 0 {
+            if queues.all_sent.load(SeqCst) && queues.left(&queues.queue).await == 0 {
                 break;
             }
             sleep(Duration::from_millis(100)).await;
@@ -263,7 +278,6 @@ async fn every_good_message_takes_effect_once_and_every_poison_one_is_set_aside(
             (body, None)
         })
         .collect();
-    queues.send(&bodies).await;
     let kills = Arc::new(AtomicUsize::new(0));
     let variables = world.variables.clone();
     let local = tokio::task::LocalSet::new();
@@ -296,6 +310,7 @@ async fn every_good_message_takes_effect_once_and_every_poison_one_is_set_aside(
             }
         };
         let work = async {
+            queues.send(&bodies).await;
             for poller in pollers {
                 poller.await.unwrap();
             }
@@ -341,7 +356,6 @@ async fn a_groups_order_holds_under_failures() {
             (body, Some(lane))
         })
         .collect();
-    queues.send(&bodies).await;
     let launcher = Launcher { variables: world.variables.clone() };
     let kills = Arc::new(AtomicUsize::new(0));
     let faults = async {
@@ -353,7 +367,12 @@ async fn a_groups_order_holds_under_failures() {
         }
     };
     tokio::select! {
-        () = poll(queues.clone(), async || launcher.start().await, kills) => {}
+        _ = async {
+            tokio::join!(
+                queues.send(&bodies),
+                poll(queues.clone(), async || launcher.start().await, kills)
+            )
+        } => {}
         () = faults => {}
     }
     let poisoned = (0..messages).filter(|n| poison(*n)).count();
