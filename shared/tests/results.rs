@@ -42,12 +42,15 @@ async fn each_example_gives_what_its_result_promises() {
             "name" => Some("\"Dora\""),
             "email" => Some("\"dora@example.com\""),
             "age" => Some("41"),
+            "total" => Some("9.5"),
+            "bucket" | "key" => Some("\"here\""),
+            "received_at" | "uploaded_at" => Some("null"),
             _ => None,
         };
         let params = query
             .params
             .iter()
-            .filter(|param| param.default.is_none())
+            .filter(|param| param.required)
             .map(|param| {
                 let value = values(&param.name).unwrap_or_else(|| panic!("{name}: {}", param.name));
                 (
