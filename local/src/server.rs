@@ -21,6 +21,9 @@ use crate::{ACCOUNT, DATABASE, HOST, PROXY_HOST, READ_ONLY_USER, READ_WRITE_USER
 /// How long the session of the environment file's credentials lasts.
 const SESSION: Duration = Duration::from_secs(12 * 3600);
 
+/// How long the gate's port may take to open or close.
+const PORT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// What to serve, and where.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -171,7 +174,9 @@ impl Server {
     pub async fn inject(&mut self, fault: Fault) -> Result<()> {
         // The network's first: what the server's faults do to connections then shows.
         self.gate.set_fault(fault);
-        self.gate.settled().await;
+        tokio::time::timeout(PORT_TIMEOUT, self.gate.settled())
+            .await
+            .map_err(|_| "the gate's port could not be opened or closed".to_owned())?;
         match fault {
             Fault::Restart => self.postgres.restart().await,
             Fault::ReadOnly => self.postgres.set_read_only(DATABASE, Some("on")).await,

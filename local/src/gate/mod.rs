@@ -155,15 +155,9 @@ async fn accept(mut listener: TcpListener, shared: Arc<Shared>) {
                 // Out of file descriptors, say: give connections time to end.
                 Err(_) => sleep(Duration::from_millis(50)).await,
             },
-            () = faults.refuses(true) => match refuse(listener, &mut faults, &shared.refusing).await {
-                Ok(again) => listener = again,
-                Err(error) => {
-                    let settings = &shared.settings;
-                    settings.log.line(&format!("cannot listen again: {error}"), settings.clock.now());
-                    while connections.join_next().await.is_some() {}
-                    return;
-                }
-            },
+            () = faults.refuses(true) => {
+                listener = refuse(listener, &mut faults, &shared.refusing).await;
+            }
             Some(_) = connections.join_next() => {}
         }
     }
@@ -175,17 +169,42 @@ async fn refuse(
     listener: TcpListener,
     faults: &mut faults::Watch,
     refusing: &watch::Sender<bool>,
-) -> io::Result<TcpListener> {
-    let address = listener.local_addr()?;
+) -> TcpListener {
+    let address = listener.local_addr();
     drop(listener);
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
+    // A process that is just being started has a copy of the listener until it runs its program.
+    let kept = until_it_works(|| {
+        let address = address.as_ref().map_err(|error| io::Error::from(error.kind()))?;
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(*address)?;
+        Ok(socket)
+    });
+    let mut kept = Some(kept.await);
     refusing.send_replace(true);
     faults.refuses(false).await;
-    let listener = socket.listen(1024)?;
+    let listener = until_it_works(|| match kept.take() {
+        Some(socket) => socket.listen(1024),
+        None => {
+            std::net::TcpListener::bind(address.as_ref().map_err(|e| io::Error::from(e.kind()))?)
+                .and_then(|listener| {
+                    listener.set_nonblocking(true)?;
+                    TcpListener::from_std(listener)
+                })
+        }
+    });
+    let listener = listener.await;
     refusing.send_replace(false);
-    Ok(listener)
+    listener
+}
+
+async fn until_it_works<T>(mut attempt: impl FnMut() -> io::Result<T>) -> T {
+    loop {
+        match attempt() {
+            Ok(done) => return done,
+            Err(_) => sleep(Duration::from_millis(5)).await,
+        }
+    }
 }
 
 async fn within_login_timeout<T>(step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
