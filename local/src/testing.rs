@@ -136,6 +136,15 @@ impl Function {
         outcome.error().unwrap_or_else(|| panic!("an error was expected, not {outcome:?}"))
     }
 
+    /// The process's memory in KiB, by a field of Linux's `/proc/PID/status`: `VmRSS` now, `VmHWM` at
+    /// its most.
+    pub fn memory_kib(&self, field: &str) -> u64 {
+        let process = self.sandbox.process_id().unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     /// Ends the sandbox, and gives back everything that it wrote.
     pub async fn stop(self) -> Vec<String> {
         self.sandbox.stop().await;
@@ -152,6 +161,12 @@ pub fn summaries(log: &[String]) -> Vec<Value> {
         })
         .filter(|line| line["message"].as_str().is_some_and(|m| m.starts_with("invocation ")))
         .collect()
+}
+
+/// An example's binary, which cargo builds for its package's tests.
+pub fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.parent().and_then(Path::parent).unwrap().join("examples").join(name)
 }
 
 /// The repository's root, from the folder of one of its functions.

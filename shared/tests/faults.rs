@@ -4,14 +4,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rds_iam::session::PROBE_AFTER;
 use rds_local::gate::Fault;
 use rds_local::runtime_api::Outcome;
-use rds_local::testing::{Function, World};
+use rds_local::testing::{Function, World, example};
 use rds_local::{Options, READ_WRITE_USER};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -78,12 +77,6 @@ const ROWS: [(&str, Fault, When); 21] = [
     ("read-only", Fault::ReadOnly, When::Throughout),
     ("failover", Fault::Failover, When::Throughout),
 ];
-
-/// The function of examples/run_query.rs, which cargo builds for the tests.
-fn example() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    test.parent().and_then(Path::parent).unwrap().join("examples/run_query")
-}
 
 /// The cells of a row of the document.
 fn documented(row: &str) -> Vec<String> {
@@ -176,7 +169,7 @@ async fn outcome(
 
 async fn row(name: &'static str, fault: Fault, when: When) -> Vec<String> {
     let latency = Duration::from_millis(if name == "latency" { 50 } else { 0 });
-    let mut world = World::with(example(), |options| Options {
+    let mut world = World::with(example("run_query"), |options| Options {
         user: READ_WRITE_USER.into(),
         latency,
         ..options

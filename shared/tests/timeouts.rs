@@ -2,10 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rds_local::testing::World;
+use rds_local::testing::{Function, World, example};
 
 /// Half of them end by the server's time-out, half ignore it once and must be cancelled.
 const QUERIES: [(&str, &str); 3] = [
@@ -17,23 +16,17 @@ const STUBBORN: &str = "CREATE FUNCTION sleep_stubbornly() RETURNS int LANGUAGE 
     BEGIN PERFORM pg_sleep(60); RETURN 1;
     EXCEPTION WHEN query_canceled THEN PERFORM pg_sleep(60); RETURN 2; END'";
 
-fn example() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    test.parent().and_then(Path::parent).unwrap().join("examples/run_query")
-}
-
 /// Resident memory in KiB, and open files.
-fn footprint(process: u32) -> (u64, usize) {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    let memory = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    (memory, std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count())
+fn footprint(function: &Function) -> (u64, usize) {
+    let process = function.sandbox.process_id().unwrap();
+    let files = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
+    (function.memory_kib("VmRSS"), files)
 }
 
 #[tokio::test]
 async fn time_outs_leave_nothing_behind() {
     let count: usize = std::env::var("TIMEOUTS").map_or(20, |text| text.parse().unwrap());
-    let mut world = World::start(example()).await;
+    let mut world = World::start(example("run_query")).await;
     world.queries(&QUERIES);
     world.run(STUBBORN).await;
     let mut function = world.function_with_timeout(Duration::from_secs(1)).await;
@@ -52,7 +45,7 @@ async fn time_outs_leave_nothing_behind() {
         };
         tokio::time::timeout(Duration::from_secs(1), gone).await.expect("no query still runs");
         if number + 1 == count / 4 {
-            first = function.sandbox.process_id().map(footprint);
+            first = Some(footprint(&function));
         }
     }
     function.ok(r#"{"query":"quick"}"#).await;
@@ -60,7 +53,7 @@ async fn time_outs_leave_nothing_behind() {
     let connections = world.rows(connections).await.len();
     assert_eq!(connections, 1);
     let (memory_then, files_then) = first.unwrap();
-    let (memory, files) = footprint(function.sandbox.process_id().unwrap());
+    let (memory, files) = footprint(&function);
     println!("{count} time-outs: {memory_then} then {memory} KiB, {files_then} then {files} files");
     assert!(memory < memory_then + 1024, "{memory_then} then {memory} KiB");
     // One more than while a dropped connection is replaced: the new one.

@@ -4,13 +4,6 @@
 
 mod common;
 
-/// The most that the process ever held, in KiB.
-fn peak_kib(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 #[tokio::test]
 async fn a_million_rows_are_too_large_and_almost_six_megabytes_are_not() {
     let mut world = common::start().await;
@@ -19,17 +12,16 @@ async fn a_million_rows_are_too_large_and_almost_six_megabytes_are_not() {
         SELECT repeat('x', 100) AS t FROM generate_series(1, $1::int)";
     world.queries(&[("rows", rows)]);
     let mut function = world.function().await;
-    let process = function.sandbox.process_id().unwrap();
     let error = function.error(r#"{"query":"rows","params":{"n":1000000}}"#).await;
     assert_eq!(error.error_type, "Result.TooLarge");
     for told in ["6 MB", "LIMIT", "reached after"] {
         assert!(error.error_message.contains(told), "{}", error.error_message);
     }
-    let after_a_million = peak_kib(process);
+    let after_a_million = function.memory_kib("VmHWM");
     let fits = 5_900_000 / 109;
     let response = function.ok(format!(r#"{{"query":"rows","params":{{"n":{fits}}}}}"#)).await;
     assert_eq!(response["row_count"], fits);
-    let peak = peak_kib(process);
+    let peak = function.memory_kib("VmHWM");
     println!("peak: {after_a_million} KiB after a million rows, {peak} KiB after 5.9 MB");
     assert!(peak < 64 * 1024, "{peak} KiB");
     // What stopped early left nothing running, and is no harm to the next.

@@ -28,12 +28,6 @@ const FAULTS: [(Fault, &[&str]); 9] = [
     (Fault::Stall, &["Query.Timeout"]),
 ];
 
-fn resident_kib(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 /// A lost client's backend ends when it notices; then there is one, or none.
 async fn at_most_one_connection(world: &World) {
     let count = "SELECT 1 FROM pg_stat_activity WHERE usename = 'iam_ro_user'";
@@ -53,7 +47,6 @@ async fn thousands_of_invocations_give_no_wrong_answer_and_no_growth() {
     let mut world = common::start().await;
     world.queries(&QUERIES);
     let mut function = world.function_with_timeout(Duration::from_secs(2)).await;
-    let process = function.sandbox.process_id().unwrap();
     let (mut failed, mut struck, mut early) = (0, 0, 0);
     for n in 0..count {
         let fault = (n % every == every - 1).then(|| FAULTS[n / every % FAULTS.len()]);
@@ -81,13 +74,13 @@ async fn thousands_of_invocations_give_no_wrong_answer_and_no_growth() {
             at_most_one_connection(&world).await;
         }
         if n == count / 4 {
-            early = resident_kib(process);
+            early = function.memory_kib("VmRSS");
         }
         if n % 20_000 == 19_999 {
-            println!("{} invocations, {} KiB resident", n + 1, resident_kib(process));
+            println!("{} invocations, {} KiB resident", n + 1, function.memory_kib("VmRSS"));
         }
     }
-    let late = resident_kib(process);
+    let late = function.memory_kib("VmRSS");
     println!(
         "{count} invocations, {struck} faults, {failed} told as errors; {early} KiB resident after \
          a quarter, {late} KiB at the end"

@@ -7,14 +7,14 @@
     reason = "each test file uses its part of this"
 )]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rds_local::testing::World;
 use rds_local::{Options, READ_WRITE_USER};
 
 /// The repository's root.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+    rds_local::testing::root(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A world with the repository's queries, and a user that may write.

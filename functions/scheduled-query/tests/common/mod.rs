@@ -8,7 +8,7 @@
     reason = "each test file uses its part of this"
 )]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rds_local::Options;
 pub use rds_local::testing::{Function, World, summaries};
@@ -17,7 +17,7 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_scheduled-query");
 
 /// The repository's root.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+    rds_local::testing::root(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A file of `events/scheduled-query`.
