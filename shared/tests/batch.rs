@@ -148,3 +148,17 @@ async fn without_a_ledger_nothing_is_written() {
     assert_eq!(database.number(COUNT).await, 0);
     database.server.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn what_is_given_up_half_way_is_not_committed_with_the_next() {
+    let database = Database::start(|options| options).await;
+    let session = database.session(&[]);
+    let huge = "/*+++\nmode = \"write\"\nresult = \"metric\"\nparams = [{ name = \"id\" }]\n+++*/
+        INSERT INTO marks (id, note) SELECT $1::int + n, repeat('x', 1000) FROM generate_series(1, 9000) n RETURNING *";
+    let batch = [message(huge, "100", "a"), message(AFFECTED, "1", "b")];
+    let (outcomes, _) = run(&session, LONG, &batch).await;
+    assert_eq!(told(&outcomes), ["Result.TooLarge", "ok"], "{outcomes:?}");
+    assert_eq!(database.number(COUNT).await, 1);
+    assert_eq!(database.number("SELECT count(*) FROM message_ledger").await, 1);
+    database.server.stop().await.unwrap();
+}

@@ -108,7 +108,8 @@ impl Session {
         for segment in todo.chunk_by(|a, b| pipelines(&jobs[*a]) && pipelines(&jobs[*b])) {
             usable &=
                 self.attempt_segment(connection, jobs, segment, slots, deadline, violations).await;
-            if !usable && connection.is_closed() {
+            // It may be inside a transaction that was given up: what follows needs another.
+            if !usable {
                 break;
             }
         }
