@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use aws_smithy_async::time::SharedTimeSource;
 use rds_iam::Config;
-use rds_iam::connect::{Connection, Connector};
-use rds_iam::credentials::RawProvider;
-use rds_iam::query::{Description, Query, describe};
-use rds_iam::token::TokenSigner;
+use rds_iam::postgres::{Connection, Connector};
+use rds_iam::postgres::{Description, describe};
+use rds_iam::query::Query;
 use tokio::time::{Instant, timeout_at};
 
 use crate::Result;
@@ -91,8 +90,8 @@ fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 async fn login() -> Result<Connection> {
     let told = |error: rds_iam::Error| error.to_string();
     let config = Config::from_env().map_err(told)?;
-    let provider = RawProvider::new(&config);
-    let signer = TokenSigner::new(&config);
+    let provider = config.credentials();
+    let signer = config.token_signer();
     let bound = Instant::now() + TIMEOUT;
     let token = timeout_at(bound, signer.token(&provider, &SharedTimeSource::default()))
         .await

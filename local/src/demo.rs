@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_smithy_async::time::SharedTimeSource;
-use rds_iam::connect::Connector;
+use rds_iam::postgres::Connector;
 use rds_iam::token::TokenSigner;
 use rds_iam::{Config, ErrorKind};
 use serde::Deserialize;
@@ -182,7 +182,7 @@ impl Login {
     fn new(config: Config, variables: &BTreeMap<String, String>) -> Result<Self> {
         let get = |name: &str| variables.get(name).cloned().unwrap_or_default();
         Ok(Self {
-            signer: TokenSigner::new(&config),
+            signer: config.token_signer(),
             connector: Connector::new(config).map_err(|error| error.to_string())?,
             credentials: Credentials::new(
                 get("AWS_ACCESS_KEY_ID"),

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use common::{Database, prepare, run};
 use rds_iam::Session;
+use rds_iam::Work;
 use rds_iam::deadline::Deadline;
-use rds_iam::session::{Job, Report};
+use rds_iam::session::Job;
 use rds_local::Options;
 use tokio::time::Instant;
 
@@ -54,12 +55,12 @@ async fn batch() -> bool {
                 query,
                 parameters,
                 message_id,
-                wants_answer: false,
+                keeps_rows: false,
             })
             .collect();
         let start = Instant::now();
         let deadline = Deadline::after(Duration::from_secs(30));
-        let outcomes = session.run_batch(&jobs, deadline, &mut Report::default()).await.unwrap();
+        let outcomes = session.run_batch(&jobs, &mut Work::new(deadline)).await.unwrap();
         counts.push(start.elapsed().as_secs_f64() / BATCH_ROUND_TRIP.as_secs_f64());
         assert!(outcomes.iter().all(Result::is_ok));
     }

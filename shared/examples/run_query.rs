@@ -1,20 +1,19 @@
-//! A Lambda function of one's own on this crate: runs any query file, those that write too.
+//! A Lambda function of your own on this crate: runs any query file, those that write too.
 //!
 //! Its event is `{"query": "add_customer", "params": {…}}`. With `make serve` running, try it by
 //! `cargo build --examples` and `rds-local invoke target/debug/examples/run_query --event FILE`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
-use rds_iam::lambda::{Handler, Invocation};
-use rds_iam::query::{Parameters, Query};
+use rds_iam::lambda::{Handler, Invocation, Response};
+use rds_iam::query::{Library, Parameters};
 use rds_iam::{Config, Error, ErrorKind, Session};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 struct RunQuery {
     session: Session,
-    queries_dir: PathBuf,
+    library: Library,
 }
 
 #[derive(Deserialize)]
@@ -25,23 +24,18 @@ struct Event {
 }
 
 impl Handler for RunQuery {
-    async fn handle(
-        &self,
-        event: &str,
-        invocation: &mut Invocation,
-    ) -> Result<Box<RawValue>, Error> {
+    type Response = Response;
+
+    async fn handle(&self, event: &str, invocation: &mut Invocation) -> Result<Response, Error> {
         // The parser's own message may quote the event.
         let event: Event = serde_json::from_str(event).map_err(|_| {
             Error::new(ErrorKind::EventInvalid, "the event is not of the form {query, params}")
         })?;
-        let query = Query::load(&self.queries_dir, &event.query)?;
-        let parameters = Parameters::bind(&query, &event.params)?;
+        let query = self.library.load(Some(&event.query))?;
         invocation.query = Some(query.name.clone());
-        let answer = self
-            .session
-            .run(&query, &parameters, invocation.deadline, &mut invocation.report)
-            .await?;
-        invocation.respond(&query, answer)
+        let parameters = Parameters::bind(&query, &event.params)?;
+        let answer = self.session.run(&query, &parameters, &mut invocation.work).await?;
+        Ok(invocation.respond(&query, answer))
     }
 
     async fn shut_down(&self) {
@@ -50,9 +44,8 @@ impl Handler for RunQuery {
 }
 
 fn main() -> std::process::ExitCode {
-    rds_iam::lambda::run(|| {
+    rds_iam::lambda::run(async || {
         let config = Config::from_env()?;
-        let queries_dir = config.queries_dir.clone();
-        Ok(RunQuery { session: Session::new(config)?, queries_dir })
+        Ok(RunQuery { library: config.library(), session: Session::new(config)? })
     })
 }

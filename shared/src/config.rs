@@ -9,14 +9,17 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-mod vars;
+use aws_credential_types::provider::SharedCredentialsProvider;
 
-use vars::Vars;
-
+use crate::credentials::{Role, role_session_name};
 use crate::endpoint::{Endpoint, EndpointKind, is_region};
 use crate::error::{Error, ErrorKind};
-use crate::query::is_query_name;
-use crate::tls::Roots;
+use crate::query::{Library, is_query_name};
+use crate::roots::Roots;
+use crate::token::TokenSigner;
+use vars::Vars;
+
+mod vars;
 
 /// How much of the server's certificate is checked (`PGSSLMODE`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,17 +48,6 @@ pub enum TargetSessionAttrs {
     ReadWrite,
 }
 
-/// A role to assume before signing (`DB_ROLE_ARN` and its companions).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Role {
-    /// `arn:<partition>:iam::<account>:role/<name>`
-    pub arn: String,
-    /// The external id that the role's trust policy asks for.
-    pub external_id: Option<String>,
-    /// The role session's name, as CloudTrail shows it.
-    pub session_name: String,
-}
-
 /// Where to dial instead of `PGHOST:PGPORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dial {
@@ -69,6 +61,7 @@ pub enum Dial {
 
 /// Everything that a function's environment says, checked.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Config {
     /// The database's endpoint: tokens are signed for it, and the certificate must name it.
     pub endpoint: Endpoint,
@@ -98,7 +91,9 @@ pub struct Config {
     pub application_name: String,
     /// The role to assume before signing.
     pub role: Option<Role>,
-    /// Another STS than AWS's own, for that role.
+    /// The region whose STS is called for that role: the function's own, where its VPC endpoint is.
+    pub sts_region: String,
+    /// The URL of another STS than AWS's own.
     pub sts_endpoint: Option<String>,
     /// The query that runs when the event names none.
     pub default_query: Option<String>,
@@ -107,12 +102,24 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the process's environment.
+    /// Reads the process's environment. Query files are looked for beside the binary unless
+    /// `QUERIES_DIR` names another folder.
+    ///
+    /// # Errors
+    /// As [`Config::from_vars`].
     pub fn from_env() -> Result<Self, Error> {
-        Self::from_vars(|name| std::env::var_os(name))
+        let mut config = Self::from_vars(|name| std::env::var_os(name))?;
+        if std::env::var_os("QUERIES_DIR").is_none_or(|folder| folder.is_empty()) {
+            config.queries_dir = beside_the_binary();
+        }
+        Ok(config)
     }
 
-    /// Reads variables from anywhere: tests pass a map.
+    /// Reads variables from anywhere: tests pass a map. Nothing comes from the process itself, so
+    /// without `QUERIES_DIR` the folder is `queries`.
+    ///
+    /// # Errors
+    /// [`ConfigInvalid`](ErrorKind::ConfigInvalid), with every variable that is missing or wrong.
     pub fn from_vars(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
         let mut vars = Vars::new(&get);
         let config = vars.read();
@@ -122,6 +129,34 @@ impl Config {
                 .because(vars.problems().join("; "))
                 .remedy("Set these variables on the function (in its template, or its configuration in the console)")),
         }
+    }
+
+    /// The signer of tokens for this endpoint and user.
+    pub fn token_signer(&self) -> TokenSigner {
+        TokenSigner {
+            host: self.endpoint.host.clone(),
+            port: self.endpoint.port,
+            region: self.region.clone(),
+            user: self.user.clone(),
+        }
+    }
+
+    /// The uncached source of credentials: the environment's, and those of `DB_ROLE_ARN`.
+    pub fn credentials(&self) -> SharedCredentialsProvider {
+        #[cfg(feature = "role")]
+        let provider = crate::credentials::RawProvider::new(
+            &self.sts_region,
+            self.role.clone(),
+            self.sts_endpoint.clone(),
+        );
+        #[cfg(not(feature = "role"))]
+        let provider = crate::credentials::EnvironmentProvider;
+        SharedCredentialsProvider::new(provider)
+    }
+
+    /// The function's query files, and the one that runs by default.
+    pub fn library(&self) -> Library {
+        Library::new(&self.queries_dir, self.default_query.clone())
     }
 
     /// The endpoint, and the way there if it is another, as messages name it.
@@ -141,38 +176,19 @@ impl Vars<'_> {
         let endpoint = self.required("PGHOST", "the database's endpoint").and_then(|host| {
             Endpoint::parse(&host, port).map_err(|why| self.problem("PGHOST", &why)).ok()
         });
-        let database = self.required("PGDATABASE", "the database's name");
-        let user = self.required("PGUSER", "a database user that has been granted rds_iam");
-        for (name, value) in [("PGDATABASE", &database), ("PGUSER", &user)] {
-            if value.as_ref().is_some_and(|v| v.contains('\0') || v.len() > 63) {
-                self.problem(name, "is longer than PostgreSQL's 63 bytes");
-            }
-        }
+        let database = self.name_in_the_catalog("PGDATABASE", "the database's name");
+        let user =
+            self.name_in_the_catalog("PGUSER", "a database user that has been granted rds_iam");
         let region = self.region(endpoint.as_ref());
         let dial = self.dial();
         let proxy = self
             .one_of("DB_PROXY", &[("true", true), ("false", false)], "")
             .or(endpoint.as_ref().map(|e| e.kind == EndpointKind::Proxy))
             .unwrap_or(false);
-        // Read by the log, which is there before this is; here it is only checked.
+        // The log reads it, before there is a Config; here it is only checked.
         let _ = self.one_of("DB_METRICS", &[("true", true), ("false", false)], "");
-        let roots = match self.optional("PGSSLROOTCERT") {
-            Some(given) => {
-                Roots::from_variable(&given).map_err(|why| self.problem("PGSSLROOTCERT", &why)).ok()
-            }
-            None => region.as_ref().and_then(|region| {
-                Roots::built_in(region, proxy)
-                    .map_err(|why| self.problem("PGSSLROOTCERT", &why))
-                    .ok()
-            }),
-        };
-        let ssl_mode = self
-            .one_of(
-                "PGSSLMODE",
-                &[("verify-full", SslMode::VerifyFull), ("verify-ca", SslMode::VerifyCa)],
-                ", because the token travels as a clear-text password inside TLS",
-            )
-            .unwrap_or(SslMode::VerifyFull);
+        let roots = self.roots(region.as_deref(), proxy);
+        let ssl_mode = self.ssl_mode();
         let ssl_negotiation = self
             .one_of(
                 "PGSSLNEGOTIATION",
@@ -195,20 +211,9 @@ impl Vars<'_> {
             .or_else(|| function.clone())
             .unwrap_or_else(|| "rds-iam".into());
         let role = self.role(function.as_deref());
-        let sts_endpoint = ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]
-            .into_iter()
-            .find_map(|name| self.optional(name).map(|url| (name, url)));
-        if let Some((name, url)) = &sts_endpoint
-            && !(url.starts_with("http://") || url.starts_with("https://"))
-        {
-            self.problem(name, "is not a URL, http://… or https://…");
-        }
-        let default_query = self.optional("QUERY");
-        if default_query.as_ref().is_some_and(|name| !is_query_name(name)) {
-            self.problem("QUERY", "is not a query's name (letters, digits, _ and -, without .sql)");
-        }
-        let queries_dir =
-            self.optional("QUERIES_DIR").map_or_else(beside_the_binary, PathBuf::from);
+        let sts_endpoint = self.sts_endpoint();
+        let sts_region = self.optional("AWS_REGION").or_else(|| region.clone());
+        let (queries_dir, default_query) = self.queries();
         Some(Config {
             endpoint: endpoint?,
             region: region?,
@@ -224,10 +229,52 @@ impl Vars<'_> {
             login_attempts: login_attempts as u32,
             application_name,
             role,
-            sts_endpoint: sts_endpoint.map(|(_, url)| url),
+            sts_region: sts_region?,
+            sts_endpoint,
             default_query,
             queries_dir,
         })
+    }
+
+    fn name_in_the_catalog(&mut self, name: &'static str, meaning: &str) -> Option<String> {
+        let value = self.required(name, meaning);
+        if value.as_ref().is_some_and(|v| v.contains('\0') || v.len() > 63) {
+            self.problem(name, "is longer than PostgreSQL's 63 bytes");
+        }
+        value
+    }
+
+    fn roots(&mut self, region: Option<&str>, proxy: bool) -> Option<Roots> {
+        let roots = match self.optional("PGSSLROOTCERT") {
+            Some(given) => Roots::from_variable(&given),
+            None => Roots::built_in(region?, proxy),
+        };
+        roots.map_err(|why| self.problem("PGSSLROOTCERT", &why)).ok()
+    }
+
+    fn ssl_mode(&mut self) -> SslMode {
+        let modes = [("verify-full", SslMode::VerifyFull), ("verify-ca", SslMode::VerifyCa)];
+        let reason = ", because the token travels as a clear-text password inside TLS";
+        self.one_of("PGSSLMODE", &modes, reason).unwrap_or(SslMode::VerifyFull)
+    }
+
+    fn sts_endpoint(&mut self) -> Option<String> {
+        let names = ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"];
+        let (name, url) =
+            names.into_iter().find_map(|name| self.optional(name).map(|url| (name, url)))?;
+        if !(url.starts_with("http://") || url.starts_with("https://")) {
+            self.problem(name, "is not a URL, http://… or https://…");
+        }
+        Some(url)
+    }
+
+    fn queries(&mut self) -> (PathBuf, Option<String>) {
+        let default_query = self.optional("QUERY");
+        if default_query.as_ref().is_some_and(|name| !is_query_name(name)) {
+            self.problem("QUERY", "is not a query's name (letters, digits, _ and -, without .sql)");
+        }
+        let folder = self.optional("QUERIES_DIR").map_or_else(|| "queries".into(), PathBuf::from);
+        (folder, default_query)
     }
 
     fn region(&mut self, endpoint: Option<&Endpoint>) -> Option<String> {
@@ -290,6 +337,12 @@ impl Vars<'_> {
                     && account.len() == 12
                     && account.bytes().all(|b| b.is_ascii_digit())
                     && resource.strip_prefix("role/").is_some_and(|name| !name.is_empty()));
+        if cfg!(not(feature = "role")) {
+            self.problem(
+                "DB_ROLE_ARN",
+                "needs the feature role of the crate, which this binary was built without",
+            );
+        }
         if !is_role_arn {
             self.problem("DB_ROLE_ARN", "is not a role's ARN, arn:aws:iam::123456789012:role/NAME");
         }
@@ -311,17 +364,6 @@ fn host_and_port(text: &str) -> Option<(String, u16)> {
     let port = port.parse().ok().filter(|port| *port != 0)?;
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':');
     (!host.is_empty() && host.bytes().all(legal)).then(|| (host.to_owned(), port))
-}
-
-/// A role session's name that STS accepts: `[\w+=,.@-]{2,64}`
-/// (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>).
-fn role_session_name(name: &str) -> String {
-    let legal = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
-    let mut clean: String = name.chars().map(|c| if legal(c) { c } else { '-' }).take(64).collect();
-    while clean.len() < 2 {
-        clean.push('-');
-    }
-    clean
 }
 
 fn beside_the_binary() -> PathBuf {

@@ -16,7 +16,7 @@ pub enum ErrorKind {
     ConfigInvalid,
     /// The event is not of a shape that the function takes.
     EventInvalid,
-    /// No AWS credentials could be had.
+    /// No AWS credentials were found.
     CredentialsUnavailable,
     /// The credentials at hand have expired and could not be renewed.
     CredentialsExpired,
@@ -52,10 +52,13 @@ pub enum ErrorKind {
     CheckViolations,
     /// A bug of the function: it panicked.
     InternalPanic,
+    /// An `errorType` of a function of your own, such as `"Orders.Stale"`. Nothing in this crate uses
+    /// it.
+    Custom(&'static str),
 }
 
 impl ErrorKind {
-    /// Every kind, in the order of docs/errors.md.
+    /// Every kind of this crate's own, in the order of docs/errors.md.
     pub const ALL: [Self; 20] = [
         Self::ConfigInvalid,
         Self::EventInvalid,
@@ -79,8 +82,8 @@ impl ErrorKind {
         Self::InternalPanic,
     ];
 
-    /// Whether the same may succeed later, with nothing changed by anyone.
-    pub const fn is_passing(self) -> bool {
+    /// Whether the same may succeed later, with nothing changed.
+    pub const fn is_transient(self) -> bool {
         matches!(
             self,
             Self::CredentialsUnavailable
@@ -117,6 +120,7 @@ impl ErrorKind {
             Self::ResultNotOne => "Result.NotOne",
             Self::CheckViolations => "Check.Violations",
             Self::InternalPanic => "Internal.Panic",
+            Self::Custom(error_type) => error_type,
         }
     }
 }
@@ -128,12 +132,13 @@ pub struct Error {
     what: String,
     why: Option<String>,
     remedy: Option<String>,
+    transient: bool,
 }
 
 impl Error {
     /// An error that says what failed, as a phrase without a full stop.
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
-        Self { kind, what: what.into(), why: None, remedy: None }
+        Self { kind, what: what.into(), why: None, remedy: None, transient: kind.is_transient() }
     }
 
     /// Adds why it failed, as a phrase without a full stop.
@@ -150,8 +155,21 @@ impl Error {
         self
     }
 
-    /// Adds a fact to the reason.
-    pub(crate) fn also(mut self, fact: &str) -> Self {
+    /// Marks a failure that may succeed later, though its kind usually does not: a deadlock, say.
+    #[must_use]
+    pub fn transient(mut self) -> Self {
+        self.transient = true;
+        self
+    }
+
+    /// Whether the same may succeed later, with nothing changed.
+    pub fn is_transient(&self) -> bool {
+        self.transient
+    }
+
+    /// Adds a fact to the reason, as a phrase without a full stop.
+    #[must_use]
+    pub fn also(mut self, fact: &str) -> Self {
         self.why = Some(self.why.map_or_else(|| fact.to_owned(), |why| format!("{why}; {fact}")));
         self
     }
@@ -188,12 +206,6 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
-impl From<Error> for lambda_runtime::Diagnostic {
-    fn from(error: Error) -> Self {
-        Self { error_type: error.kind.error_type().to_owned(), error_message: error.to_string() }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,13 +233,5 @@ mod tests {
             assert_eq!(cells, 3, "{kind:?} has cause and remedy in docs/errors.md");
             assert!(readme.contains(&format!("`{}`", kind.error_type())), "{kind:?}");
         }
-    }
-
-    #[test]
-    fn lambda_reports_the_stable_error_type() {
-        let diagnostic: lambda_runtime::Diagnostic =
-            Error::new(ErrorKind::AuthRejected, "login refused").into();
-        assert_eq!(diagnostic.error_type, "Auth.Rejected");
-        assert_eq!(diagnostic.error_message, "login refused.");
     }
 }

@@ -1,62 +1,149 @@
 //! SQL on a private RDS PostgreSQL from AWS Lambda, with IAM authentication and no password.
 //!
-//! The way of the data, in one direction: [`Config`] from the environment, a [`Session`] that
-//! resolves credentials, signs a token and logs in over verified TLS, a [`query::Query`] file with
-//! its parameters, and rows as raw JSON. [`lambda::run`] puts that behind a Lambda function:
+//! The data flows one way. Each layer uses the ones below it, and none above:
+//!
+//! ```text
+//!  lambda      event ─▶ Handler ─▶ response, log line, metrics
+//!    │
+//!  session     one connection per sandbox, probed after a freeze and replaced once
+//!    │
+//!  postgres    dial ─▶ TLS ─▶ log in ─▶ BEGIN · statement · COMMIT ─▶ rows as JSON
+//!    │
+//!  config      the environment, checked at once
+//!    │
+//!  query       query files, parameters, rows           credentials ─▶ token
+//!    │                                                       │
+//!  error · deadline · work · retry · roots · endpoint · emf · json
+//! ```
+//!
+//! | feature | on by default | what it adds |
+//! |---|---|---|
+//! | `role` | yes | credentials of profiles, web identity and containers, and a role assumed through STS (`DB_ROLE_ARN`) |
+//! | `postgres` | yes | query files, [`Config`] and [`Session`] |
+//! | `lambda` | yes | [`lambda::run`]: the run loop, logs and metrics |
+//! | `query` | with the two above | query files, parameters and rows alone |
+//! | `vendored-openssl` | no | builds OpenSSL in, for Lambda |
+//! | `sso` | no | profiles of IAM Identity Center, for a laptop |
+//!
+//! With none of them the crate is a signer of tokens ([`token::TokenSigner`]) and a cache of credentials
+//! ([`credentials::CachingProvider`]), for a driver or pool of your own.
+//!
+//! # A function of your own
 //!
 //! ```no_run
-//! use rds_iam::lambda::{Handler, Invocation};
+//! use std::process::ExitCode;
+//!
+//! use rds_iam::lambda::{Handler, Invocation, Response};
 //! use rds_iam::query::{Parameters, Query};
 //! use rds_iam::{Config, Error, Session};
-//! use serde_json::value::{RawValue, to_raw_value};
 //!
 //! struct OldestCustomer {
 //!     session: Session,
 //!     query: Query,
 //! }
 //!
-//! impl OldestCustomer {
-//!     fn from_env() -> Result<Self, Error> {
-//!         let session = Session::new(Config::from_env()?)?;
-//!         let sql = "SELECT name FROM customers ORDER BY age DESC LIMIT 1";
-//!         Ok(Self { session, query: Query::parse("oldest", sql)? })
-//!     }
-//! }
-//!
 //! impl Handler for OldestCustomer {
-//!     async fn handle(&self, _event: &str, invocation: &mut Invocation) -> Result<Box<RawValue>, Error> {
-//!         let parameters = Parameters::bind(&self.query, &Default::default())?;
-//!         let rows = self.session
-//!             .read(&self.query, &parameters, invocation.deadline, &mut invocation.report)
-//!             .await?;
-//!         Ok(to_raw_value(&rows).expect("rows are JSON"))
+//!     type Response = Response;
+//!
+//!     async fn handle(&self, _event: &str, invocation: &mut Invocation) -> Result<Response, Error> {
+//!         let parameters = Parameters::none(&self.query)?;
+//!         let answer = self.session.read(&self.query, &parameters, &mut invocation.work).await?;
+//!         Ok(invocation.respond(&self.query, answer))
+//!     }
+//!
+//!     async fn shut_down(&self) {
+//!         self.session.close().await;
 //!     }
 //! }
 //!
-//! fn main() -> std::process::ExitCode {
-//!     rds_iam::lambda::run(OldestCustomer::from_env)
+//! fn main() -> ExitCode {
+//!     rds_iam::lambda::run(async || {
+//!         let sql = "SELECT name FROM customers ORDER BY age DESC LIMIT 1";
+//!         let query = Query::parse("oldest", sql)?;
+//!         Ok(OldestCustomer { session: Session::new(Config::from_env()?)?, query })
+//!     })
 //! }
 //! ```
+//!
+//! # Outside Lambda
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use rds_iam::deadline::Deadline;
+//! use rds_iam::query::{Answer, Parameters, Query};
+//! use rds_iam::{Config, Session, Work};
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Customer {
+//!     name: String,
+//!     age: Option<i32>,
+//! }
+//!
+//! # async fn example() -> Result<(), rds_iam::Error> {
+//! let session = Session::new(Config::from_env()?)?;
+//! let query = Query::parse("customers", "SELECT name, age FROM customers")?;
+//! let mut work = Work::new(Deadline::after(Duration::from_secs(10)));
+//! if let Answer::Rows(rows) = session.read(&query, &Parameters::none(&query)?, &mut work).await? {
+//!     let customers: Vec<Customer> = rows.deserialize()?;
+//! }
+//! session.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Cancel safety
+//!
+//! Every future of this crate can be dropped. A call that is dropped while a statement runs drops its
+//! connection, and the next call logs in anew; the server stops the statement by its own time-out, which
+//! ends before the deadline. Whether a dropped write has happened is unknown, unless the ledger records it
+//! ([`Session::run_batch`]). A dropped [`CachingProvider::get`](credentials::CachingProvider::get) leaves
+//! the cache as it was.
+//!
+//! # Secrets
+//!
+//! No token, key, external id, parameter value or row is in an error, a log line or a `Debug` output of
+//! this crate. The causes that libraries report are not kept as `source()`, because they quote values.
 
-pub mod config;
-pub mod connect;
 pub mod credentials;
-pub mod deadline;
-pub mod emf;
 pub mod endpoint;
 mod error;
-pub mod lambda;
-pub mod login_error;
-pub mod query;
-pub mod session;
-pub mod tls;
 pub mod token;
 
+#[cfg(feature = "query")]
+pub mod deadline;
+#[cfg(feature = "query")]
+pub mod emf;
+#[cfg(feature = "query")]
+pub mod json;
+#[cfg(feature = "query")]
+pub mod query;
+#[cfg(feature = "query")]
+mod work;
+
+#[cfg(feature = "postgres")]
+pub mod config;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "postgres")]
+pub mod retry;
+#[cfg(feature = "postgres")]
+pub mod roots;
+#[cfg(feature = "postgres")]
+pub mod session;
+
+#[cfg(feature = "lambda")]
+pub mod lambda;
+
+#[cfg(feature = "postgres")]
 pub use config::Config;
 pub use error::{Error, ErrorKind};
+#[cfg(feature = "postgres")]
 pub use session::Session;
+#[cfg(feature = "query")]
+pub use work::{LoginSteps, Report, Work};
 
 /// Compiles the README's example.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "postgres", feature = "lambda"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;

@@ -18,7 +18,6 @@ use aws_smithy_async::time::TimeSource;
 use aws_smithy_runtime_api::client::identity::Identity;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::config::Config;
 use crate::credentials;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
@@ -61,16 +60,6 @@ pub struct TokenSigner {
 }
 
 impl TokenSigner {
-    /// For the endpoint and user of a configuration.
-    pub fn new(config: &Config) -> Self {
-        Self {
-            host: config.endpoint.host.clone(),
-            port: config.endpoint.port,
-            region: config.region.clone(),
-            user: config.user.clone(),
-        }
-    }
-
     /// Signs a token. It can be used from `now` on, for [`TOKEN_LIFETIME`] or until the
     /// credentials expire, whichever comes first. Dead credentials are an error.
     pub fn sign(&self, credentials: &Credentials, now: SystemTime) -> Result<AuthToken, Error> {

@@ -11,9 +11,9 @@ use common::{Database, prepare, rows};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
+use rds_iam::Work;
 use rds_iam::deadline::Deadline;
 use rds_iam::query::{Parameters, Query};
-use rds_iam::session::Report;
 use rds_iam::{Error, ErrorKind, Session};
 use serde_json::value::RawValue;
 
@@ -79,7 +79,7 @@ async fn attempt(session: &Session, query: &Query, json: &str) -> Result<String,
         .map_err(|_| Error::new(ErrorKind::EventInvalid, "not JSON: no event holds it"))?;
     let parameters = Parameters::bind(query, &[("v".to_owned(), raw)].into())?;
     let deadline = Deadline::after(Duration::from_secs(60));
-    let answer = session.run(query, &parameters, deadline, &mut Report::default()).await?;
+    let answer = session.run(query, &parameters, &mut Work::new(deadline)).await?;
     Ok(rows(&answer)[0].to_owned())
 }
 

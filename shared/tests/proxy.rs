@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use common::{Database, prepare, rows, run, run_within};
 use rds_iam::ErrorKind;
+use rds_iam::Work;
 use rds_iam::deadline::Deadline;
-use rds_iam::session::{Job, Report};
+use rds_iam::session::Job;
 use rds_local::Options;
 
 const INSERT: &str = "/*+++\nmode = \"write\"\nparams = [{ name = \"id\" }]\n+++*/
@@ -29,10 +30,10 @@ async fn reads_and_writes_pin_nothing() {
     let error = run(&session, "SELECT * FROM marks FOR UPDATE", "{}").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::QueryDenied, "{error}");
     let (query, parameters) = prepare(INSERT, r#"{"id":4}"#);
-    let job = Job { query: &query, parameters: &parameters, message_id: "m", wants_answer: false };
+    let job = Job { query: &query, parameters: &parameters, message_id: "m", keeps_rows: false };
     let deadline = Deadline::after(Duration::from_secs(20));
-    for jobs in [vec![job; 3], vec![Job { wants_answer: true, ..job }]] {
-        let outcomes = session.run_batch(&jobs, deadline, &mut Report::default()).await.unwrap();
+    for jobs in [vec![job; 3], vec![Job { keeps_rows: true, ..job }]] {
+        let outcomes = session.run_batch(&jobs, &mut Work::new(deadline)).await.unwrap();
         assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     }
     assert_eq!(database.number("SELECT count(*) FROM marks WHERE id = 4").await, 1);

@@ -10,9 +10,10 @@ use std::time::{Duration, SystemTime};
 
 use common::{Database, rows, run, run_within};
 use rds_iam::ErrorKind;
+use rds_iam::Work;
 use rds_iam::deadline::Deadline;
+use rds_iam::query::{Answer, SHOWN_VIOLATIONS};
 use rds_iam::query::{Parameters, Query, ResultKind};
-use rds_iam::session::{Answer, Report, SHOWN_VIOLATIONS};
 
 const COUNT: &str = "SELECT count(*) FROM marks";
 
@@ -64,7 +65,7 @@ async fn each_example_gives_what_its_result_promises() {
             .collect();
         let parameters = Parameters::bind(&query, &params).unwrap();
         let deadline = Deadline::after(Duration::from_secs(20));
-        let answer = session.run(&query, &parameters, deadline, &mut Report::default()).await;
+        let answer = session.run(&query, &parameters, &mut Work::new(deadline)).await;
         answers.insert(name.as_str(), answer.unwrap_or_else(|error| panic!("{name}: {error}")));
         seen.push(query.result);
     }

@@ -13,9 +13,12 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_smithy_async::test_util::ManualTimeSource;
 use aws_smithy_async::time::SharedTimeSource;
+use rds_iam::Report;
+use rds_iam::Work;
 use rds_iam::deadline::Deadline;
+use rds_iam::query::Answer;
 use rds_iam::query::{Parameters, Query};
-use rds_iam::session::{Answer, PROBE_AFTER, PROBE_TIMEOUT, Report};
+use rds_iam::session::{PROBE_AFTER, PROBE_TIMEOUT};
 use rds_iam::{Config, Error, ErrorKind, Session};
 use rds_local::gate::Fault;
 use rds_local::{Options, Server};
@@ -78,10 +81,9 @@ impl World {
     async fn read(&self, sql: &str) -> (Result<Answer, Error>, Report) {
         let query = Query::parse("q", sql).unwrap();
         let parameters = Parameters::bind(&query, &BTreeMap::new()).unwrap();
-        let deadline = Deadline::after(Duration::from_secs(20));
-        let mut report = Report::default();
-        let answer = self.session.read(&query, &parameters, deadline, &mut report).await;
-        (answer, report)
+        let mut work = Work::new(Deadline::after(Duration::from_secs(20)));
+        let answer = self.session.read(&query, &parameters, &mut work).await;
+        (answer, work.report)
     }
 
     fn logins(&self) -> usize {
@@ -181,7 +183,7 @@ async fn callers_at_once_share_the_connection_and_wait_no_longer_than_they_may()
     let hurried = async {
         tokio::task::yield_now().await;
         let deadline = Deadline::after(Duration::from_millis(500));
-        world.session.read(&query, &parameters, deadline, &mut Report::default()).await
+        world.session.read(&query, &parameters, &mut Work::new(deadline)).await
     };
     let ((answer, _), hurried) = tokio::join!(biased; slow, hurried);
     answer.unwrap();

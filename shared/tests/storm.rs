@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::{Database, run_within};
 use rds_iam::ErrorKind;
-use rds_iam::session::Report;
+use rds_iam::Report;
 use rds_local::Options;
 use tokio::task::JoinSet;
 use tokio::time::Instant;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{Database, rows, run, run_within};
 use rds_iam::ErrorKind;
-use rds_iam::session::Answer;
+use rds_iam::query::Answer;
 
 const INSERT: &str = "/*+++\nmode = \"write\"\nparams = [{ name = \"id\" }]\n+++*/
     INSERT INTO marks (id, note) VALUES ($1, 'n') RETURNING id, note";

@@ -1,24 +1,79 @@
-//! A batch's records to statements, and the statements' outcomes to the records' fates.
+//! A batch's records to statements, and the statements' outcomes to one result for each record.
 //!
 //! A record fails alone. Records of a standard queue run together; those of a FIFO queue's group
 //! run one after another, and after a failure the group's rest is not tried, so that its order
-//! holds when they all come again.
+//! holds when they all arrive again.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use rds_iam::lambda::Invocation;
-use rds_iam::query::{Delivered, Parameters, Query};
-use rds_iam::session::{Answer, Job};
-use rds_iam::{Error, ErrorKind};
+use rds_iam::query::{Answer, Delivered, Library, Parameters, Query};
+use rds_iam::session::Job;
+use rds_iam::{Error, ErrorKind, Session};
 
 use crate::event::Delivery;
-use crate::handler::EventQuery;
 use crate::message::Message;
 
-/// What became of a record.
-pub(crate) type Fate = Result<(), Error>;
+/// How a record ended.
+pub(crate) type RecordResult = Result<(), Error>;
+
+/// How a batch ended.
+pub(crate) struct Report {
+    /// One result for each record, in order.
+    pub(crate) results: Vec<RecordResult>,
+    /// How many messages had been processed before.
+    pub(crate) duplicates: usize,
+}
+
+/// Runs every record's statements, and counts records, duplicates and failures for the log. Fails as
+/// a whole if there is no connection for the first of them: then nothing was tried.
+pub(crate) async fn deliver(
+    session: &Session,
+    library: &Library,
+    deliveries: Vec<Delivery>,
+    invocation: &mut Invocation,
+) -> Result<Report, Error> {
+    let mut groups = line_up(&deliveries);
+    let mut batch = Batch::new(library, deliveries);
+    let mut ended = Ok(());
+    for round in 0.. {
+        // The first record of each group, together.
+        let heads: Vec<(usize, usize)> = groups
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(group, waiting)| Some((group, waiting.pop_front()?)))
+            .collect();
+        if heads.is_empty() {
+            break;
+        }
+        let indexes: Vec<usize> = heads.iter().map(|(_, index)| *index).collect();
+        if let Err(error) = batch.run(&indexes, session, invocation).await {
+            if round == 0 {
+                ended = Err(error);
+                break;
+            }
+            for index in indexes {
+                batch.results[index].get_or_insert_with(|| Err(error.clone()));
+            }
+        }
+        for (group, index) in heads {
+            let Some(Err(error)) = &batch.results[index] else { continue };
+            log_failure(&batch.ids[index], error);
+            let behind = behind_a_failure(error);
+            for waiting in groups[group].drain(..) {
+                batch.results[waiting] = Some(Err(behind.clone()));
+            }
+        }
+    }
+    batch.count(invocation);
+    ended?;
+    // A record without a result must not be acknowledged.
+    let results =
+        batch.results.into_iter().map(|result| result.unwrap_or_else(|| Err(not_tried())));
+    Ok(Report { results: results.collect(), duplicates: batch.duplicates })
+}
 
 /// A message's statement, ready to run.
 struct Prepared {
@@ -27,172 +82,158 @@ struct Prepared {
     message_id: String,
 }
 
-/// Query files that were read in this invocation.
+/// Query files that were read in this invocation, by the name that the message gives.
 type Queries = HashMap<Option<String>, Result<Arc<Query>, Error>>;
 
-impl EventQuery {
-    /// Runs every record's statements. Fails as a whole if there is no connection for the first of
-    /// them: then nothing was tried.
-    pub(crate) async fn deliver(
-        &self,
-        deliveries: Vec<Delivery>,
-        invocation: &mut Invocation,
-    ) -> Result<Vec<Fate>, Error> {
+/// An event's records, by index.
+struct Batch {
+    ids: Vec<String>,
+    prepared: Vec<Result<Vec<Prepared>, Error>>,
+    results: Vec<Option<RecordResult>>,
+    duplicates: usize,
+}
+
+impl Batch {
+    fn new(library: &Library, deliveries: Vec<Delivery>) -> Self {
         let mut queries = Queries::new();
-        let mut lines = line_up(&deliveries);
         let mut ids = Vec::with_capacity(deliveries.len());
         let mut prepared = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
             ids.push(delivery.id);
             prepared.push(delivery.messages.and_then(|messages| {
-                messages.iter().map(|message| self.prepare(message, &mut queries)).collect()
+                messages.iter().map(|message| prepare(library, message, &mut queries)).collect()
             }));
         }
-        invocation.records.total = ids.len();
-        let mut fates: Vec<Option<Fate>> = ids.iter().map(|_| None).collect();
-        for round in 0.. {
-            // The first of each line, together.
-            let wave: Vec<(usize, usize)> = lines
-                .iter_mut()
-                .enumerate()
-                .filter_map(|(line, waiting)| Some((line, waiting.pop_front()?)))
-                .collect();
-            if wave.is_empty() {
-                break;
-            }
-            let indexes: Vec<usize> = wave.iter().map(|(_, index)| *index).collect();
-            match self.run_wave(&indexes, &prepared, &mut fates, invocation).await {
-                Ok(()) => {}
-                Err(error) if round == 0 => return Err(error),
-                Err(error) => {
-                    for index in indexes {
-                        fates[index].get_or_insert_with(|| Err(error.clone()));
-                    }
-                }
-            }
-            for (line, index) in wave {
-                let Some(Err(error)) = &fates[index] else { continue };
-                note_failure(&ids[index], error, invocation);
-                for behind in lines[line].drain(..) {
-                    let error = Err(behind_a_failure());
-                    invocation.records.count(&error);
-                    fates[behind] = Some(error);
-                }
-            }
-        }
-        Ok(fates.into_iter().map(|fate| fate.unwrap_or_else(|| Err(behind_a_failure()))).collect())
+        let results = ids.iter().map(|_| None).collect();
+        Self { ids, prepared, results, duplicates: 0 }
     }
 
-    /// Runs the statements of these records, and notes their fates. Fails if there is no connection.
-    async fn run_wave(
-        &self,
+    /// Runs the statements of these records, and notes each record's result. An error means that
+    /// there was no connection: their results stay open.
+    async fn run(
+        &mut self,
         indexes: &[usize],
-        prepared: &[Result<Vec<Prepared>, Error>],
-        fates: &mut [Option<Fate>],
+        session: &Session,
         invocation: &mut Invocation,
     ) -> Result<(), Error> {
         let mut jobs = Vec::new();
         let mut owners = Vec::new();
         for index in indexes {
-            match &prepared[*index] {
-                Err(error) => fates[*index] = Some(Err(error.clone())),
+            match &self.prepared[*index] {
+                Err(error) => self.results[*index] = Some(Err(error.clone())),
                 Ok(all) => {
-                    // Until one of its statements fails; of none, there is nothing to fail.
-                    fates[*index] = Some(Ok(()));
-                    jobs.extend(all.iter().map(|one| Job {
-                        query: &one.query,
-                        parameters: &one.parameters,
-                        message_id: &one.message_id,
-                        wants_answer: false,
-                    }));
+                    jobs.extend(all.iter().map(Prepared::job));
                     owners.extend(all.iter().map(|_| *index));
                 }
             }
         }
-        if jobs.is_empty() {
-            return Ok(());
+        if let Some(first) = jobs.first() {
+            invocation.query = Some(first.query.name.clone());
+            let outcomes = session.run_batch(&jobs, &mut invocation.work).await?;
+            for (owner, outcome) in owners.into_iter().zip(outcomes) {
+                match outcome {
+                    Ok(Delivered::Duplicate) => self.duplicates += 1,
+                    Ok(Delivered::Answered(Answer::Metrics(metrics))) => {
+                        invocation.metrics.push(metrics);
+                    }
+                    Ok(Delivered::Answered(_)) => {}
+                    // A record of several messages fails with the first that fails.
+                    Err(error) => {
+                        self.results[owner].get_or_insert(Err(error));
+                    }
+                }
+            }
         }
-        invocation.query = Some(jobs[0].query.name.clone());
-        let outcomes = match self
-            .session
-            .run_batch(&jobs, invocation.deadline, &mut invocation.report)
-            .await
-        {
-            Ok(outcomes) => outcomes,
-            Err(error) => {
-                for owner in owners {
-                    fates[owner] = None;
-                }
-                return Err(error);
-            }
-        };
-        for (owner, outcome) in owners.into_iter().zip(outcomes) {
-            match outcome {
-                Ok(Delivered::Duplicate) => invocation.records.duplicates += 1,
-                Ok(Delivered::Answered(Answer::Metrics(metrics))) => {
-                    invocation.metrics.push(metrics);
-                }
-                Ok(Delivered::Answered(_)) => {}
-                Err(error) => fates[owner] = Some(Err(error)),
-            }
+        for index in indexes {
+            self.results[*index].get_or_insert(Ok(()));
         }
         Ok(())
     }
 
-    /// A message's statement. A bug that one message meets is that message's failure only.
-    fn prepare(&self, message: &Message, queries: &mut Queries) -> Result<Prepared, Error> {
-        guarded(|| {
-            let query = queries
-                .entry(message.query.clone())
-                .or_insert_with(|| self.load(message.query.as_deref()).map(Arc::new))
-                .clone()?;
-            let parameters = Parameters::bind(&query, &message.values(&query))?;
-            Ok(Prepared { query, parameters, message_id: message.id.clone() })
-        })
+    fn count(&self, invocation: &mut Invocation) {
+        let failures = self.results.iter().flatten().filter_map(|result| result.as_ref().err());
+        let (transient, permanent): (Vec<_>, Vec<_>) =
+            failures.partition(|error| error.is_transient());
+        let counters = [
+            ("records", self.ids.len()),
+            ("duplicates", self.duplicates),
+            ("passing_failures", transient.len()),
+            ("permanent_failures", permanent.len()),
+        ];
+        invocation.counters.extend(counters.map(|(name, count)| (name, count as u64)));
     }
 }
 
-/// Makes a panic the error of what was being done.
+impl Prepared {
+    fn job(&self) -> Job<'_> {
+        Job {
+            query: &self.query,
+            parameters: &self.parameters,
+            message_id: &self.message_id,
+            keeps_rows: false,
+        }
+    }
+}
+
+/// A message's statement. A bug that one message triggers fails that message only.
+fn prepare(library: &Library, message: &Message, queries: &mut Queries) -> Result<Prepared, Error> {
+    guarded(|| {
+        let query = queries
+            .entry(message.query.clone())
+            .or_insert_with(|| library.load(message.query.as_deref()).map(Arc::new))
+            .clone()?;
+        let parameters = Parameters::bind(&query, &message.values(&query))?;
+        Ok(Prepared { query, parameters, message_id: message.id.clone() })
+    })
+}
+
+/// Turns a panic into an error.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         Err(Error::new(ErrorKind::InternalPanic, "the function panicked at a record")
             .because("this is a bug")
-            .remedy("Report it with the log line that names the place"))
+            .remedy("Report it, with the log line that names the place"))
     })
 }
 
-/// Which records wait for which: those of a FIFO queue's group for one another, others for none.
+/// Puts records that must run in order into one group: those of a FIFO queue's message group. Every
+/// other record is a group of its own.
 fn line_up(deliveries: &[Delivery]) -> Vec<VecDeque<usize>> {
-    let mut lines: Vec<VecDeque<usize>> = Vec::new();
-    let mut of_group: HashMap<&str, usize> = HashMap::new();
+    let mut groups: Vec<VecDeque<usize>> = Vec::new();
+    let mut by_name: HashMap<&str, usize> = HashMap::new();
     for (index, delivery) in deliveries.iter().enumerate() {
-        let line = match &delivery.group {
-            Some(group) => *of_group.entry(group).or_insert(lines.len()),
-            None => lines.len(),
+        let group = match &delivery.group {
+            Some(group) => *by_name.entry(group).or_insert(groups.len()),
+            None => groups.len(),
         };
-        if line == lines.len() {
-            lines.push(VecDeque::new());
+        if group == groups.len() {
+            groups.push(VecDeque::new());
         }
-        lines[line].push_back(index);
+        groups[group].push_back(index);
     }
-    lines
+    groups
 }
 
-fn behind_a_failure() -> Error {
+fn behind_a_failure(failed: &Error) -> Error {
+    let error = not_tried()
+        .because("an earlier record of its message group failed")
+        .remedy("It arrives again, in its order");
+    // It succeeds as soon as the one before it does.
+    if failed.is_transient() { error.transient() } else { error }
+}
+
+fn not_tried() -> Error {
     Error::new(ErrorKind::QueryFailed, "a record was not tried")
-        .because("an earlier one of its message group failed")
-        .remedy("It comes again, in its order")
 }
 
-/// A line for each record that failed, in the words that tell what to do: a passing failure mends
-/// itself, a permanent one ends in the dead-letter queue.
-fn note_failure(id: &str, error: &Error, invocation: &mut Invocation) {
-    invocation.records.count(&Err(error.clone()));
+/// A line for each record that failed. A transient failure needs nobody; a permanent one ends in the
+/// dead-letter queue.
+fn log_failure(id: &str, error: &Error) {
     tracing::warn!(
         recordId = id,
         errorType = error.kind().error_type(),
         errorMessage = error.to_string(),
-        failure = if error.kind().is_passing() { "passing" } else { "permanent" },
+        failure = if error.is_transient() { "passing" } else { "permanent" },
         "record failed"
     );
 }
@@ -202,13 +243,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_its_records_failure_only() {
+    fn a_panic_fails_its_record_only() {
         let none: [u8; 0] = [];
         let index = none.len();
-        let fates: Vec<Result<u8, Error>> =
+        let results: Vec<Result<u8, Error>> =
             vec![guarded(|| Ok(1)), guarded(|| Ok(none[index])), guarded(|| Ok(3))];
-        assert_eq!((fates[0].as_ref().ok(), fates[2].as_ref().ok()), (Some(&1), Some(&3)));
-        assert_eq!(fates[1].as_ref().unwrap_err().kind(), ErrorKind::InternalPanic);
+        assert_eq!((results[0].as_ref().ok(), results[2].as_ref().ok()), (Some(&1), Some(&3)));
+        assert_eq!(results[1].as_ref().unwrap_err().kind(), ErrorKind::InternalPanic);
+    }
+
+    #[test]
+    fn a_record_behind_a_transient_failure_is_transient() {
+        let deadlock = Error::new(ErrorKind::QueryFailed, "x").transient();
+        assert!(behind_a_failure(&deadlock).is_transient());
+        assert!(!behind_a_failure(&Error::new(ErrorKind::QueryFailed, "x")).is_transient());
     }
 
     #[test]

@@ -1,22 +1,22 @@
 //! The events that the function takes, as deliveries: what succeeds or fails together.
 
-use std::collections::BTreeMap;
-
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
-use rds_iam::query::is_query_name;
-use rds_iam::{Error, ErrorKind};
+use rds_iam::Error;
+use rds_iam::json::Object;
+use rds_iam::lambda::{DirectEvent, invalid_event, parse_object};
 use serde_json::value::RawValue;
 
-use crate::json::Object;
 use crate::message::{Message, attribute, invalid};
+
+const OTHERS: &str = "or an event of SQS, SNS, S3 or EventBridge; docs/events.md has the formats";
 
 /// What an event holds.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// `{"query": …, "params": {…}}`
-    Direct { query: Option<String>, params: BTreeMap<String, Box<RawValue>> },
-    /// Records of a queue, which tells each one's fate apart.
+    Direct(DirectEvent),
+    /// Records of a queue, which takes one result for each.
     Queue(Vec<Delivery>),
     /// SNS, S3 or EventBridge, which Lambda delivers again as a whole.
     Whole(Vec<Delivery>),
@@ -35,12 +35,8 @@ pub(crate) struct Delivery {
 
 impl Event {
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
-        let unknown = |why: &str| {
-            Error::new(ErrorKind::EventInvalid, "the event is not one that this function takes")
-                .because(why)
-                .remedy("Send an event of SQS, SNS, S3 or EventBridge, or {\"query\": \"NAME\", \"params\": {…}}; docs/events.md has the formats")
-        };
-        let object = Object::parse(text).ok_or_else(|| unknown("it is not a JSON object"))?;
+        let unknown = |why: &str| invalid_event(why, OTHERS);
+        let object = parse_object(text, OTHERS)?;
         if let Some(records) = object.array("Records") {
             let source = records.first().and_then(|record| {
                 let record = Object::parse(record.get())?;
@@ -67,26 +63,7 @@ impl Event {
             }
             return Ok(Self::whole([message].into_iter()));
         }
-        if let Some(strange) = object.names().find(|name| !matches!(*name, "query" | "params")) {
-            let shown: String = strange.chars().take(40).collect();
-            return Err(unknown(&format!(
-                "it has the key {shown:?}, and no source that this function knows"
-            )));
-        }
-        let query = match object.raw("query").map(RawValue::get) {
-            None | Some("null") => None,
-            Some(text) => {
-                let name: Option<String> = serde_json::from_str(text).ok();
-                let name = name.filter(|name| is_query_name(name));
-                Some(name.ok_or_else(|| unknown("query is a name of letters, digits, _ and -"))?)
-            }
-        };
-        let params = match object.raw("params").map(RawValue::get) {
-            None | Some("null") => BTreeMap::new(),
-            Some(text) => serde_json::from_str(text)
-                .map_err(|_| unknown("params is an object of values by name"))?,
-        };
-        Ok(Self::Direct { query, params })
+        DirectEvent::parse(&object, OTHERS).map(Self::Direct)
     }
 
     fn whole(records: impl Iterator<Item = Result<Vec<Message>, Error>>) -> Self {

@@ -8,7 +8,7 @@ use rds_iam::query::{Parameters, Query};
 use rds_local::testing::{mutate, root};
 
 use crate::event::Event;
-use crate::json::Object;
+use rds_iam::json::Object;
 
 const HALF_A_MINUTE: Duration = Duration::from_secs(30);
 

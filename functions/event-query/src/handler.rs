@@ -1,29 +1,35 @@
-//! Event to deliveries, deliveries to their fates, fates to what Lambda's event sources expect.
+//! Event to deliveries, deliveries to results, results to the response that the event source expects.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
-use rds_iam::lambda::{Handler, Invocation};
-use rds_iam::query::{Delivered, Parameters, Query};
+use rds_iam::lambda::{DirectEvent, Handler, Invocation, Response};
+use rds_iam::query::{Delivered, Library, Parameters};
 use rds_iam::session::Job;
-use rds_iam::{Config, Error, ErrorKind, Session};
+use rds_iam::{Config, Error, Session};
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
 
+use crate::deliver::deliver;
 use crate::event::{Delivery, Event};
 
 /// The function: its database, and the query files that were deployed with it.
 pub(crate) struct EventQuery {
-    pub(crate) session: Session,
-    pub(crate) queries_dir: PathBuf,
-    pub(crate) default_query: Option<String>,
+    session: Session,
+    library: Library,
 }
 
-/// What SQS's event source mapping reads
+/// A response, by the event's source.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum EventResponse {
+    Direct(Response),
+    Duplicate(DuplicateResponse),
+    Queue(BatchResponse),
+    Whole(WholeResponse),
+}
+
+/// The response that SQS's event source mapping reads
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>).
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct BatchResponse {
+pub(crate) struct BatchResponse {
     batch_item_failures: Vec<ItemFailure>,
 }
 
@@ -33,105 +39,87 @@ struct ItemFailure {
     item_identifier: String,
 }
 
-/// Of sources that deliver an event as a whole.
+/// For sources that deliver an event as a whole.
 #[derive(Serialize)]
-struct WholeResponse {
+pub(crate) struct WholeResponse {
     records: usize,
     duplicates: usize,
 }
 
+/// For a direct event whose request ran before.
 #[derive(Serialize)]
-struct DuplicateResponse<'a> {
-    query: &'a str,
+pub(crate) struct DuplicateResponse {
+    query: String,
     duplicate: bool,
 }
 
 impl EventQuery {
-    pub(crate) fn from_env() -> Result<Self, Error> {
+    pub(crate) async fn from_env() -> Result<Self, Error> {
         let config = Config::from_env()?;
-        Ok(Self {
-            queries_dir: config.queries_dir.clone(),
-            default_query: config.default_query.clone(),
-            session: Session::new(config)?,
-        })
-    }
-
-    /// Reads the query that is named, or else the function's own.
-    pub(crate) fn load(&self, name: Option<&str>) -> Result<Query, Error> {
-        let name = name.or(self.default_query.as_deref()).ok_or_else(|| {
-            Error::new(ErrorKind::EventInvalid, "the event names no query")
-                .because("and the function has no default one")
-                .remedy(
-                    "Set QUERY on the function, or name a query in the message attribute \"query\"",
-                )
-        })?;
-        Query::load(&self.queries_dir, name)
+        Ok(Self { library: config.library(), session: Session::new(config)? })
     }
 
     /// Lambda repeats an asynchronous invocation under the same request id: the ledger's key.
     async fn direct(
         &self,
-        query: Option<&str>,
-        params: &BTreeMap<String, Box<RawValue>>,
+        event: &DirectEvent,
         invocation: &mut Invocation,
-    ) -> Result<Box<RawValue>, Error> {
-        let query = self.load(query)?;
+    ) -> Result<EventResponse, Error> {
+        let query = self.library.load(event.query.as_deref())?;
         invocation.query = Some(query.name.clone());
-        let parameters = Parameters::bind(&query, params)?;
-        let message_id = invocation.request_id.clone();
+        let parameters = Parameters::bind(&query, &event.params)?;
         let job = Job {
             query: &query,
             parameters: &parameters,
-            message_id: &message_id,
-            wants_answer: true,
+            message_id: &invocation.request_id,
+            keeps_rows: true,
         };
-        let mut outcomes =
-            self.session.run_batch(&[job], invocation.deadline, &mut invocation.report).await?;
-        match outcomes.pop().transpose()? {
-            Some(Delivered::Answered(answer)) => invocation.respond(&query, answer),
-            _ => json(&DuplicateResponse { query: &query.name, duplicate: true }),
-        }
+        let mut outcomes = self.session.run_batch(&[job], &mut invocation.work).await?;
+        Ok(match outcomes.pop().transpose()? {
+            Some(Delivered::Answered(answer)) => {
+                EventResponse::Direct(invocation.respond(&query, answer))
+            }
+            _ => EventResponse::Duplicate(DuplicateResponse { query: query.name, duplicate: true }),
+        })
     }
 
     async fn queue(
         &self,
         deliveries: Vec<Delivery>,
         invocation: &mut Invocation,
-    ) -> Result<Box<RawValue>, Error> {
+    ) -> Result<EventResponse, Error> {
         let ids: Vec<String> = deliveries.iter().map(|delivery| delivery.id.clone()).collect();
-        let fates = self.deliver(deliveries, invocation).await?;
-        let failed = ids.into_iter().zip(fates).filter(|(_, fate)| fate.is_err());
-        json(&BatchResponse {
-            batch_item_failures: failed
-                .map(|(item_identifier, _)| ItemFailure { item_identifier })
-                .collect(),
-        })
+        let report = deliver(&self.session, &self.library, deliveries, invocation).await?;
+        let failed = ids.into_iter().zip(report.results).filter(|(_, result)| result.is_err());
+        let batch_item_failures =
+            failed.map(|(item_identifier, _)| ItemFailure { item_identifier }).collect();
+        Ok(EventResponse::Queue(BatchResponse { batch_item_failures }))
     }
 
-    /// One failure fails the event, which Lambda then delivers again; what has been written is in
-    /// the ledger.
+    /// One failure fails the event, which Lambda then delivers again; the ledger remembers what was
+    /// written.
     async fn whole(
         &self,
         deliveries: Vec<Delivery>,
         invocation: &mut Invocation,
-    ) -> Result<Box<RawValue>, Error> {
-        let fates = self.deliver(deliveries, invocation).await?;
-        let records = fates.len();
-        fates.into_iter().collect::<Result<Vec<()>, Error>>()?;
-        json(&WholeResponse { records, duplicates: invocation.records.duplicates })
+    ) -> Result<EventResponse, Error> {
+        let report = deliver(&self.session, &self.library, deliveries, invocation).await?;
+        let records = report.results.len();
+        report.results.into_iter().collect::<Result<Vec<()>, Error>>()?;
+        Ok(EventResponse::Whole(WholeResponse { records, duplicates: report.duplicates }))
     }
 }
 
 impl Handler for EventQuery {
+    type Response = EventResponse;
+
     async fn handle(
         &self,
         event: &str,
         invocation: &mut Invocation,
-    ) -> Result<Box<RawValue>, Error> {
+    ) -> Result<EventResponse, Error> {
         match Event::parse(event)? {
-            Event::Direct { query, params } => {
-                self.direct(query.as_deref(), &params, invocation).await
-            }
+            Event::Direct(event) => self.direct(&event, invocation).await,
             Event::Queue(deliveries) => self.queue(deliveries, invocation).await,
             Event::Whole(deliveries) => self.whole(deliveries, invocation).await,
         }
@@ -140,10 +128,4 @@ impl Handler for EventQuery {
     async fn shut_down(&self) {
         self.session.close().await;
     }
-}
-
-fn json(response: &impl Serialize) -> Result<Box<RawValue>, Error> {
-    to_raw_value(response).map_err(|_| {
-        Error::new(ErrorKind::QueryFailed, "the response has no JSON form").remedy("This is a bug")
-    })
 }

@@ -5,7 +5,6 @@ mod event;
 #[cfg(test)]
 mod fuzz;
 mod handler;
-mod json;
 mod message;
 
 fn main() -> std::process::ExitCode {

@@ -16,7 +16,7 @@ use rds_iam::query::{Field, Query, Source, resolve};
 use rds_iam::{Error, ErrorKind};
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::json::Object;
+use rds_iam::json::Object;
 
 /// How many envelopes there may be: SQS, SNS, S3, and one for what may come.
 const DEEPEST: usize = 4;

@@ -1,52 +1,34 @@
 //! Event to query, query to answer, answer to response.
 
-use std::path::PathBuf;
+use rds_iam::lambda::{Handler, Invocation, Response};
+use rds_iam::query::{Library, Parameters};
+use rds_iam::{Config, Error, Session};
 
-use rds_iam::lambda::{Handler, Invocation};
-use rds_iam::query::{Parameters, Query};
-use rds_iam::{Config, Error, ErrorKind, Session};
-use serde_json::value::RawValue;
-
-use crate::event::Event;
+use crate::event;
 
 /// The function: its database, and the query files that were deployed with it.
 pub(crate) struct ScheduledQuery {
     session: Session,
-    queries_dir: PathBuf,
-    default_query: Option<String>,
+    library: Library,
 }
 
 impl ScheduledQuery {
-    pub(crate) fn from_env() -> Result<Self, Error> {
+    pub(crate) async fn from_env() -> Result<Self, Error> {
         let config = Config::from_env()?;
-        Ok(Self {
-            queries_dir: config.queries_dir.clone(),
-            default_query: config.default_query.clone(),
-            session: Session::new(config)?,
-        })
+        Ok(Self { library: config.library(), session: Session::new(config)? })
     }
 }
 
 impl Handler for ScheduledQuery {
-    async fn handle(
-        &self,
-        event: &str,
-        invocation: &mut Invocation,
-    ) -> Result<Box<RawValue>, Error> {
-        let event = Event::parse(event)?;
-        let name = event.query.as_ref().or(self.default_query.as_ref()).ok_or_else(|| {
-            Error::new(ErrorKind::EventInvalid, "the event names no query")
-                .because("and the function has no default one")
-                .remedy("Send {\"query\": \"NAME\"}, or set QUERY on the function")
-        })?;
-        let query = Query::load(&self.queries_dir, name)?;
+    type Response = Response;
+
+    async fn handle(&self, event: &str, invocation: &mut Invocation) -> Result<Response, Error> {
+        let event = event::parse(event)?;
+        let query = self.library.load(event.query.as_deref())?;
         invocation.query = Some(query.name.clone());
         let parameters = Parameters::bind(&query, &event.params)?;
-        let answer = self
-            .session
-            .read(&query, &parameters, invocation.deadline, &mut invocation.report)
-            .await?;
-        invocation.respond(&query, answer)
+        let answer = self.session.read(&query, &parameters, &mut invocation.work).await?;
+        Ok(invocation.respond(&query, answer))
     }
 
     async fn shut_down(&self) {

@@ -11,7 +11,7 @@ use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_smithy_async::time::SharedTimeSource;
 use tokio::sync::Mutex;
 
-use super::explain;
+use super::explain::explain;
 
 /// Credentials with less life left than this are renewed before use. AWS's own SDKs renew ahead
 /// of expiry too; five minutes leave room for several attempts at STS.

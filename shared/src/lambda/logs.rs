@@ -3,6 +3,7 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html>:
 //! `timestamp` and `level` at the top level.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use lambda_runtime::Context;
@@ -89,10 +90,6 @@ struct Summary<'a> {
     query: Option<&'a str>,
     row_count: Option<usize>,
     violations: Option<u64>,
-    records: Option<usize>,
-    duplicates: Option<usize>,
-    passing_failures: Option<usize>,
-    permanent_failures: Option<usize>,
     connection: &'static str,
     login_attempts: u32,
     resolve_ms: Option<f64>,
@@ -109,17 +106,9 @@ struct Summary<'a> {
     #[serde(rename = "errorMessage")]
     error_message: Option<String>,
     #[serde(flatten)]
-    counters: Option<Counters>,
+    counters: BTreeMap<&'static str, u64>,
     #[serde(rename = "_aws")]
     metadata: Option<Metadata<'a>>,
-}
-
-/// What is counted only to be a metric.
-#[derive(Serialize)]
-struct Counters {
-    cold_starts: u8,
-    reused: u8,
-    errors: u8,
 }
 
 impl Logs {
@@ -140,13 +129,12 @@ impl Logs {
         if !wanted {
             return;
         }
-        let report = &invocation.report;
+        let report = &invocation.work.report;
         let login = report.login;
         let connect = login.map(|steps| {
             let before = report.resolve.unwrap_or_default() + report.sign.unwrap_or_default();
             before + steps.dial + steps.tls + steps.login
         });
-        let batch = Some(invocation.records).filter(|records| records.total > 0);
         let mut summary = Summary {
             timestamp: timestamp(),
             level: if error.is_some() { "ERROR" } else { "INFO" },
@@ -158,10 +146,6 @@ impl Logs {
             query: invocation.query.as_deref(),
             row_count: invocation.row_count,
             violations: report.violations,
-            records: batch.map(|records| records.total),
-            duplicates: batch.map(|records| records.duplicates),
-            passing_failures: batch.map(|records| records.passing_failures),
-            permanent_failures: batch.map(|records| records.permanent_failures),
             connection: match (report.reused, login) {
                 (true, _) => "reused",
                 (false, Some(_)) => "new",
@@ -179,15 +163,15 @@ impl Logs {
             duration_ms: ms(Some(took)),
             error_type: error.map(|error| error.kind().error_type()),
             error_message: error.map(ToString::to_string),
-            counters: None,
+            counters: invocation.counters.iter().copied().collect(),
             metadata: None,
         };
         if self.metrics && self.json && !summary.function.is_empty() {
-            summary.counters = Some(Counters {
-                cold_starts: cold_start.into(),
-                reused: report.reused.into(),
-                errors: error.is_some().into(),
-            });
+            summary.counters.extend([
+                ("cold_starts", cold_start.into()),
+                ("reused", report.reused.into()),
+                ("errors", error.is_some().into()),
+            ]);
             summary.metadata = Some(summary.metadata(now));
         }
         if let Ok(serde_json::Value::Object(mut line)) = serde_json::to_value(&summary) {
@@ -210,25 +194,21 @@ impl<'a> Summary<'a> {
         let present = |name: &'static str, unit: &'static str, there: bool| {
             there.then_some(Metric { name, unit })
         };
-        let metrics = [
-            present("cold_starts", "Count", true),
-            present("reused", "Count", true),
-            present("errors", "Count", true),
+        let counters = self.counters.keys().map(|name| Metric { name, unit: "Count" });
+        let measured = [
             present("connect_ms", "Milliseconds", self.connect_ms.is_some()),
             present("query_ms", "Milliseconds", self.query_ms.is_some()),
             present("row_count", "Count", self.row_count.is_some()),
-            present("records", "Count", self.records.is_some()),
-            present("duplicates", "Count", self.records.is_some()),
-            present("passing_failures", "Count", self.records.is_some()),
-            present("permanent_failures", "Count", self.records.is_some()),
         ];
         let directive = |dimensions: &[&'static str], metrics: Vec<Metric<'a>>| Directive {
             namespace: emf::NAMESPACE,
             dimensions: vec![dimensions.to_vec()],
             metrics,
         };
-        let mut directives =
-            vec![directive(&["function"], metrics.into_iter().flatten().collect())];
+        let mut directives = vec![directive(
+            &["function"],
+            counters.chain(measured.into_iter().flatten()).collect(),
+        )];
         if self.error_type.is_some() {
             let errors = vec![Metric { name: "errors", unit: "Count" }];
             directives.push(directive(&["function", "errorType"], errors));

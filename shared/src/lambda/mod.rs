@@ -1,5 +1,6 @@
 //! Running a handler as a Lambda function: start-up, the run loop, and one log line an invocation.
 
+mod direct;
 mod logs;
 mod raw_event;
 mod response;
@@ -14,25 +15,34 @@ use std::time::Duration;
 
 use aws_smithy_async::time::SharedTimeSource;
 use futures_util::FutureExt;
-use lambda_runtime::{Context, LambdaEvent, Runtime, service_fn};
+use lambda_runtime::{Context, Diagnostic, LambdaEvent, Runtime, service_fn};
+use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
 
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
-use crate::query::{Metrics, Query};
-use crate::session::{Answer, Report};
+use crate::query::{Answer, Metrics, Query};
+use crate::work::Work;
+pub use direct::{DirectEvent, invalid_event, parse_object};
 use logs::Logs;
-use response::Response;
+pub use response::Response;
 
 /// What a function does with one event.
 pub trait Handler {
-    /// Answers an event, which is the invocation's payload as it came, JSON or not.
+    /// What an invocation answers with.
+    type Response: Serialize;
+
+    /// Answers an event, which is the invocation's payload as it arrived, JSON or not.
+    ///
+    /// # Errors
+    /// An error fails the invocation, with its kind as the `errorType`. A panic is caught, and is
+    /// [`InternalPanic`](ErrorKind::InternalPanic).
     fn handle(
         &self,
         event: &str,
         invocation: &mut Invocation,
-    ) -> impl Future<Output = Result<Box<RawValue>, Error>>;
+    ) -> impl Future<Output = Result<Self::Response, Error>>;
 
     /// The sandbox ends: close what is open, within 300 ms.
     fn shut_down(&self) -> impl Future<Output = ()> {
@@ -40,91 +50,66 @@ pub trait Handler {
     }
 }
 
-/// One invocation: its time budget, and what it has to say in the log.
+/// One invocation: its time budget, and what its log line reports.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Invocation {
-    /// When the answer must be ready.
-    pub deadline: Deadline,
-    /// What the session did.
-    pub report: Report,
-    /// Lambda's id of it, the same when Lambda repeats it.
+    /// The deadline, and what was done on the database.
+    pub work: Work,
+    /// Lambda's id of the invocation, the same when Lambda repeats it.
     pub request_id: String,
-    /// What became of an event's records.
-    pub records: Records,
     /// The query that ran.
     pub query: Option<String>,
-    /// How many rows it gave.
+    /// How many rows it returned.
     pub row_count: Option<usize>,
-    /// Time to write the response.
-    pub serialize: Option<Duration>,
-    /// Metrics that the query gave, for the log.
+    /// Metrics that queries returned, for CloudWatch.
     pub metrics: Vec<Metrics>,
-}
-
-/// How an event's records fared, for functions that take several.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Records {
-    /// How many there were.
-    pub total: usize,
-    /// How many had been dealt with before.
-    pub duplicates: usize,
-    /// How many failed in a way that may pass by itself.
-    pub passing_failures: usize,
-    /// How many will fail again.
-    pub permanent_failures: usize,
-}
-
-impl Records {
-    /// Counts a record that failed.
-    pub fn count(&mut self, fate: &Result<(), Error>) {
-        match fate {
-            Ok(()) => {}
-            Err(error) if error.kind().is_passing() => self.passing_failures += 1,
-            Err(_) => self.permanent_failures += 1,
-        }
-    }
+    /// The function's own counters: members of the log line, and CloudWatch metrics of the unit Count.
+    pub counters: Vec<(&'static str, u64)>,
+    serialize: Option<Duration>,
 }
 
 impl Invocation {
     /// An invocation with this budget and nothing done yet.
     pub fn new(deadline: Deadline) -> Self {
         Self {
-            deadline,
-            report: Report::default(),
+            work: Work::new(deadline),
             request_id: String::new(),
-            records: Records::default(),
             query: None,
             row_count: None,
-            serialize: None,
             metrics: Vec::new(),
+            counters: Vec::new(),
+            serialize: None,
         }
     }
 
-    /// The response to an answer, as docs/queries.md has it for each result; notes what the log and
-    /// CloudWatch are to know of it.
-    pub fn respond(&mut self, query: &Query, answer: Answer) -> Result<Box<RawValue>, Error> {
-        let start = Instant::now();
-        let response = Response::new(&query.name, &answer);
-        self.row_count = response.row_count();
-        let text = to_raw_value(&response).map_err(|_| {
-            Error::new(ErrorKind::QueryFailed, "the answer has no JSON form")
-                .remedy("This is a bug")
-        })?;
-        self.serialize = Some(start.elapsed());
-        if let Answer::Metrics(metrics) = answer {
-            self.metrics.push(metrics);
+    /// The response to an answer, in the form that docs/queries.md gives for each result. Notes the
+    /// row count and the metrics for the log.
+    pub fn respond(&mut self, query: &Query, answer: Answer) -> Response {
+        self.query = Some(query.name.clone());
+        if let Answer::Metrics(metrics) = &answer {
+            self.metrics.push(metrics.clone());
         }
-        Ok(text)
+        let response = Response::new(&query.name, answer);
+        self.row_count = response.row_count();
+        response
     }
 }
 
-/// Runs a function until Lambda stops it. What `start` fails with, a bad configuration mostly, is
-/// the error of every invocation: Lambda has no way to report it earlier.
-pub fn run<H: Handler + 'static>(start: impl FnOnce() -> Result<H, Error>) -> ExitCode {
+impl From<Error> for Diagnostic {
+    fn from(error: Error) -> Self {
+        Self { error_type: error.kind().error_type().to_owned(), error_message: error.to_string() }
+    }
+}
+
+/// Runs a function until Lambda stops it. `start` builds the handler, and may wait for what it needs
+/// (an SDK client, say). An error of `start`, mostly a bad configuration, is the error of every
+/// invocation: Lambda has no way to report it earlier.
+pub fn run<H: Handler + 'static>(start: impl AsyncFnOnce() -> Result<H, Error>) -> ExitCode {
     if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
-        // As Lambda does not: someone started the binary by hand, perhaps with --help.
+        // Lambda sets it: a person started the binary by hand, perhaps with --help.
         eprintln!(
-            "This is an AWS Lambda function; it answers events that Lambda's Runtime API hands it.\n\
+            "This is an AWS Lambda function. It answers the events that Lambda's Runtime API sends it.\n\
              To run it here:  rds-local serve   and then   rds-local invoke FUNCTION --event FILE"
         );
         return ExitCode::from(2);
@@ -144,11 +129,11 @@ pub fn run<H: Handler + 'static>(start: impl FnOnce() -> Result<H, Error>) -> Ex
 }
 
 async fn serve<H: Handler + 'static>(
-    start: impl FnOnce() -> Result<H, Error>,
+    start: impl AsyncFnOnce() -> Result<H, Error>,
     logs: Logs,
 ) -> Result<(), lambda_runtime::Error> {
     let function = Arc::new(Function {
-        handler: start(),
+        handler: start().await,
         logs,
         clock: SharedTimeSource::default(),
         warm: AtomicBool::new(false),
@@ -188,18 +173,44 @@ impl<H: Handler> Function<H> {
             Ok(handler) => AssertUnwindSafe(handler.handle(event, &mut invocation))
                 .catch_unwind()
                 .await
-                .unwrap_or_else(|_| {
-                    Err(Error::new(ErrorKind::InternalPanic, "the function panicked")
-                        .because("this is a bug")
-                        .remedy("Report it with the log line that names the place"))
-                }),
+                .unwrap_or_else(|_| Err(panicked())),
             Err(error) => Err(error.clone()),
         };
+        let serialize = Instant::now();
+        let result = result.and_then(|response| to_json(&response));
+        invocation.serialize = result.is_ok().then(|| serialize.elapsed());
         let (took, error, now) = (start.elapsed(), result.as_ref().err(), self.clock.now());
         for metrics in &invocation.metrics {
             self.logs.metrics(metrics, now);
         }
         self.logs.summary(context, cold, &invocation, took, error, now);
         result
+    }
+}
+
+fn panicked() -> Error {
+    Error::new(ErrorKind::InternalPanic, "the function panicked")
+        .because("this is a bug")
+        .remedy("Report it, with the log line that names the place")
+}
+
+fn to_json(response: &impl Serialize) -> Result<Box<RawValue>, Error> {
+    // The serializer's own message may quote a value.
+    to_raw_value(response).map_err(|_| {
+        Error::new(ErrorKind::QueryFailed, "the response has no JSON form")
+            .because("a key is not text, or its own Serialize failed")
+            .remedy("Return a type with text keys")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lambda_reports_the_stable_error_type() {
+        let diagnostic: Diagnostic = Error::new(ErrorKind::AuthRejected, "login refused").into();
+        assert_eq!(diagnostic.error_type, "Auth.Rejected");
+        assert_eq!(diagnostic.error_message, "login refused.");
     }
 }

@@ -2,36 +2,37 @@
 
 use serde::Serialize;
 
-use crate::query::{Row, Rows};
-use crate::session::Answer;
+use crate::query::{Answer, Row, Rows};
 
-#[derive(Serialize)]
-pub(super) struct Response<'a> {
-    query: &'a str,
+/// A query's answer as an invocation's response: `{"query": …, "rows": […], "row_count": …}`, or the
+/// other forms of docs/queries.md.
+#[derive(Debug, Serialize)]
+pub struct Response {
+    query: String,
     #[serde(flatten)]
-    body: Body<'a>,
+    body: Body,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(untagged)]
-enum Body<'a> {
-    Rows { rows: &'a Rows, row_count: usize },
-    One { row: &'a Row },
+enum Body {
+    Rows { rows: Rows, row_count: usize },
+    One { row: Row },
     Affected { affected: u64 },
-    Check { violations: u64, rows: &'a Rows },
+    Check { violations: u64, rows: Rows },
     Metrics { metric_count: usize },
 }
 
-impl<'a> Response<'a> {
-    pub(super) fn new(query: &'a str, answer: &'a Answer) -> Self {
+impl Response {
+    pub(super) fn new(query: &str, answer: Answer) -> Self {
         let body = match answer {
-            Answer::Rows(rows) => Body::Rows { rows, row_count: rows.len() },
+            Answer::Rows(rows) => Body::Rows { row_count: rows.len(), rows },
             Answer::One(row) => Body::One { row },
-            Answer::Affected(affected) => Body::Affected { affected: *affected },
-            Answer::Check { violations, rows } => Body::Check { violations: *violations, rows },
+            Answer::Affected(affected) => Body::Affected { affected },
+            Answer::Check { violations, rows } => Body::Check { violations, rows },
             Answer::Metrics(metrics) => Body::Metrics { metric_count: metrics.len() },
         };
-        Self { query, body }
+        Self { query: query.to_owned(), body }
     }
 
     /// How many rows it holds.

@@ -10,7 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use toml::Spanned;
 
 use super::metrics::MetricOptions;
-use super::pointer::Source;
+use super::source::Source;
 use crate::emf::UNITS;
 
 const START: &str = "/*+++";

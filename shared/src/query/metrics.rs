@@ -14,6 +14,7 @@ use crate::emf::{
     Metadata, Metric, NAMESPACE,
 };
 use crate::error::{Error, ErrorKind};
+use crate::json::Object;
 
 /// How rows become metrics, as the front matter says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,11 +77,12 @@ impl Metrics {
         })
     }
 
-    pub(super) fn from_rows(
-        query: &Query,
-        options: &MetricOptions,
-        rows: &Rows,
-    ) -> Result<Self, Error> {
+    /// Makes metrics of a query's rows.
+    ///
+    /// # Errors
+    /// [`QueryInvalid`](ErrorKind::QueryInvalid) if CloudWatch would refuse or drop a value. The
+    /// message names the row and the column, and no value.
+    pub fn from_rows(query: &Query, options: &MetricOptions, rows: &Rows) -> Result<Self, Error> {
         let refused = |index: usize, why: &str| {
             Error::new(
                 ErrorKind::QueryInvalid,
@@ -118,9 +120,10 @@ impl Document {
 
     /// Fails with a phrase that names the column, and no value.
     fn from_row(row: &str, options: &MetricOptions) -> Result<Self, String> {
-        let columns: Columns<'_> = serde_json::from_str(row).map_err(|_| "it is no object")?;
+        let columns = Object::parse(row).ok_or("it is not an object")?;
         let mut document = Self::default();
-        for (name, value) in columns.0 {
+        for (name, value) in columns.members() {
+            let name = name.to_owned();
             if name.is_empty() || !name.is_ascii() || name == "_aws" {
                 return Err(format!("column {name:?} has a name that CloudWatch does not take"));
             }
@@ -134,7 +137,7 @@ impl Document {
                 }
                 (Some(b'"'), _) => {
                     let text: String =
-                        serde_json::from_str(value.get()).map_err(|_| "it is no Unicode")?;
+                        serde_json::from_str(value.get()).map_err(|_| "it is not valid Unicode")?;
                     check_dimension(&name, &text)?;
                     document.dimensions.push((name, text));
                 }
@@ -164,7 +167,7 @@ impl Document {
 }
 
 fn check_number(name: &str, text: &str) -> Result<(), String> {
-    let value: f64 = text.parse().map_err(|_| format!("column {name} is no number"))?;
+    let value: f64 = text.parse().map_err(|_| format!("column {name} is not a number"))?;
     let magnitude = value.abs();
     if magnitude > largest() || (magnitude > 0.0 && magnitude < largest().recip()) {
         return Err(format!("column {name} is beyond the values that CloudWatch takes (2^±360)"));
@@ -187,34 +190,6 @@ fn check_dimension(name: &str, value: &str) -> Result<(), String> {
         ));
     }
     Ok(())
-}
-
-/// The members of an object, in their order.
-struct Columns<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> serde::Deserialize<'de> for Columns<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Vec<(String, &'de RawValue)>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(
-                self,
-                mut map: A,
-            ) -> Result<Self::Value, A::Error> {
-                let mut columns = Vec::new();
-                while let Some(column) = map.next_entry()? {
-                    columns.push(column);
-                }
-                Ok(columns)
-            }
-        }
-        deserializer.deserialize_map(Visitor).map(Columns)
-    }
 }
 
 struct Line<'a> {

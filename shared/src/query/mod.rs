@@ -1,48 +1,47 @@
-//! Queries as files: front matter, parameters, and rows as raw JSON.
+//! Query files: front matter, parameters, and rows as raw JSON. Nothing here knows a database engine.
 //!
 //! A query is one SQL statement in `NAME.sql`, with TOML front matter in its leading comment. The
-//! statement goes to PostgreSQL as written: it is never parsed or edited here, at most wrapped.
+//! statement goes to the server as written: it is never parsed or edited here, at most wrapped.
 
-mod describe;
-pub(crate) mod errors;
-pub(crate) mod execute;
+mod answer;
 mod front_matter;
-pub(crate) mod ledger;
+mod library;
 mod metrics;
 mod parameters;
-mod pointer;
 mod rows;
+mod source;
 
 use std::path::Path;
 use std::time::Duration;
 
-pub use describe::{Description, describe};
+pub use answer::{Answer, Delivered, SHOWN_VIOLATIONS};
 pub use front_matter::{Mode, Param, ParamType, ResultKind};
-pub use ledger::Delivered;
+pub use library::Library;
 pub use metrics::{MetricOptions, Metrics};
 pub use parameters::Parameters;
-pub use pointer::{Field, Source, resolve};
 pub use rows::{MAX_RESPONSE_BYTES, Row, Rows};
+pub use source::{Field, Source, resolve};
 
 use crate::error::{Error, ErrorKind};
 
-/// Whether a name is one that a query file can have: `[A-Za-z0-9_-]+`.
+/// Whether a query file can have this name: `[A-Za-z0-9_-]+`.
 pub fn is_query_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }
 
 /// A query file: a statement, and what its front matter says.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Query {
     /// The file's name without `.sql`.
     pub name: String,
-    /// What it is for.
+    /// The purpose of the query, for people.
     pub description: Option<String>,
     /// Its parameters, in the order of `$1…$n`.
     pub params: Vec<Param>,
     /// Whether it may write.
     pub mode: Mode,
-    /// What its answer is.
+    /// The form of its answer.
     pub result: ResultKind,
     /// How long its statement may run, if less than the invocation allows.
     pub timeout: Option<Duration>,
@@ -52,11 +51,16 @@ pub struct Query {
 
 impl Query {
     /// Reads `NAME.sql` in a folder.
+    ///
+    /// # Errors
+    /// [`QueryNotFound`](ErrorKind::QueryNotFound) if there is no such file, or no file can have that
+    /// name; [`QueryInvalid`](ErrorKind::QueryInvalid) if it cannot be read or its front matter is
+    /// wrong.
     pub fn load(folder: &Path, name: &str) -> Result<Self, Error> {
         if !is_query_name(name) {
             return Err(Error::new(
                 ErrorKind::QueryNotFound,
-                "a query's name has letters, digits, _ and - only",
+                "a query's name may hold only letters, digits, _ and -",
             ));
         }
         let path = folder.join(format!("{name}.sql"));
@@ -75,6 +79,9 @@ impl Query {
     }
 
     /// Takes a query from its text. Without front matter it is a read with no parameters.
+    ///
+    /// # Errors
+    /// [`QueryInvalid`](ErrorKind::QueryInvalid) if the front matter is wrong or there is no statement.
     pub fn parse(name: &str, text: &str) -> Result<Self, Error> {
         let invalid = |why: String| {
             Error::new(ErrorKind::QueryInvalid, format!("query {name}.sql is wrong"))

@@ -5,22 +5,62 @@
 //! wrote.
 
 use std::collections::BTreeMap;
-use std::error::Error as StdError;
 use std::fmt;
 
+use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio_postgres::types::private::BytesMut;
-use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 
 use super::{Param, ParamType, Query};
 use crate::error::{Error, ErrorKind};
 
 /// The values of one run of a query, in the order of `$1…$n`. Their `Debug` hides them.
 #[derive(Clone, Default)]
-pub struct Parameters(Vec<Text>);
+pub struct Parameters(Vec<Option<String>>);
 
 impl Parameters {
+    /// No values: for a query without parameters, or whose parameters all have defaults.
+    ///
+    /// # Errors
+    /// As [`Parameters::bind`].
+    pub fn none(query: &Query) -> Result<Self, Error> {
+        Self::bind(query, &BTreeMap::new())
+    }
+
+    /// The fields of a struct of yours, by its `Serialize`, as a query's parameters.
+    ///
+    /// # Errors
+    /// As [`Parameters::bind`]; and [`QueryBadParameter`](ErrorKind::QueryBadParameter) if the value
+    /// is not a struct or a map.
+    ///
+    /// ```
+    /// # use rds_iam::query::{Parameters, Query};
+    /// #[derive(serde::Serialize)]
+    /// struct Ages {
+    ///     min_age: i32,
+    /// }
+    /// let text = "/*+++ params = [{ name = \"min_age\" }] +++*/ SELECT * FROM customers WHERE age >= $1";
+    /// let query = Query::parse("customers", text)?;
+    /// let parameters = Parameters::of(&query, &Ages { min_age: 18 })?;
+    /// # Ok::<(), rds_iam::Error>(())
+    /// ```
+    pub fn of(query: &Query, values: &impl Serialize) -> Result<Self, Error> {
+        // The serializer's own message may quote a value.
+        let values = serde_json::to_string(values)
+            .and_then(|text| serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(&text))
+            .map_err(|_| {
+                let what = format!("the parameters of query {} cannot be used", query.name);
+                Error::new(ErrorKind::QueryBadParameter, what)
+                    .because("they are not a struct or a map with text keys")
+                    .remedy("Pass a struct with one field for each parameter")
+            })?;
+        Self::bind(query, &values)
+    }
+
     /// Pairs a query's parameters with the values of an event, and writes each as text.
+    ///
+    /// # Errors
+    /// [`QueryBadParameter`](ErrorKind::QueryBadParameter) if a value is missing or unknown, or has no
+    /// form in PostgreSQL's text. The message names the parameter and no value.
     pub fn bind(query: &Query, values: &BTreeMap<String, Box<RawValue>>) -> Result<Self, Error> {
         let refuse = |what: String, why: &str| {
             Error::new(ErrorKind::QueryBadParameter, what).because(why).remedy(format!(
@@ -56,13 +96,14 @@ impl Parameters {
                 }
                 None => None,
             };
-            texts.push(Text(text));
+            texts.push(text);
         }
         Ok(Self(texts))
     }
 
-    pub(crate) fn typed(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
-        self.0.iter().map(|text| (text as &(dyn ToSql + Sync), Type::UNKNOWN)).collect()
+    /// The values in order, each as text; `None` is NULL.
+    pub fn texts(&self) -> impl Iterator<Item = Option<&str>> {
+        self.0.iter().map(Option::as_deref)
     }
 }
 
@@ -158,42 +199,6 @@ fn quote(text: &str, out: &mut String) {
     out.push('"');
 }
 
-/// One value, bound in text format. tokio-postgres may print parameters with `Debug`.
-#[derive(Clone)]
-struct Text(Option<String>);
-
-impl fmt::Debug for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<hidden>")
-    }
-}
-
-impl ToSql for Text {
-    fn to_sql(
-        &self,
-        _: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
-        match &self.0 {
-            Some(text) => {
-                out.extend_from_slice(text.as_bytes());
-                Ok(IsNull::No)
-            }
-            None => Ok(IsNull::Yes),
-        }
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    fn encode_format(&self, _: &Type) -> Format {
-        Format::Text
-    }
-
-    to_sql_checked!();
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,7 +268,21 @@ mod tests {
         let missing = Parameters::bind(&query, &values(&[])).unwrap_err().to_string();
         assert!(missing.contains("parameter min_age is missing"), "{missing}");
         let bound = Parameters::bind(&query, &values(&[("min_age", "\"s3cret\"")])).unwrap();
-        assert!(!format!("{bound:?} {:?}", bound.0).contains("s3cret"));
+        assert!(!format!("{bound:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_structs_fields_are_parameters() {
+        #[derive(serde::Serialize)]
+        struct Values {
+            min_age: u64,
+        }
+        let query = query("params = [{ name = \"min_age\" }]");
+        let bound = Parameters::of(&query, &Values { min_age: u64::MAX }).unwrap();
+        assert_eq!(bound.texts().collect::<Vec<_>>(), [Some("18446744073709551615")]);
+        let error = Parameters::of(&query, &"s3cret").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::QueryBadParameter);
+        assert!(!error.to_string().contains("s3cret"), "{error}");
     }
 
     #[test]
@@ -271,7 +290,7 @@ mod tests {
         let query =
             query("params = [{ name = \"a\", default = 7 }, { name = \"b\", required = false }]");
         let bound = Parameters::bind(&query, &values(&[])).unwrap();
-        let texts: Vec<Option<&str>> = bound.0.iter().map(|text| text.0.as_deref()).collect();
+        let texts: Vec<Option<&str>> = bound.texts().collect();
         assert_eq!(texts, [Some("7"), None]);
     }
 }

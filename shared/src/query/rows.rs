@@ -1,10 +1,12 @@
 //! Rows as PostgreSQL rendered them: raw JSON, decoded by nobody on the way.
 
+use serde::de::DeserializeOwned;
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorKind};
+use crate::json::Object;
 
 /// Lambda's limit for a synchronous response
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>), less room for
@@ -19,12 +21,12 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// How many.
+    /// The number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there are none.
+    /// Whether there is no row.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -34,8 +36,35 @@ impl Rows {
         self.rows.iter().map(|row| row.get())
     }
 
-    /// Adds one row, as `row_to_json` rendered it.
-    pub(crate) fn push(&mut self, query: &str, json: &str) -> Result<(), Error> {
+    /// The rows as a type of yours, by its `Deserialize`.
+    ///
+    /// # Errors
+    /// [`QueryFailed`](ErrorKind::QueryFailed) if a row is not of that type. The message names the row
+    /// and no value.
+    ///
+    /// ```no_run
+    /// # use rds_iam::query::Rows;
+    /// #[derive(serde::Deserialize)]
+    /// struct Customer {
+    ///     name: String,
+    ///     age: Option<i32>,
+    /// }
+    /// # fn example(rows: Rows) -> Result<(), rds_iam::Error> {
+    /// let customers: Vec<Customer> = rows.deserialize()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn deserialize<T: DeserializeOwned>(&self) -> Result<Vec<T>, Error> {
+        self.rows.iter().enumerate().map(|(index, row)| from_json(row, index)).collect()
+    }
+
+    /// Adds one row, as the database rendered it.
+    ///
+    /// # Errors
+    /// [`ResultTooLarge`](ErrorKind::ResultTooLarge) beyond [`MAX_RESPONSE_BYTES`];
+    /// [`QueryFailed`](ErrorKind::QueryFailed) if it is not JSON;
+    /// [`QueryInvalid`](ErrorKind::QueryInvalid) if two columns of the first row have one name.
+    pub fn push(&mut self, query: &str, json: &str) -> Result<(), Error> {
         // With the comma between rows.
         self.bytes += json.len() + 1;
         if self.bytes > MAX_RESPONSE_BYTES {
@@ -50,7 +79,7 @@ impl Rows {
             Error::new(ErrorKind::QueryFailed, format!("query {query} gave a row that is not JSON"))
         })?;
         if self.rows.is_empty()
-            && let Some(name) = duplicate_key(&row)
+            && let Some(name) = Object::parse(row.get()).as_ref().and_then(Object::duplicate)
         {
             return Err(Error::new(
                 ErrorKind::QueryInvalid,
@@ -74,11 +103,33 @@ impl Row {
     pub fn get(&self) -> &str {
         self.0.get()
     }
+
+    /// The row as a type of yours, by its `Deserialize`.
+    ///
+    /// # Errors
+    /// As [`Rows::deserialize`].
+    pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        from_json(&self.0, 0)
+    }
+}
+
+fn from_json<T: DeserializeOwned>(row: &RawValue, index: usize) -> Result<T, Error> {
+    // The parser's own message may quote a value.
+    serde_json::from_str(row.get()).map_err(|error| {
+        let what = format!("row {} is not of the type that it was read as", index + 1);
+        Error::new(ErrorKind::QueryFailed, what)
+            .because(format!(
+                "{} misses a column, or has one of another type (column {} of its JSON)",
+                std::any::type_name::<T>(),
+                error.column()
+            ))
+            .remedy("Compare the query's columns with the type's fields; a column that can be NULL needs an Option")
+    })
 }
 
 impl Rows {
-    /// The only row, if there is no other.
-    pub(crate) fn into_one(mut self) -> Option<Row> {
+    /// The only row; `None` if there is none or more than one.
+    pub fn into_one(mut self) -> Option<Row> {
         if self.rows.len() == 1 { self.rows.pop().map(Row) } else { None }
     }
 }
@@ -107,36 +158,6 @@ impl std::fmt::Debug for Rows {
     }
 }
 
-/// The first key that stands twice at the top level of an object.
-fn duplicate_key(row: &RawValue) -> Option<String> {
-    struct Keys;
-    impl<'de> serde::de::Visitor<'de> for Keys {
-        type Value = Option<String>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: serde::de::MapAccess<'de>>(
-            self,
-            mut map: A,
-        ) -> Result<Self::Value, A::Error> {
-            let mut seen = std::collections::HashSet::new();
-            let mut duplicate = None;
-            while let Some(key) = map.next_key::<String>()? {
-                map.next_value::<serde::de::IgnoredAny>()?;
-                if !seen.insert(key.clone()) {
-                    duplicate.get_or_insert(key);
-                }
-            }
-            Ok(duplicate)
-        }
-    }
-    serde::Deserializer::deserialize_map(&mut serde_json::Deserializer::from_str(row.get()), Keys)
-        .ok()
-        .flatten()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,6 +171,24 @@ mod tests {
             serde_json::to_string(&rows).unwrap(),
             r#"[{"n":1.10,"big":1234567890123456789012345678901234567890},{"n":null,"big":0}]"#
         );
+    }
+
+    #[test]
+    fn rows_become_types_and_errors_show_no_value() {
+        #[derive(serde::Deserialize)]
+        struct Customer {
+            name: String,
+            age: Option<u8>,
+        }
+        let mut rows = Rows::default();
+        rows.push("q", r#"{"name":"Ann","age":null}"#).unwrap();
+        rows.push("q", r#"{"name":"Bob","age":25}"#).unwrap();
+        let customers: Vec<Customer> = rows.deserialize().unwrap();
+        assert_eq!((customers[1].name.as_str(), customers[0].age), ("Bob", None));
+        rows.push("q", r#"{"name":"Eve","age":"s3cret"}"#).unwrap();
+        let error = rows.deserialize::<Customer>().err().unwrap();
+        let text = error.to_string();
+        assert!(text.starts_with("row 3 ") && !text.contains("s3cret"), "{text}");
     }
 
     #[test]

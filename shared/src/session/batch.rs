@@ -3,17 +3,20 @@
 use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::time::{Instant, timeout_at};
+use tokio_postgres::Client;
 
-use super::{CANCEL_TIMEOUT, Idle, Report, Session, out_of_time};
-use crate::connect::Connection;
+use super::Session;
+use super::run::{NO_TIME_LEFT, no_answer_in_time, server_timeout, timed_out};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
-use crate::query::execute::{self, Failure, Progress, Stage};
-use crate::query::ledger::{self, Delivered};
-use crate::query::{Mode, Parameters, Query};
+use crate::postgres::Connection;
+use crate::postgres::outcome::{Failure, Progress};
+use crate::postgres::{execute, ledger};
+use crate::query::{Delivered, Mode, Parameters, Query};
+use crate::work::Work;
 
-/// How many statements are under way at once. What is under way when time runs out may still
-/// happen, so it is not all of a large batch.
+/// How many statements are sent ahead of their answers. Whatever was sent when time runs out may
+/// still happen, so it is not all of a large batch.
 const WINDOW: usize = 25;
 
 /// One record's statement.
@@ -23,214 +26,182 @@ pub struct Job<'a> {
     pub query: &'a Query,
     /// Its parameters.
     pub parameters: &'a Parameters,
-    /// What a write is entered into the ledger by.
+    /// The id under which a write goes into the ledger.
     pub message_id: &'a str,
-    /// Whether the rows are of use to anyone.
-    pub wants_answer: bool,
+    /// Whether the caller uses the rows.
+    pub keeps_rows: bool,
 }
 
-/// What one job came to.
+/// How one job ended.
 pub type Outcome = Result<Delivered, Error>;
 
-/// Outcomes so far: final, or the failure of what may be tried again.
-type Slots = Vec<Option<Result<Delivered, (Error, bool)>>>;
-
 impl Session {
-    /// Runs the statements of a batch, each in a transaction of its own, and answers for each in
-    /// order. Reads, and writes with `result = "rows"`, are sent without waiting for those before;
-    /// other writes go one by one. A write is entered into the ledger with what it does, and is
-    /// [`Delivered::Duplicate`] if it was there.
+    /// Runs the statements of a batch, each in a transaction of its own and with its own bounds, and
+    /// returns one outcome for each, in order. Reads, and writes with `result = "rows"` whose rows
+    /// are not used, are sent without waiting for those before; other writes run one by one. A write
+    /// goes into the ledger in its own transaction, and is [`Delivered::Duplicate`] if it was there.
     ///
-    /// If the connection breaks it is replaced, once, and what was under way runs again: the ledger
-    /// keeps a write from happening twice. What there is no time for is
-    /// [`crate::ErrorKind::QueryTimeout`]. Fails as a whole only if there is no connection to begin
-    /// with.
+    /// If the connection breaks it is replaced, once, and unfinished statements run again: the ledger
+    /// keeps a write from happening twice. A statement that there is no time for is
+    /// [`QueryTimeout`](ErrorKind::QueryTimeout).
+    ///
+    /// # Errors
+    /// Fails as a whole only if the first login fails, with its error; nothing was run then.
     ///
     /// # Cancel safety
     /// As [`Session::run`].
     pub async fn run_batch(
         &self,
         jobs: &[Job<'_>],
-        deadline: Deadline,
-        report: &mut Report,
+        work: &mut Work,
     ) -> Result<Vec<Outcome>, Error> {
-        let mut idle = self.lock(deadline).await?;
-        let (mut connection, mut replaced) = self.acquire(idle.take(), deadline, report).await?;
-        let mut slots: Slots = jobs.iter().map(|_| None).collect();
+        let mut lease = self.lease(work).await?;
+        let mut slots: Vec<Slot<'_>> = jobs.iter().map(Slot::new).collect();
         let start = Instant::now();
         loop {
-            let mut violations = None;
-            let usable =
-                self.attempt_batch(&connection, jobs, &mut slots, deadline, &mut violations).await;
-            report.violations = add(report.violations, violations);
-            if usable && !connection.is_closed() {
-                *idle = Some(Idle { connection, since: self.clock.now() });
+            let usable = self.attempt_batch(lease.connection(), &mut slots, work.deadline).await;
+            if usable && !lease.connection().is_closed() {
+                lease.keep();
                 break;
             }
             let again =
-                slots.iter().any(|slot| !is_final(slot)) && deadline.statement_timeout().is_some();
-            if replaced || !again {
+                slots.iter().any(Slot::is_open) && work.deadline.statement_timeout().is_some();
+            if !again || !lease.can_be_replaced() {
                 break;
             }
-            drop(connection);
-            replaced = true;
-            report.reused = false;
-            match self.login(deadline, report).await {
-                Ok(new) => connection = new,
+            match lease.replace(work).await {
+                Ok(new) => lease = new,
                 // The first failure says more than this one.
                 Err(_) => break,
             }
         }
-        report.query = Some(start.elapsed());
-        let outcomes = slots.into_iter().zip(jobs).map(|(slot, job)| match slot {
-            Some(Ok(delivered)) => Ok(delivered),
-            Some(Err((error, _))) => Err(error),
-            None if deadline.statement_timeout().is_none() => {
-                Err(out_of_time(job.query, "no time was left to run it"))
-            }
-            None => Err(not_sent(job.query)),
-        });
-        Ok(outcomes.collect())
+        work.report.query = Some(start.elapsed());
+        let violations = slots.iter().filter_map(|slot| slot.progress.violations);
+        work.report.violations =
+            work.report.violations.into_iter().chain(violations).reduce(|a, b| a + b);
+        Ok(slots.into_iter().map(|slot| slot.into_outcome(work.deadline)).collect())
     }
 
-    /// Runs what is not final yet; whether the connection can be used on.
+    /// Runs the open jobs, and returns whether the connection is still usable.
     async fn attempt_batch(
         &self,
         connection: &Connection,
-        jobs: &[Job<'_>],
-        slots: &mut Slots,
+        slots: &mut [Slot<'_>],
         deadline: Deadline,
-        violations: &mut Option<u64>,
     ) -> bool {
-        let todo: Vec<usize> = (0..jobs.len()).filter(|index| !is_final(&slots[*index])).collect();
-        let mut usable = true;
-        // What goes one by one must not meet others inside its transaction.
-        for segment in todo.chunk_by(|a, b| pipelines(&jobs[*a]) && pipelines(&jobs[*b])) {
-            usable &=
-                self.attempt_segment(connection, jobs, segment, slots, deadline, violations).await;
-            // It may be inside a transaction that was given up: what follows needs another.
-            if !usable {
-                break;
+        let mut open: Vec<&mut Slot<'_>> = slots.iter_mut().filter(|slot| slot.is_open()).collect();
+        // A statement that runs by itself must not meet others inside its transaction.
+        for segment in open.chunk_by_mut(|a, b| a.pipelines() && b.pipelines()) {
+            if !self.attempt_segment(connection, segment, deadline).await {
+                // The connection may be inside a transaction that was given up.
+                return false;
             }
         }
-        usable
+        true
     }
 
     async fn attempt_segment(
         &self,
         connection: &Connection,
-        jobs: &[Job<'_>],
-        segment: &[usize],
-        slots: &mut Slots,
+        segment: &mut [&mut Slot<'_>],
         deadline: Deadline,
-        violations: &mut Option<u64>,
     ) -> bool {
-        let Some(left) = deadline.statement_timeout() else { return true };
         let proxy = self.connector.config().proxy;
         let client = &connection.client;
-        // A statement without a transaction around it has its bounds from the session: one for all
-        // of the segment, the shortest that any of them has.
-        let alone = segment.iter().map(|index| &jobs[*index]).filter(|job| in_one_statement(job));
-        let bound = alone.map(|job| job.query.timeout.map_or(left, |own| own.min(left))).min();
-        let bounds = async {
-            if let Some(bound) = bound.filter(|_| !proxy) {
-                let timeout = bound.as_millis().max(2);
-                let set = format!(
-                    "SET statement_timeout = {timeout}; SET lock_timeout = {}",
-                    timeout / 2
-                );
-                let _ = client.batch_execute(&set).await;
-            }
-        };
-        let run = async |index: usize| {
-            let job = &jobs[index];
-            let timeout = job.query.timeout.map_or(left, |own| own.min(left));
-            let timeout = (!proxy).then_some(timeout);
-            let mut progress = Progress { stage: Stage::Sent, violations: None };
-            let result = match job.query.mode {
-                Mode::Read => execute::run(
-                    client,
-                    job.query,
-                    job.parameters,
-                    timeout,
-                    job.wants_answer,
-                    &mut progress,
-                )
-                .await
-                .map(Delivered::Answered),
-                Mode::Write if in_one_statement(job) => {
-                    ledger::in_one_statement(client, job.query, job.parameters, job.message_id)
-                        .await
-                }
-                Mode::Write => {
-                    let id = job.message_id;
-                    ledger::step_by_step(
-                        client,
-                        job.query,
-                        job.parameters,
-                        id,
-                        timeout,
-                        &mut progress,
-                    )
-                    .await
-                }
-            };
-            (index, result, progress.violations)
-        };
-        let mut usable = true;
-        let consume = async {
-            let mut results =
-                std::pin::pin!(stream::iter(segment.iter().copied()).map(run).buffered(WINDOW));
-            while let Some((index, result, found)) = results.next().await {
-                *violations = add(*violations, found);
-                slots[index] = Some(result.map_err(|Failure { error, usable: on, repeat }| {
-                    usable &= on;
-                    (error, repeat)
-                }));
-            }
-        };
-        let both = async { tokio::join!(biased; bounds, consume) };
-        if timeout_at(deadline.answer_by(), both).await.is_ok() {
+        let all = stream::iter(segment.iter_mut())
+            .map(|slot| slot.run(client, deadline, proxy))
+            .buffered(WINDOW)
+            .fold(true, async |usable, still| usable && still);
+        if let Ok(usable) = timeout_at(deadline.answer_by(), all).await {
             return usable;
         }
-        if !proxy {
-            let bound = deadline.cancel_by().min(Instant::now() + CANCEL_TIMEOUT);
-            self.connector.cancel(&client.cancel_token(), bound).await;
-        }
-        for index in segment {
-            let query = jobs[*index].query;
-            slots[*index].get_or_insert_with(|| {
-                Err((out_of_time(query, "the database did not answer in time"), false))
-            });
+        self.cancel(connection, deadline).await;
+        for slot in segment {
+            slot.give_up();
         }
         false
     }
 }
 
+/// A job, how far it has come, and how it ended.
+struct Slot<'a> {
+    job: &'a Job<'a>,
+    progress: Progress,
+    sent: bool,
+    /// A failure may be one that another attempt can change.
+    result: Option<Result<Delivered, Failure>>,
+}
+
+impl<'a> Slot<'a> {
+    fn new(job: &'a Job<'a>) -> Self {
+        Self { job, progress: Progress::new(), sent: false, result: None }
+    }
+
+    /// Whether it may still run.
+    fn is_open(&self) -> bool {
+        match &self.result {
+            None => true,
+            Some(result) => result.as_ref().is_err_and(|failure| failure.repeat),
+        }
+    }
+
+    fn in_one_statement(&self) -> bool {
+        !self.job.keeps_rows && ledger::fits_one_statement(self.job.query)
+    }
+
+    /// Whether it can be sent without waiting for the answer of the one before.
+    fn pipelines(&self) -> bool {
+        self.job.query.mode == Mode::Read || self.in_one_statement()
+    }
+
+    /// Runs the job, and returns whether the connection is still usable. Without time left it is
+    /// not sent.
+    async fn run(&mut self, client: &Client, deadline: Deadline, proxy: bool) -> bool {
+        let one_statement = self.in_one_statement();
+        let Job { query, parameters, message_id, keeps_rows } = *self.job;
+        let Some(timeout) = server_timeout(query, deadline) else { return true };
+        let timeout = (!proxy).then_some(timeout);
+        (self.sent, self.result) = (true, None);
+        self.progress = Progress::new();
+        let progress = &mut self.progress;
+        let result = match query.mode {
+            Mode::Read => execute::run(client, query, parameters, timeout, keeps_rows, progress)
+                .await
+                .map(Delivered::Answered),
+            Mode::Write if one_statement => {
+                ledger::in_one_statement(client, query, parameters, message_id, timeout, progress)
+                    .await
+            }
+            Mode::Write => {
+                ledger::step_by_step(client, query, parameters, message_id, timeout, progress).await
+            }
+        };
+        let usable = result.as_ref().map_or_else(|failure| failure.usable, |_| true);
+        self.result = Some(result);
+        usable
+    }
+
+    /// Ends a job that was sent and got no answer in time.
+    fn give_up(&mut self) {
+        if self.sent && self.result.is_none() {
+            let error = no_answer_in_time(self.job.query, self.progress.stage);
+            self.result = Some(Err(Failure::lost(error)));
+        }
+    }
+
+    fn into_outcome(self, deadline: Deadline) -> Outcome {
+        match self.result {
+            Some(result) => result.map_err(|failure| failure.error),
+            None if deadline.statement_timeout().is_none() => {
+                Err(timed_out(self.job.query, NO_TIME_LEFT))
+            }
+            None => Err(not_sent(self.job.query)),
+        }
+    }
+}
+
 fn not_sent(query: &Query) -> Error {
     Error::new(ErrorKind::NetworkUnreachable, format!("query {} was not run", query.name))
-        .because("the connection broke before it was sent, and once more after it was replaced")
-        .remedy("Nothing has happened: it may run again")
-}
-
-fn add(a: Option<u64>, b: Option<u64>) -> Option<u64> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a + b),
-        (a, b) => a.or(b),
-    }
-}
-
-fn is_final(slot: &Option<Result<Delivered, (Error, bool)>>) -> bool {
-    match slot {
-        None | Some(Err((_, true))) => false,
-        Some(_) => true,
-    }
-}
-
-fn in_one_statement(job: &Job<'_>) -> bool {
-    !job.wants_answer && ledger::fits_one_statement(job.query)
-}
-
-fn pipelines(job: &Job<'_>) -> bool {
-    job.query.mode == Mode::Read || in_one_statement(job)
+        .because("the connection broke before it was sent, and so did the one that replaced it")
+        .remedy("Nothing was changed: run it again")
 }

@@ -14,9 +14,11 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::time::SharedTimeSource;
+use rds_iam::Report;
+use rds_iam::Work;
 use rds_iam::deadline::Deadline;
+use rds_iam::query::Answer;
 use rds_iam::query::{Parameters, Query};
-use rds_iam::session::{Answer, Report};
 use rds_iam::{Config, Error, Session};
 use rds_local::{Options, READ_WRITE_USER, Server};
 use serde_json::value::RawValue;
@@ -91,9 +93,9 @@ pub async fn run_within(
     params: &str,
 ) -> (Result<Answer, Error>, Report) {
     let (query, parameters) = prepare(text, params);
-    let mut report = Report::default();
-    let answer = session.run(&query, &parameters, Deadline::after(left), &mut report).await;
-    (answer, report)
+    let mut work = Work::new(Deadline::after(left));
+    let answer = session.run(&query, &parameters, &mut work).await;
+    (answer, work.report)
 }
 
 /// Runs a query in an invocation of twenty seconds.

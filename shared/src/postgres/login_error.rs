@@ -9,26 +9,16 @@ use tokio_postgres::error::{DbError, SqlState};
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
+use crate::retry::Retry;
 
-/// A failed login, and whether another try may help.
+/// A failed login, and whether another attempt may help.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LoginError {
-    /// What to tell the caller if this was the last try.
+    /// The caller's error, if this was the last attempt.
     pub error: Error,
     /// Whether, and how, to try again.
     pub retry: Retry,
-}
-
-/// What another login could do about a failed one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// Nothing: the same would happen again.
-    No,
-    /// The server or network may recover.
-    Again,
-    /// RDS refused the token: sign again, with credentials resolved anew. A throttled login looks
-    /// just like this.
-    FreshCredentials,
 }
 
 impl LoginError {

@@ -3,9 +3,9 @@
 //! JSON Pointer: <https://www.rfc-editor.org/rfc/rfc6901>. Values stay raw JSON, so that numbers
 //! keep their digits.
 
-use std::collections::BTreeMap;
-
 use serde_json::value::RawValue;
+
+use crate::json::Object;
 
 /// Where a parameter's value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,11 +75,7 @@ pub fn resolve<'a>(document: &'a RawValue, tokens: &[String]) -> Option<&'a RawV
     let mut value = document;
     for token in tokens {
         value = match value.get().trim_start().as_bytes().first()? {
-            b'{' => {
-                let members: BTreeMap<String, &RawValue> =
-                    serde_json::from_str(value.get()).ok()?;
-                *members.get(token)?
-            }
+            b'{' => Object::parse(value.get())?.get(token)?,
             b'[' => {
                 let canonical = token == "0" || !token.starts_with('0');
                 let index: usize =

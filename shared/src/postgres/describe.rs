@@ -3,10 +3,10 @@
 use tokio_postgres::Client;
 use tokio_postgres::types::Oid;
 
-use super::errors::statement_error;
 use super::execute::Statement;
-use super::{Query, ResultKind};
+use super::statement_error::statement_error;
 use crate::error::{Error, ErrorKind};
+use crate::query::{Query, ResultKind};
 
 /// The types that PostgreSQL gives a query, by its own names for them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,14 +16,15 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_postgres::Client;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{CancelToken, Client};
 
+use super::login_error::LoginError;
+use super::tls;
 use crate::config::{Config, Dial, SslNegotiation, TargetSessionAttrs};
 use crate::error::Error;
-use crate::login_error::LoginError;
-use crate::tls;
 use crate::token::AuthToken;
+use crate::work::LoginSteps;
 
 /// Dials the configured endpoint. Knows nothing of credentials: each login brings a token.
 pub struct Connector {
@@ -38,6 +39,8 @@ pub struct Connection {
     /// The protocol client.
     pub client: Client,
     driver: Driver,
+    /// Where it leads: a reader endpoint's name resolves to another instance each time.
+    peer: SocketAddr,
 }
 
 /// The task that moves a connection's bytes.
@@ -56,17 +59,6 @@ const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
-
-/// How long the steps of one login took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LoginSteps {
-    /// Name resolution and TCP.
-    pub dial: Duration,
-    /// The TLS handshake.
-    pub tls: Duration,
-    /// Everything from the SSLRequest to "ready for query", less the handshake.
-    pub login: Duration,
-}
 
 impl Connector {
     /// A connector for a configuration. Fails when TLS cannot be set up.
@@ -114,6 +106,7 @@ impl Connector {
             _ => LoginError::unreachable(&self.config, &error),
         })?;
         steps.dial = start.elapsed();
+        let peer = stream.peer_addr().map_err(|e| LoginError::unreachable(&self.config, &e))?;
         *stage = "the login";
 
         let handshake = Arc::new(Mutex::new(Duration::ZERO));
@@ -131,22 +124,23 @@ impl Connector {
             .iter()
             .any(|name| connection.parameter(name) == Some("on"));
         let driver = tokio::spawn(async move {
-            // The client's calls report a broken connection; here it can only be noted.
+            // The client's calls report a broken connection; here it can only be logged.
             if let Err(error) = std::future::poll_fn(|cx| poll_quietly(&mut connection, cx)).await {
                 tracing::debug!(reason = %error, "the database connection ended");
             }
         });
-        let connection = Connection { client, driver: Driver(driver) };
+        let connection = Connection { client, driver: Driver(driver), peer };
         if self.config.target_session_attrs == TargetSessionAttrs::ReadWrite && read_only {
             return Err(LoginError::not_writable(&self.config));
         }
         Ok((connection, steps))
     }
 
-    /// Asks the server, over a connection of its own, to stop what `token` names.
-    pub(crate) async fn cancel(&self, token: &CancelToken, bound: Instant) {
+    /// Asks the server that a connection leads to, over another connection, to stop its statement.
+    pub(crate) async fn cancel(&self, connection: &Connection, bound: Instant) {
+        let token = connection.client.cancel_token();
         let ask = async {
-            let stream = self.dial(bound).await.ok()?;
+            let stream = TcpStream::connect(connection.peer).await.ok()?;
             token.cancel_query_raw(stream, self.tls_connect().ok()?).await.ok()
         };
         if timeout_at(bound, ask).await.ok().flatten().is_none() {
@@ -210,7 +204,7 @@ impl Connection {
 
     /// Says goodbye to the server (Terminate) and closes, within this bound.
     pub async fn close(self, bound: Duration) {
-        let Self { client, mut driver } = self;
+        let Self { client, mut driver, .. } = self;
         drop(client);
         if timeout(bound, &mut driver.0).await.is_err() {
             tracing::debug!("the database connection was cut, because closing it took too long");

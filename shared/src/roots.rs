@@ -1,7 +1,7 @@
-//! Trust: which roots may vouch for the server, and the connector that insists on it.
+//! The certificates that may vouch for a database server.
 //!
-//! Only the roots of the database's own region are loaded, never the system's store. They come
-//! from AWS's bundle
+//! Only the roots of the database's own region are used, never the system's store. They come from
+//! AWS's bundle
 //! (<https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.SSL.html>); `make roots`
 //! renews `shared/roots/rds.pem`.
 
@@ -9,11 +9,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use native_tls::{Certificate, Protocol, TlsConnector};
-use postgres_native_tls::MakeTlsConnector;
-
-use crate::config::{Config, SslMode, SslNegotiation};
-use crate::error::{Error, ErrorKind};
+use native_tls::Certificate;
 
 /// One section for each region, under a line `# region`.
 const RDS_ROOTS: &str = include_str!("../roots/rds.pem");
@@ -61,7 +57,8 @@ impl Roots {
         }
     }
 
-    fn certificates(&self) -> Result<Vec<Certificate>, native_tls::Error> {
+    /// The certificates, parsed.
+    pub(crate) fn certificates(&self) -> Result<Vec<Certificate>, native_tls::Error> {
         Certificate::stack_from_pem(self.0.as_bytes())
     }
 }
@@ -77,29 +74,6 @@ fn section(region: &str) -> Option<&'static str> {
     let start = RDS_ROOTS.find(&heading)? + heading.len();
     let rest = &RDS_ROOTS[start..];
     Some(rest.find("\n# ").map_or(rest, |end| &rest[..end]))
-}
-
-/// A connector for the configured endpoint: TLS 1.2 or later, the configured roots and no other.
-pub fn connector(config: &Config) -> Result<MakeTlsConnector, Error> {
-    let build = || -> Result<TlsConnector, native_tls::Error> {
-        let mut builder = TlsConnector::builder();
-        builder.min_protocol_version(Some(Protocol::Tlsv12)).disable_built_in_roots(true);
-        for certificate in config.roots.certificates()? {
-            builder.add_root_certificate(certificate);
-        }
-        if config.ssl_mode == SslMode::VerifyCa {
-            builder.danger_accept_invalid_hostnames(true);
-        }
-        if config.ssl_negotiation == SslNegotiation::Direct {
-            postgres_native_tls::set_postgresql_alpn(&mut builder);
-        }
-        builder.build()
-    };
-    build().map(MakeTlsConnector::new).map_err(|error| {
-        Error::new(ErrorKind::ConfigInvalid, "TLS cannot be set up")
-            .because(error.to_string())
-            .remedy("Check PGSSLROOTCERT")
-    })
 }
 
 #[cfg(test)]

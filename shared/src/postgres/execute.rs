@@ -16,76 +16,26 @@ use futures_util::future::{join, try_join3};
 use tokio_postgres::Client;
 use tokio_postgres::error::{DbError, Severity};
 
-use super::errors::{has_violations, not_one, outcome_unknown, statement_error, takes_no_writes};
-use super::{Metrics, Mode, Parameters, Query, ResultKind, Row, Rows};
+use super::outcome::{Failure, NoAnswer, Progress, Stage};
+use super::statement_error::{
+    has_violations, not_one, outcome_unknown, statement_error, takes_no_writes,
+};
+use super::text;
 use crate::error::Error;
-
-/// How many violations a check shows.
-pub const SHOWN_VIOLATIONS: usize = 10;
-
-/// What a query answered, by its `result`.
-#[derive(Clone, Debug, serde::Serialize)]
-#[serde(untagged)]
-pub enum Answer {
-    /// `result = "rows"`
-    Rows(Rows),
-    /// `result = "one"`
-    One(Row),
-    /// `result = "affected"`
-    Affected(u64),
-    /// `result = "check"`
-    Check {
-        /// How many rows the query gave.
-        violations: u64,
-        /// The first of them, [`SHOWN_VIOLATIONS`] at most.
-        rows: Rows,
-    },
-    /// `result = "metric"`
-    Metrics(Metrics),
-}
-
-/// Why a statement gave no answer, and what may be done about it.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) error: Error,
-    /// Whether the connection can be used on.
-    pub(crate) usable: bool,
-    /// Whether the statement may run again, on another connection.
-    pub(crate) repeat: bool,
-}
-
-/// How far a write has come; it tells what a lost answer means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// `BEGIN` and the statement are on their way. If `BEGIN` fails, the statement commits by itself.
-    Sent,
-    /// The transaction is open: without `COMMIT`, PostgreSQL rolls it back.
-    Begun,
-    /// `COMMIT` is on its way.
-    Committing,
-}
-
-/// What is known of a statement, whether it ends or not.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Progress {
-    /// For whoever gives up waiting.
-    pub(crate) stage: Stage,
-    /// What a check has counted, also when that fails it.
-    pub(crate) violations: Option<u64>,
-}
+use crate::query::{Answer, Metrics, Mode, Parameters, Query, ResultKind, Rows, SHOWN_VIOLATIONS};
 
 /// Runs a query by its mode. `statement_timeout` is left out behind RDS Proxy, where SET pins the
-/// session. Rows that are not wanted are not kept.
+/// session. Without `keeps_rows`, discards rows that the caller does not use.
 pub(crate) async fn run(
     client: &Client,
     query: &Query,
     parameters: &Parameters,
     statement_timeout: Option<Duration>,
-    wants_answer: bool,
+    keeps_rows: bool,
     progress: &mut Progress,
 ) -> Result<Answer, Failure> {
     let begin = begin(query.mode, statement_timeout);
-    let statement = Statement { keeps_rows: wants_answer, ..Statement::new(query) };
+    let statement = Statement { keeps_rows, ..Statement::new(query) };
     match query.mode {
         Mode::Read => read(client, &statement, parameters, &begin, progress).await,
         Mode::Write => write(client, &statement, parameters, &begin, progress).await,
@@ -100,8 +50,8 @@ pub(super) fn begin(mode: Mode, statement_timeout: Option<Duration>) -> String {
     };
     if let Some(timeout) = statement_timeout {
         let timeout = timeout.as_millis().max(1);
-        // Half for locks, so that there is time to run once they are had; and a sandbox that is
-        // frozen or gone half-way holds its own locks no longer than it could have worked.
+        // Half for locks, so that there is time to run once they are granted; and a sandbox that
+        // freezes or dies half-way holds its own locks no longer than it could have worked.
         let lock = (timeout / 2).max(1);
         begin.push_str(&format!(
             "; SET LOCAL statement_timeout = {timeout}; SET LOCAL lock_timeout = {lock}; \
@@ -175,31 +125,11 @@ pub(super) struct Statement<'q> {
     keeps_rows: bool,
 }
 
-/// Why a statement's answer could not be taken.
-pub(super) enum NoAnswer {
-    /// As PostgreSQL or the connection says.
-    Postgres(tokio_postgres::Error),
-    /// Half-way, because of what it holds: the connection still carries the rest.
-    Unacceptable(Error),
-    /// All of it came, and breaks the result's own rule.
-    AgainstItsRule(Error),
-}
-
-impl NoAnswer {
-    pub(super) fn or(self, classify: impl FnOnce(tokio_postgres::Error) -> Failure) -> Failure {
-        match self {
-            Self::Postgres(error) => classify(error),
-            Self::Unacceptable(error) => Failure::lost(error),
-            Self::AgainstItsRule(error) => Failure::refused(error),
-        }
-    }
-}
-
 impl<'q> Statement<'q> {
     /// PostgreSQL renders each row, so every type works, extensions' too.
     pub(super) fn new(query: &'q Query) -> Self {
         let (before, after) = wrapping(query);
-        Self::between(query, before, after)
+        Self::between(query, before, &after)
     }
 
     /// The file's text with something before and after it.
@@ -214,7 +144,8 @@ impl<'q> Statement<'q> {
         parameters: &Parameters,
         violations: &mut Option<u64>,
     ) -> Result<Answer, NoAnswer> {
-        let typed = parameters.typed();
+        let texts = text::texts(parameters);
+        let typed = text::typed(&texts);
         if self.query.result == ResultKind::Affected {
             let affected = client.execute_typed(&self.text, &typed).await;
             return affected.map(Answer::Affected).map_err(NoAnswer::Postgres);
@@ -225,9 +156,9 @@ impl<'q> Statement<'q> {
         while let Some(row) = stream.try_next().await.map_err(NoAnswer::Postgres)? {
             let text: &str = row.try_get(0).map_err(NoAnswer::Postgres)?;
             match text.parse() {
-                // Of a check, the line that is not a row.
+                // A check's count, the one line that is not a row.
                 Ok(count) => *violations = Some(count),
-                // A result with a rule is looked at whether anyone wants its rows or not.
+                // A result with a rule needs its rows, whether the caller uses them or not.
                 Err(_) if !self.keeps_rows && self.query.result == ResultKind::Rows => {}
                 Err(_) => {
                     rows.push(&self.query.name, text).map_err(NoAnswer::Unacceptable)?;
@@ -256,11 +187,11 @@ impl<'q> Statement<'q> {
     }
 
     fn failed_read(&self, error: &tokio_postgres::Error) -> Failure {
-        let told = statement_error(self.query, error, self.prefix);
+        let explained = statement_error(self.query, error, self.prefix);
         match error.as_db_error() {
-            Some(db) if !ends_session(db) => Failure::refused(told),
+            Some(db) if !ends_session(db) => Failure::refused(explained),
             // Nothing was changed, whatever became of it.
-            _ => Failure { error: told, usable: false, repeat: true },
+            _ => Failure { error: explained, usable: false, repeat: true },
         }
     }
 
@@ -277,29 +208,33 @@ impl<'q> Statement<'q> {
             let error = takes_no_writes(self.query);
             return Failure { error, usable: false, repeat: true };
         }
-        let told = statement_error(self.query, error, self.prefix);
-        if ends_session(db) { Failure::lost(told) } else { Failure::refused(told) }
+        let explained = statement_error(self.query, error, self.prefix);
+        if ends_session(db) { Failure::lost(explained) } else { Failure::refused(explained) }
     }
 }
 
-/// What stands before and after a query's text.
-fn wrapping(query: &Query) -> (&'static str, &'static str) {
+const SELECT_ROWS: &str = "SELECT row_to_json(_)::text FROM (\n";
+const WITH_ROWS: &str = "WITH _ AS (\n";
+
+/// The text before and after a query's own.
+fn wrapping(query: &Query) -> (&'static str, String) {
     match (&query.result, query.mode) {
-        (ResultKind::Affected, _) => ("", ""),
-        (ResultKind::Rows | ResultKind::Metric(_), Mode::Read) => {
-            ("SELECT row_to_json(_)::text FROM (\n", "\n) _")
-        }
+        (ResultKind::Affected, _) => ("", String::new()),
+        (ResultKind::Rows | ResultKind::Metric(_), Mode::Read) => (SELECT_ROWS, "\n) _".into()),
         (ResultKind::Rows | ResultKind::Metric(_), Mode::Write) => {
-            ("WITH _ AS (\n", "\n) SELECT row_to_json(_)::text FROM _")
+            (WITH_ROWS, "\n) SELECT row_to_json(_)::text FROM _".into())
         }
         // A second row is enough to know.
-        (ResultKind::One, Mode::Read) => ("SELECT row_to_json(_)::text FROM (\n", "\n) _ LIMIT 2"),
+        (ResultKind::One, Mode::Read) => (SELECT_ROWS, "\n) _ LIMIT 2".into()),
         (ResultKind::One, Mode::Write) => {
-            ("WITH _ AS (\n", "\n) SELECT row_to_json(_)::text FROM _ LIMIT 2")
+            (WITH_ROWS, "\n) SELECT row_to_json(_)::text FROM _ LIMIT 2".into())
         }
         (ResultKind::Check { .. }, _) => (
-            "WITH _ AS (\n",
-            "\n) SELECT count(*)::text FROM _ UNION ALL (SELECT row_to_json(_)::text FROM _ LIMIT 10)",
+            WITH_ROWS,
+            format!(
+                "\n) SELECT count(*)::text FROM _ UNION ALL \
+                 (SELECT row_to_json(_)::text FROM _ LIMIT {SHOWN_VIOLATIONS})"
+            ),
         ),
     }
 }
@@ -308,16 +243,4 @@ fn wrapping(query: &Query) -> (&'static str, &'static str) {
 fn ends_session(error: &DbError) -> bool {
     matches!(error.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
         || matches!(error.code().code(), "57P01" | "57P02" | "57P03")
-}
-
-impl Failure {
-    /// The server refused it, and is ready for the next.
-    pub(crate) fn refused(error: Error) -> Self {
-        Self { error, usable: true, repeat: false }
-    }
-
-    /// The connection is of no more use.
-    pub(crate) fn lost(error: Error) -> Self {
-        Self { error, usable: false, repeat: false }
-    }
 }

@@ -1,0 +1,96 @@
+//! The credentials in Lambda's environment variables, read with no SDK start-up and no network.
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, future};
+
+/// The credentials that Lambda puts into the environment.
+#[derive(Debug)]
+pub struct EnvironmentProvider;
+
+impl EnvironmentProvider {
+    fn read(get: impl Fn(&str) -> Option<String>) -> Result<Credentials, CredentialsError> {
+        let variable = |name: &str| match get(name).filter(|value| !value.is_empty()) {
+            Some(value) => check_pasted(name, &value).map(|()| Some(value)),
+            None => Ok(None),
+        };
+        let key_id = variable("AWS_ACCESS_KEY_ID")?
+            .ok_or_else(|| CredentialsError::not_loaded("AWS_ACCESS_KEY_ID is not set"))?;
+        let secret = variable("AWS_SECRET_ACCESS_KEY")?.ok_or_else(|| {
+            CredentialsError::invalid_configuration(
+                "AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not",
+            )
+        })?;
+        let session_token = variable("AWS_SESSION_TOKEN")?;
+        Ok(Credentials::new(key_id, secret, session_token, None, "Environment"))
+    }
+}
+
+impl ProvideCredentials for EnvironmentProvider {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::ready(Self::read(|name| std::env::var(name).ok()))
+    }
+}
+
+/// Refuses what a careless paste leaves behind, and what no key can be. The value itself is never
+/// repeated.
+fn check_pasted(name: &str, value: &str) -> Result<(), CredentialsError> {
+    let key_id = name == "AWS_ACCESS_KEY_ID";
+    let flaw = if value.contains(['"', '\'']) {
+        "holds quotes, as jq without -r writes"
+    } else if value.contains(['\n', '\r']) {
+        "holds a line break"
+    } else if value.chars().any(|c| c.is_whitespace() || c.is_control() || !c.is_ascii()) {
+        "holds a space or another character that no AWS key has"
+    } else if key_id && value == "defaultkey" {
+        "is what sam local injects when it finds no credentials: export some before you start it"
+    } else if key_id && !value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        "is not of a key id's form (letters and digits, AKIA… or ASIA…); is it the secret?"
+    } else {
+        return Ok(());
+    };
+    Err(CredentialsError::invalid_configuration(format!("{name} {flaw}; set it again")))
+}
+
+/// What an access key id tells of its kind, without the id
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids>).
+pub fn key_kind(access_key_id: &str) -> &'static str {
+    match access_key_id.get(..4) {
+        Some("ASIA") => "temporary credentials (ASIA…)",
+        Some("AKIA") => "a user's long-lived key (AKIA…)",
+        _ => "a key of unknown kind",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::explain::explain;
+
+    #[test]
+    fn pasted_keys_are_refused_without_repeating_them() {
+        for (secret, flaw) in [("\"abc\"", "jq"), ("abc\n", "line break"), ("a bc", "space")] {
+            let error = EnvironmentProvider::read(|name| match name {
+                "AWS_ACCESS_KEY_ID" => Some("AKIDEXAMPLE".into()),
+                "AWS_SECRET_ACCESS_KEY" => Some(secret.into()),
+                _ => None,
+            })
+            .unwrap_err();
+            let text = explain(&error);
+            assert!(text.contains("AWS_SECRET_ACCESS_KEY") && text.contains(flaw), "{text}");
+            assert!(!text.contains("abc"), "{text}");
+        }
+    }
+
+    #[test]
+    fn impossible_key_ids_are_refused_without_repeating_them() {
+        for (id, flaw) in [("wJalr/K7MDENG+bPx", "is it the secret"), ("defaultkey", "sam local")] {
+            let error = EnvironmentProvider::read(|_| Some(id.into())).unwrap_err();
+            let text = explain(&error);
+            assert!(text.contains(flaw) && !text.contains(id), "{text}");
+        }
+    }
+}

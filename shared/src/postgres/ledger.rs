@@ -1,0 +1,152 @@
+//! Effectively once: a message's id goes into a ledger in the transaction of what the message causes.
+//!
+//! `sql/ledger.sql` makes the table. The entry is a plain INSERT, so that a message which arrives
+//! again violates the ledger's own constraint, and nothing else happens.
+
+use std::time::Duration;
+
+use futures_util::future::{join, join3};
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use super::execute::{Statement, begin};
+use super::outcome::{Failure, Progress, Stage};
+use super::statement_error::{condition, outcome_unknown, own_words};
+use super::text;
+use crate::error::{Error, ErrorKind};
+use crate::query::{Answer, Delivered, Mode, Parameters, Query, ResultKind};
+
+const CONSTRAINT: &str = "message_ledger_pkey";
+const INSERT: &str = "INSERT INTO message_ledger (query, message_id) VALUES ($1, $2)";
+
+/// The entry is made before the file's statement runs, which is evaluated for its one row. So the
+/// ledger reports a message that arrives again, and not a constraint of the statement's own.
+const AFTER: &str = "\n) SELECT (SELECT count(*) FROM _)::text FROM message_ledger_entry";
+
+/// Whether a write and its entry fit into one statement, which then needs no transaction around it
+/// and can be sent together with others. A result with a rule must be checked before COMMIT, and a
+/// statement that runs unwrapped cannot be combined with anything.
+pub(crate) fn fits_one_statement(query: &Query) -> bool {
+    query.mode == Mode::Write && query.result == ResultKind::Rows
+}
+
+/// Runs a write and makes its entry, as one statement. The rows are only counted.
+///
+/// The statement is atomic by itself, so `COMMIT` travels with it: nothing has to be checked in
+/// between. The transaction is there for its bounds, and RDS Proxy, which gets none, does without.
+pub(crate) async fn in_one_statement(
+    client: &Client,
+    query: &Query,
+    parameters: &Parameters,
+    message_id: &str,
+    statement_timeout: Option<Duration>,
+    progress: &mut Progress,
+) -> Result<Delivered, Failure> {
+    let count = query.params.len();
+    let before = format!(
+        "WITH message_ledger_entry AS (INSERT INTO message_ledger (query, message_id) VALUES (${}, ${}) RETURNING 1), _ AS (\n",
+        count + 1,
+        count + 2
+    );
+    let statement = Statement::between(query, &before, AFTER);
+    let texts = text::texts(parameters);
+    let mut typed = text::typed(&texts);
+    typed.push((&query.name, Type::TEXT));
+    typed.push((&message_id, Type::TEXT));
+    progress.stage = Stage::Committing;
+    let rows = client.query_typed(&statement.text, &typed);
+    let rows = match statement_timeout {
+        Some(_) => {
+            let begin = begin(Mode::Write, statement_timeout);
+            let (begun, commit) = (client.batch_execute(&begin), client.batch_execute("COMMIT"));
+            // Polled in this order, and each queues its message when first polled.
+            let (_, rows, committed) = join3(begun, rows, commit).await;
+            rows.and_then(|rows| committed.map(|()| rows))
+        }
+        None => rows.await,
+    };
+    match rows {
+        Ok(rows) => {
+            let count = rows.first().and_then(|row| row.try_get::<_, &str>(0).ok()?.parse().ok());
+            Ok(Delivered::Answered(Answer::Affected(count.unwrap_or(0))))
+        }
+        Err(error) if is_duplicate(&error) => Ok(Delivered::Duplicate),
+        Err(error) => Err(failed(&statement, query, &error, Stage::Committing)),
+    }
+}
+
+/// Runs a write and makes its entry, in a transaction whose COMMIT is sent when both succeeded: three
+/// round trips. `BEGIN` goes first and alone: without it the entry would commit by itself.
+pub(crate) async fn step_by_step(
+    client: &Client,
+    query: &Query,
+    parameters: &Parameters,
+    message_id: &str,
+    statement_timeout: Option<Duration>,
+    progress: &mut Progress,
+) -> Result<Delivered, Failure> {
+    let Progress { stage, violations } = progress;
+    let statement = Statement::new(query);
+    let failed = |error: &tokio_postgres::Error, stage| failed(&statement, query, error, stage);
+    let begun = client.batch_execute(&begin(Mode::Write, statement_timeout)).await;
+    begun.map_err(|error| failed(&error, Stage::Begun))?;
+    *stage = Stage::Begun;
+    let entry: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
+        [(&query.name, Type::TEXT), (&message_id, Type::TEXT)];
+    let entry = client.execute_typed(INSERT, &entry);
+    let (entry, answer) = join(entry, statement.run(client, parameters, violations)).await;
+    let failure = match (entry, answer) {
+        (Ok(_), Ok(answer)) => {
+            *stage = Stage::Committing;
+            let committed = client.batch_execute("COMMIT").await;
+            return match committed {
+                Ok(()) => Ok(Delivered::Answered(answer)),
+                Err(error) => Err(failed(&error, Stage::Committing)),
+            };
+        }
+        (Err(error), _) if is_duplicate(&error) => None,
+        (Err(error), _) => Some(failed(&error, Stage::Begun)),
+        (Ok(_), Err(error)) => Some(error.or(|error| failed(&error, Stage::Begun))),
+    };
+    let usable = failure.as_ref().is_none_or(|failure| failure.usable);
+    let usable = usable && client.batch_execute("ROLLBACK").await.is_ok();
+    match failure {
+        Some(failure) => Err(Failure { usable, ..failure }),
+        None if usable => Ok(Delivered::Duplicate),
+        None => Err(Failure { error: outcome_unknown(query, Stage::Begun), usable, repeat: true }),
+    }
+}
+
+/// With an entry, a write that may have happened can run again: it does not happen twice.
+fn failed(
+    statement: &Statement<'_>,
+    query: &Query,
+    error: &tokio_postgres::Error,
+    stage: Stage,
+) -> Failure {
+    let failure = statement.failed_write(error, stage);
+    let error = ledger_error(query, error).unwrap_or(failure.error);
+    Failure { error, repeat: failure.repeat || !failure.usable, ..failure }
+}
+
+/// The error of a ledger that is missing, or that the user may not write to.
+fn ledger_error(query: &Query, error: &tokio_postgres::Error) -> Option<Error> {
+    let db = error.as_db_error().filter(|db| db.code().code().starts_with("42"))?;
+    let message = own_words(db)?;
+    if !message.contains(" message_ledger") && !message.contains("\"message_ledger\"") {
+        return None;
+    }
+    let what = format!("query {} could not write its entry into message_ledger", query.name);
+    let why = format!("{message} ({})", condition(db.code().code()));
+    Some(Error::new(ErrorKind::QueryDenied, what).because(why).remedy(
+        "Run sql/ledger.sql in this database as an administrator, and grant INSERT on the table to the function's user",
+    ))
+}
+
+fn is_duplicate(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|db| {
+        db.code().code() == "23505"
+            && db.constraint() == Some(CONSTRAINT)
+            && db.table() == Some("message_ledger")
+    })
+}

@@ -1,0 +1,20 @@
+//! PostgreSQL: everything that knows its protocol, its SQL or its errors.
+//!
+//! The files are the steps of a statement's life: [`tls`](self) and `connect` make a connection,
+//! `login_error` says why there is none, `execute` runs a statement in a transaction of its own,
+//! `ledger` enters a message together with what it writes, `outcome` and `statement_error` say how it
+//! ended. `describe` asks PostgreSQL about a query without running it.
+
+mod connect;
+mod describe;
+pub(crate) mod execute;
+pub(crate) mod ledger;
+pub(crate) mod login_error;
+pub(crate) mod outcome;
+pub(crate) mod statement_error;
+mod text;
+mod tls;
+
+pub use connect::{Connection, Connector};
+pub use describe::{Description, describe};
+pub use login_error::LoginError;

@@ -1,0 +1,73 @@
+//! How a statement ended, and what may be done about it.
+
+use crate::error::Error;
+
+/// Why a statement gave no answer, and what may be done about it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    /// Whether the connection can still be used.
+    pub(crate) usable: bool,
+    /// Whether the statement may run again, on another connection.
+    pub(crate) repeat: bool,
+}
+
+impl Failure {
+    /// The server refused the statement, and is ready for the next.
+    pub(crate) fn refused(error: Error) -> Self {
+        Self { error, usable: true, repeat: false }
+    }
+
+    /// The connection cannot be used any more.
+    pub(crate) fn lost(error: Error) -> Self {
+        Self { error, usable: false, repeat: false }
+    }
+}
+
+/// How far a write has come; it tells what a lost answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// `BEGIN` and the statement were sent. If `BEGIN` fails, the statement commits by itself.
+    Sent,
+    /// The transaction is open: without `COMMIT`, PostgreSQL rolls it back.
+    Begun,
+    /// `COMMIT` was sent.
+    Committing,
+}
+
+/// What is known of a statement, whether it ends or not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    /// For a caller that stops waiting.
+    pub(crate) stage: Stage,
+    /// What a check has counted, also when that fails it.
+    pub(crate) violations: Option<u64>,
+}
+
+impl Progress {
+    /// Before anything was sent.
+    pub(crate) fn new() -> Self {
+        Self { stage: Stage::Sent, violations: None }
+    }
+}
+
+/// Why a statement's answer could not be taken.
+pub(super) enum NoAnswer {
+    /// As PostgreSQL or the connection says.
+    Postgres(tokio_postgres::Error),
+    /// The rows broke a limit half-way: the connection still carries the rest.
+    Unacceptable(Error),
+    /// Every row arrived, and they break the result's own rule.
+    AgainstItsRule(Error),
+}
+
+impl NoAnswer {
+    /// The failure that this is, with PostgreSQL's errors classified by the caller.
+    pub(super) fn or(self, classify: impl FnOnce(tokio_postgres::Error) -> Failure) -> Failure {
+        match self {
+            Self::Postgres(error) => classify(error),
+            Self::Unacceptable(error) => Failure::lost(error),
+            Self::AgainstItsRule(error) => Failure::refused(error),
+        }
+    }
+}

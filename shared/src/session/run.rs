@@ -1,0 +1,156 @@
+//! One statement on the session's connection.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{CANCEL_TIMEOUT, Session};
+use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind};
+use crate::postgres::Connection;
+use crate::postgres::execute;
+use crate::postgres::outcome::{Failure, Progress, Stage};
+use crate::postgres::statement_error::outcome_unknown;
+use crate::query::{Answer, Mode, Parameters, Query};
+use crate::work::Work;
+
+/// How much longer than a query's own `timeout` the server's refusal may take to arrive.
+const OWN_TIMEOUT_GRACE: Duration = Duration::from_millis(500);
+
+impl Session {
+    /// Runs a query that may not write, in a read-only transaction: one round trip on a warm
+    /// connection.
+    ///
+    /// # Errors
+    /// [`QueryDenied`](ErrorKind::QueryDenied) for a query with `mode = "write"`; otherwise as
+    /// [`Session::run`].
+    ///
+    /// # Cancel safety
+    /// As [`Session::run`].
+    pub async fn read(
+        &self,
+        query: &Query,
+        parameters: &Parameters,
+        work: &mut Work,
+    ) -> Result<Answer, Error> {
+        if query.mode == Mode::Write {
+            let what = format!("query {} does not run here", query.name);
+            return Err(Error::new(ErrorKind::QueryDenied, what)
+                .because("its mode is \"write\", and this function only reads")
+                .remedy("Name a query with mode = \"read\", or use a function that writes"));
+        }
+        self.run(query, parameters, work).await
+    }
+
+    /// Runs a query by its mode, in a transaction of its own: one round trip on a warm connection
+    /// for a read, two for a write.
+    ///
+    /// If the connection turns out dead, it is replaced, once. The statement is then repeated if it
+    /// is a read, or if the server refused it because it takes no writes (after a failover).
+    ///
+    /// # Errors
+    /// - of the login: [`CredentialsUnavailable`](ErrorKind::CredentialsUnavailable),
+    ///   [`CredentialsExpired`](ErrorKind::CredentialsExpired),
+    ///   [`NetworkUnreachable`](ErrorKind::NetworkUnreachable),
+    ///   [`NetworkTimeout`](ErrorKind::NetworkTimeout), [`TlsUntrusted`](ErrorKind::TlsUntrusted),
+    ///   [`AuthRejected`](ErrorKind::AuthRejected) and
+    ///   [`DatabaseUnavailable`](ErrorKind::DatabaseUnavailable);
+    /// - of the statement: the kinds that begin with `Query`, `Result` and `Check`. A write whose
+    ///   answer was lost is [`QueryOutcomeUnknown`](ErrorKind::QueryOutcomeUnknown).
+    ///
+    /// # Cancel safety
+    /// A dropped future drops the connection it was using, and the next call logs in anew. The
+    /// server stops the statement when its `statement_timeout` ends, before the deadline. A write
+    /// may or may not have happened.
+    pub async fn run(
+        &self,
+        query: &Query,
+        parameters: &Parameters,
+        work: &mut Work,
+    ) -> Result<Answer, Error> {
+        let mut lease = self.lease(work).await?;
+        loop {
+            match self.attempt(lease.connection(), query, parameters, work).await {
+                Ok(answer) => {
+                    lease.keep();
+                    return Ok(answer);
+                }
+                Err(failure) if failure.repeat && lease.can_be_replaced() => {
+                    lease = lease.replace(work).await?;
+                }
+                Err(failure) => {
+                    if failure.usable {
+                        lease.keep();
+                    }
+                    return Err(failure.error);
+                }
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        connection: &Connection,
+        query: &Query,
+        parameters: &Parameters,
+        work: &mut Work,
+    ) -> Result<Answer, Failure> {
+        let deadline = work.deadline;
+        let Some(server_timeout) = server_timeout(query, deadline) else {
+            return Err(Failure::refused(timed_out(query, NO_TIME_LEFT)));
+        };
+        let proxy = self.connector.config().proxy;
+        let start = Instant::now();
+        // The server keeps a query's own time-out; only behind RDS Proxy is it not told.
+        let grace = if proxy { Duration::ZERO } else { OWN_TIMEOUT_GRACE };
+        let bound = query.timeout.map(|own| start + own + grace);
+        let bound = deadline.answer_by().min(bound.unwrap_or(deadline.answer_by()));
+        let server_timeout = (!proxy).then_some(server_timeout);
+        let mut progress = Progress::new();
+        let client = &connection.client;
+        let run = execute::run(client, query, parameters, server_timeout, true, &mut progress);
+        let result = timeout_at(bound, run).await;
+        work.report.query = Some(start.elapsed());
+        work.report.violations = progress.violations;
+        if let Ok(result) = result {
+            return result;
+        }
+        self.cancel(connection, deadline).await;
+        Err(Failure::lost(no_answer_in_time(query, progress.stage)))
+    }
+
+    /// Asks the server to stop what the connection runs: its own time-out did not arrive. RDS Proxy
+    /// cannot be asked.
+    pub(super) async fn cancel(&self, connection: &Connection, deadline: Deadline) {
+        if !self.connector.config().proxy {
+            let bound = deadline.cancel_by().min(Instant::now() + CANCEL_TIMEOUT);
+            self.connector.cancel(connection, bound).await;
+        }
+    }
+}
+
+pub(super) const NO_TIME_LEFT: &str = "no time was left to run it";
+
+/// What the server may spend on a query; `None` when too little time is left to start it.
+pub(super) fn server_timeout(query: &Query, deadline: Deadline) -> Option<Duration> {
+    let left = deadline.statement_timeout()?;
+    Some(query.timeout.map_or(left, |own| own.min(left)))
+}
+
+/// The error of a statement that got no answer in time, at this stage of it.
+pub(super) fn no_answer_in_time(query: &Query, stage: Stage) -> Error {
+    match (query.mode, stage) {
+        (Mode::Read, _) => timed_out(query, "the database did not answer in time"),
+        (Mode::Write, Stage::Begun) => timed_out(
+            query,
+            "the database did not answer in time; nothing was written, COMMIT was not sent",
+        ),
+        (Mode::Write, stage) => outcome_unknown(query, stage),
+    }
+}
+
+pub(super) fn timed_out(query: &Query, why: &str) -> Error {
+    Error::new(ErrorKind::QueryTimeout, format!("query {} timed out", query.name))
+        .because(why)
+        .remedy("Make it faster (look at EXPLAIN), or give the function a longer Timeout")
+}
