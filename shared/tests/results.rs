@@ -102,9 +102,9 @@ async fn one_is_neither_none_nor_several() {
     };
     assert_eq!(row.get(), r#"{"n":1}"#);
     for (sql, told) in [
-        ("SELECT 1 AS n WHERE false", "it gave none"),
-        ("SELECT n FROM generate_series(1, 2) AS n", "it gave more"),
-        ("SELECT generate_series(1, 1000000000) AS n", "it gave more"),
+        ("SELECT 1 AS n WHERE false", "it returned none"),
+        ("SELECT n FROM generate_series(1, 2) AS n", "it returned more than one"),
+        ("SELECT generate_series(1, 1000000000) AS n", "it returned more than one"),
     ] {
         let (answer, report) = run_within(&session, Duration::from_secs(20), &one(sql), "{}").await;
         let error = answer.unwrap_err();
