@@ -25,17 +25,17 @@ impl LoginError {
     pub(crate) fn timed_out(config: &Config, stage: &str) -> Self {
         Error::new(ErrorKind::NetworkTimeout, format!("no login at {}", config.target()))
             .because(format!("{stage} got no answer in time"))
-            .remedy("Check security groups, subnets and routes between the function and the database (a refusal is immediate, silence is the network), then PGCONNECT_TIMEOUT")
+            .remedy("Check the security groups, subnets and routes between the function and the database: silence is the network; see docs/errors.md#networktimeout")
             .retry(Retry::Again)
     }
 
     pub(crate) fn unreachable(config: &Config, error: &io::Error) -> Self {
         let remedy = match error.kind() {
             io::ErrorKind::ConnectionRefused => {
-                "Nothing listens there: check PGHOST and PGPORT, and that the database is running"
+                "Check PGHOST and PGPORT, and that the database is running: nothing listens there"
             }
             _ => {
-                "Check PGHOST (an RDS name resolves to a private address only inside its VPC), and the function's subnets"
+                "Check PGHOST and the function's subnets: an RDS name resolves to a private address only inside its VPC"
             }
         };
         Error::new(ErrorKind::NetworkUnreachable, format!("{} cannot be reached", config.target()))
@@ -80,7 +80,7 @@ impl LoginError {
                 format!("the certificate of {} is not trusted", config.target()),
             )
             .because(why)
-            .remedy("PGHOST must be the RDS endpoint's own name, not an alias or address (dial elsewhere by PGHOSTADDR or DB_TUNNEL), and PGSSLROOTCERT, if set, must hold its roots")
+            .remedy("Set PGHOST to the RDS endpoint's own name, not an alias or address, and PGSSLROOTCERT, if set, to its roots; see docs/errors.md#tlsuntrusted")
             .retry(Retry::No);
         }
         let (kind, retry) = if error.is_closed() {
@@ -103,7 +103,7 @@ impl LoginError {
         if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION {
             if refusal.message().starts_with("PAM authentication failed") {
                 return rejected("RDS did not accept the token (PAM authentication failed)".into())
-                    .remedy(format!("Check that the role's policy allows rds-db:connect on dbuser:<resource id>/{user}, with the db-…, cluster-… or prx-… id and the user's exact case; that the role is of the database's account; that the token was signed for this host, port and region ({}); that no clock is off. RDS refuses a throttled login with these same words, so too many logins at once are a cause too", config.region))
+                    .remedy(format!("Check that the role's policy allows rds-db:connect on dbuser:<resource id>/{user} (the db-…, cluster-… or prx-… id, the user's exact case); RDS also answers so when too many logins arrive at once; see docs/errors.md#authrejected"))
                     .retry(Retry::FreshCredentials);
             }
             return rejected("the server's access rules (pg_hba) reject it (28000)".into())
@@ -112,11 +112,11 @@ impl LoginError {
         }
         if *code == SqlState::INVALID_PASSWORD {
             return rejected("the token was taken for a password (28P01)".into())
-                .remedy(format!("Run GRANT rds_iam TO {user} as an administrator, check that the user exists, and that IAM authentication is switched on for the database"))
+                .remedy(format!("Run GRANT rds_iam TO {user} as an administrator, and check that the user exists and that IAM authentication is on for the database"))
                 .retry(Retry::No);
         }
         if *code == SqlState::INSUFFICIENT_PRIVILEGE {
-            return rejected(format!("it may not connect to database {database} (42501)"))
+            return rejected(format!("the user may not connect to database {database} (42501)"))
                 .remedy(format!("Run GRANT CONNECT ON DATABASE {database} TO {user}"))
                 .retry(Retry::No);
         }
@@ -134,9 +134,9 @@ impl LoginError {
                 "Limit the function's concurrency, raise max_connections, or put RDS Proxy in between",
             ),
             "57P03" => ("it is starting up or shutting down", "Wait for it to come up"),
-            _ => ("the server refused the login", "Look the SQLSTATE up in the server's log"),
+            _ => ("the server refused the login", "Look for the SQLSTATE in the server's log"),
         };
-        Error::new(ErrorKind::DatabaseUnavailable, format!("{at} takes no login now"))
+        Error::new(ErrorKind::DatabaseUnavailable, format!("{at} accepts no login now"))
             .because(format!("{why} (SQLSTATE {})", code.code()))
             .remedy(remedy)
             .retry(Retry::Again)

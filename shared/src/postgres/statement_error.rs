@@ -39,7 +39,7 @@ enum Why {
 const LOOK_IN_THE_LOG: &str =
     "Look up the SQLSTATE in PostgreSQL's manual, and the values in the server's own log";
 const TRY_LATER: &str = "Try again when the database has recovered";
-const NOT_VALID: &str = "A query file holds one statement: a SELECT, VALUES, TABLE or WITH, or with mode = \"write\" an INSERT, UPDATE or DELETE … RETURNING; anything else needs result = \"affected\"";
+const NOT_VALID: &str = "A query file holds one statement and no semicolon: a SELECT, VALUES, TABLE or WITH, or with mode = \"write\" an INSERT, UPDATE or DELETE … RETURNING; anything else needs result = \"affected\"";
 
 /// The first row whose code begins the server's. The last row takes everything else.
 const MEANINGS: [Meaning; 14] = {
