@@ -103,7 +103,7 @@ impl LoginError {
         if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION {
             if refusal.message().starts_with("PAM authentication failed") {
                 return rejected("RDS did not accept the token (PAM authentication failed)".into())
-                    .remedy(format!("Check that the role's policy allows rds-db:connect on dbuser:<resource id>/{user} (the db-…, cluster-… or prx-… id, the user's exact case); RDS also answers so when too many logins arrive at once; see docs/errors.md#authrejected"))
+                    .remedy(format!("Check that the role's policy allows rds-db:connect on dbuser:<resource id>/{user} (the db-…, cluster-… or prx-… id, the user's exact case); a throttled login gets the same answer; see docs/errors.md#authrejected"))
                     .retry(Retry::FreshCredentials);
             }
             return rejected("the server's access rules (pg_hba) reject it (28000)".into())
