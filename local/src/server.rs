@@ -172,6 +172,9 @@ impl Server {
 
     /// Injects a fault in place of the one before.
     pub async fn inject(&mut self, fault: Fault) -> Result<()> {
+        Gate::check(fault).map_err(|error| {
+            format!("this machine cannot silence connections, which the fault needs: {error}")
+        })?;
         // The network's first: what the server's faults do to connections then shows.
         self.gate.set_fault(fault);
         tokio::time::timeout(PORT_TIMEOUT, self.gate.settled())

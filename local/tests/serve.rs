@@ -28,11 +28,16 @@ fn started(dir: &Path, arguments: &[&str]) -> (Child, String) {
     (child, line)
 }
 
-/// Processes that were told of this folder on their command line.
+/// Processes whose command line names this folder: from `/proc`, as a bare machine has no `ps`.
 fn processes(dir: &Path) -> Vec<String> {
-    let listing = Command::new("ps").args(["-eo", "pid,args"]).output().unwrap();
     let dir = dir.canonicalize().unwrap().display().to_string();
-    text(&listing.stdout).lines().filter(|line| line.contains(&dir)).map(str::to_owned).collect()
+    let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    processes
+        // Other entries have no such file, and a process may end meanwhile.
+        .filter_map(|process| std::fs::read(process.join("cmdline")).ok())
+        .map(|command| text(&command).replace('\0', " "))
+        .filter(|command| command.contains(&dir))
+        .collect()
 }
 
 fn wait_until_no_process(dir: &Path) {

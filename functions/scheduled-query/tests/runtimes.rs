@@ -11,6 +11,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use common::root;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
@@ -111,8 +113,8 @@ async fn awss_runtime_interface_emulator() {
     }
     assert_eq!(world.logins(), (1, vec![]));
     // The emulator starts the function as a child of its own: end the whole group.
-    let group = format!("-{}", child.id().unwrap());
-    assert!(Command::new("kill").args(["-KILL", "--", &group]).status().await.unwrap().success());
+    let group = Pid::from_raw(child.id().unwrap().try_into().unwrap());
+    killpg(group, Signal::SIGKILL).unwrap();
     child.wait().await.unwrap();
     world.stop().await;
 }

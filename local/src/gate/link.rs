@@ -90,18 +90,3 @@ async fn pump(
         result = read => result,
     }
 }
-
-/// Makes a socket deaf, without a word to its peer: the kernel drops each packet before TCP sees
-/// it, so that nothing is acknowledged, nor answered by a reset. That is what a network does that
-/// has forgotten a connection.
-#[cfg(target_os = "linux")]
-pub(super) fn deafen(socket: &socket2::Socket) -> io::Result<()> {
-    // One instruction of classic BPF: return 0, which is how many bytes of the packet to keep.
-    socket.attach_filter(&[socket2::SockFilter::new(6, 0, 0, 0)])
-}
-
-/// Elsewhere the peer's packets are acknowledged, and then ignored.
-#[cfg(not(target_os = "linux"))]
-pub(super) fn deafen(_: &socket2::Socket) -> io::Result<()> {
-    Ok(())
-}

@@ -10,6 +10,7 @@ mod log;
 mod members;
 mod proxy;
 mod relay;
+mod silence;
 mod startup;
 mod throttle;
 mod token;
@@ -122,6 +123,14 @@ impl Gate {
     /// As [`Gate::set_fault`], for the next connection that meets the fault and no other.
     pub fn set_fault_once(&self, fault: Fault) {
         self.shared.faults.set(fault, true);
+    }
+
+    /// Fails if this machine cannot do what the fault asks.
+    pub(crate) fn check(fault: Fault) -> io::Result<()> {
+        match fault {
+            Fault::Drop => silence::check(),
+            _ => Ok(()),
+        }
     }
 
     /// Returns when the port is open or closed, as the fault asks.
@@ -433,12 +442,12 @@ impl Connection {
     }
 }
 
-/// Waits for the fault that silences what is open, then silences this connection for good.
+/// Waits for the fault that silences open connections, then silences this one for good.
 async fn drop_on_demand(watch: faults::Watch, socket: &socket2::Socket, log: &impl Fn(&str)) {
     watch.dropped().await;
-    match link::deafen(socket) {
+    match silence::silence(socket) {
         Ok(()) => log("connection silenced: fault injection"),
-        Err(error) => log(&format!("connection silenced, and still acknowledging: {error}")),
+        Err(error) => log(&format!("connection ignored, but not silenced: {error}")),
     }
     // Closing it would tell the client.
     std::future::pending().await
