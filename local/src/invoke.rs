@@ -13,6 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use crate::Result;
 use crate::runtime_api::{Outcome, RuntimeApi};
@@ -85,14 +86,21 @@ impl Sandbox {
         Ok(Self { api, child, log_readers, timeout })
     }
 
-    /// Runs one invocation. A function that crashes or takes too long ends as Lambda ends it.
+    /// Runs one invocation, with a request id of its own. Lambda's error is the outcome if the
+    /// function crashes or exceeds its time-out.
     pub async fn invoke(&mut self, event: Bytes) -> Outcome {
+        self.invoke_as(&Uuid::new_v4().to_string(), event).await
+    }
+
+    /// Runs one invocation with this request id: Lambda repeats an asynchronous invocation that
+    /// failed with the id that it had.
+    pub async fn invoke_as(&mut self, request_id: &str, event: Bytes) -> Outcome {
         let error = |kind: &str, message: String| {
             let body = serde_json::json!({ "errorType": kind, "errorMessage": message });
             Outcome::Error(body.to_string().into())
         };
         tokio::select! {
-            outcome = timeout(self.timeout + GRACE, self.api.invoke(event, self.timeout)) => match outcome {
+            outcome = timeout(self.timeout + GRACE, self.api.invoke(request_id, event, self.timeout)) => match outcome {
                 Ok(Some(outcome)) => outcome,
                 Ok(None) => error("Runtime.ExitError", "the runtime went away without an answer".into()),
                 Err(_) => {

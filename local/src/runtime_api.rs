@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_smithy_async::time::SharedTimeSource;
@@ -55,6 +55,7 @@ impl Outcome {
 
 #[derive(Debug)]
 struct Pending {
+    request_id: String,
     event: Bytes,
     deadline_ms: u128,
     answer: oneshot::Sender<Outcome>,
@@ -65,7 +66,6 @@ struct Shared {
     function: String,
     queue: Mutex<mpsc::Receiver<Pending>>,
     current: Mutex<Option<(String, oneshot::Sender<Outcome>)>>,
-    count: AtomicU64,
     has_extension: AtomicBool,
 }
 
@@ -91,7 +91,6 @@ impl RuntimeApi {
             function: function.to_owned(),
             queue: Mutex::new(receiver),
             current: Mutex::default(),
-            count: AtomicU64::new(0),
             has_extension: AtomicBool::new(false),
         });
         let router = Router::new()
@@ -114,15 +113,21 @@ impl RuntimeApi {
         self.shared.has_extension.load(Ordering::Relaxed)
     }
 
-    /// Hands an event to the runtime, and waits for what it makes of it. `None` when the runtime
-    /// went away without an answer. The caller bounds the wait.
-    pub async fn invoke(&self, event: Bytes, timeout: Duration) -> Option<Outcome> {
+    /// Hands an event to the runtime under this request id, and waits for the outcome. `None` when
+    /// the runtime ended without one. The caller bounds the wait.
+    pub async fn invoke(
+        &self,
+        request_id: &str,
+        event: Bytes,
+        timeout: Duration,
+    ) -> Option<Outcome> {
+        let request_id = request_id.to_owned();
         let deadline = self.clock.now() + timeout;
         let deadline_ms = deadline
             .duration_since(std::time::SystemTime::UNIX_EPOCH)
             .map_or(0, |since| since.as_millis());
         let (answer, outcome) = oneshot::channel();
-        self.queue.send(Pending { event, deadline_ms, answer }).await.ok()?;
+        self.queue.send(Pending { request_id, event, deadline_ms, answer }).await.ok()?;
         outcome.await.ok()
     }
 }
@@ -144,8 +149,7 @@ async fn next(State(shared): State<Arc<Shared>>) -> Response {
     let Some(pending) = shared.queue.lock().await.recv().await else {
         return StatusCode::GONE.into_response();
     };
-    let number = shared.count.fetch_add(1, Ordering::Relaxed) + 1;
-    let id = format!("00000000-0000-0000-0000-{number:012}");
+    let id = pending.request_id;
     *shared.current.lock().await = Some((id.clone(), pending.answer));
     let arn = format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{}", shared.function);
     let headers = [
