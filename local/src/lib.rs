@@ -19,6 +19,7 @@ mod server;
 mod sigv4;
 pub mod sts;
 pub mod testing;
+mod token_text;
 
 pub use server::{Options, Server};
 
