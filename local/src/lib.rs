@@ -7,6 +7,7 @@
 
 pub mod certificates;
 pub mod check;
+pub mod credentials;
 pub mod demo;
 pub mod environment;
 pub mod explain;

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use aws_smithy_async::time::SharedTimeSource;
 use clap::{Parser, Subcommand};
-use rds_iam::credentials::RawProvider;
 use rds_iam::endpoint::Endpoint;
 use rds_iam::token::TokenSigner;
 use rds_local::gate::Fault;
@@ -150,6 +149,8 @@ struct Token {
     /// The database's region; by default, the one in its name
     #[arg(long, env = "AWS_REGION")]
     region: Option<String>,
+    #[command(flatten)]
+    principal: rds_local::credentials::Principal,
     /// Read a token from standard input instead, and say what it is for, when it dies, and which
     /// policy and GRANT it needs. Works offline, and shows none of its secret parts
     #[arg(long)]
@@ -292,7 +293,7 @@ async fn run_token(token: Token) -> Result<()> {
         region: region.clone(),
         user: token.username.unwrap_or_default(),
     };
-    let provider = RawProvider::for_region(region);
+    let provider = token.principal.provider(&region).await;
     let token = signer.token(&provider, &clock).await.map_err(|error| error.to_string())?;
     println!("{}", token.as_str());
     Ok(())
