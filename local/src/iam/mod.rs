@@ -10,6 +10,8 @@ mod pattern;
 mod policy;
 mod principal;
 mod provider;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
