@@ -35,6 +35,8 @@ if $python; then
   python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 fi
 
+[ "${1:-}" != --tests ] || have npm || missing+=(nodejs npm)
+
 if [ ${#missing[@]} -gt 0 ]; then
   if have apt-get; then
     sudo=(); [ "$(id -u)" = 0 ] || sudo=(sudo)
@@ -70,9 +72,22 @@ environment() {
   cp "$wanted" "$venv/installed.txt"
 }
 
+# Node's packages under target/node, made anew likewise. None of them needs its install script.
+node_packages() {
+  local folder=target/node wanted=local/requirements/package.json
+  cmp -s "$wanted" "$folder/installed.json" && return
+  echo "setup: installing Node's clients into $folder"
+  rm -rf "$folder" && mkdir -p "$folder" && cp "$wanted" "$folder/package.json"
+  (cd "$folder" && npm install --ignore-scripts --no-audit --no-fund --no-package-lock --loglevel error)
+  cp "$wanted" "$folder/installed.json"
+}
+
 # Three, because their dependencies exclude one another.
 if $python; then
   environment venv
   environment venv-sam
 fi
-[ "${1:-}" != --tests ] || environment venv-checkov
+if [ "${1:-}" = --tests ]; then
+  environment venv-checkov
+  node_packages
+fi

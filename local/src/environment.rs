@@ -46,7 +46,7 @@ pub fn read_dotenv(path: &Path) -> Result<BTreeMap<String, String>> {
 }
 
 /// Only its owner may read it: it holds keys.
-fn write_private(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
     let failed = |error| format!("cannot write {}: {error}", path.display());
     // A file left by an earlier run may have other permissions.
     let _ = fs::remove_file(path);

@@ -7,6 +7,7 @@
 
 pub mod certificates;
 pub mod check;
+pub mod credentials;
 pub mod demo;
 pub mod environment;
 pub mod explain;
@@ -19,6 +20,7 @@ mod server;
 mod sigv4;
 pub mod sts;
 pub mod testing;
+mod token_text;
 
 pub use server::{Options, Server};
 

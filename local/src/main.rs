@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use aws_smithy_async::time::SharedTimeSource;
 use clap::{Parser, Subcommand};
-use rds_iam::credentials::RawProvider;
 use rds_iam::endpoint::Endpoint;
 use rds_iam::token::TokenSigner;
 use rds_local::gate::Fault;
@@ -93,6 +92,23 @@ struct Serve {
     /// Be an RDS Proxy: refuse start-up options, ignore cancel requests, log what pins a session
     #[arg(long)]
     proxy: bool,
+    /// Refuse tokens of the short form host:port?…, as Go's SDK writes them
+    #[arg(long)]
+    strict: bool,
+    /// IAM policy document of the default user; or a file of users, roles, their policies,
+    /// boundaries and trust (docs/iam.md). May be given more than once
+    #[arg(long, value_name = "FILE")]
+    policy: Vec<PathBuf>,
+    /// Access keys of your own for these users, in the format of ~/.aws/credentials, a profile for
+    /// each user; [default] is the default user. May be given more than once
+    #[arg(long, value_name = "FILE")]
+    user_key_file: Vec<PathBuf>,
+    /// Account of the database, as your policies name it
+    #[arg(long, value_name = "NUMBER", default_value = rds_local::ACCOUNT)]
+    account: String,
+    /// Resource id of the database, as your policies name it: db-…, cluster-… or prx-…
+    #[arg(long, value_name = "ID", default_value = rds_local::RESOURCE_ID)]
+    resource_id: String,
     /// Misbehave
     #[arg(long, value_enum, default_value_t = Fault::None, hide_default_value = true)]
     fault: Fault,
@@ -133,6 +149,8 @@ struct Token {
     /// The database's region; by default, the one in its name
     #[arg(long, env = "AWS_REGION")]
     region: Option<String>,
+    #[command(flatten)]
+    principal: rds_local::credentials::Principal,
     /// Read a token from standard input instead, and say what it is for, when it dies, and which
     /// policy and GRANT it needs. Works offline, and shows none of its secret parts
     #[arg(long)]
@@ -175,6 +193,11 @@ async fn run_serve(serve: Serve) -> Result<()> {
         throttle: serve.throttle.map(|rate| (rate, serve.burst.unwrap_or(rate))),
         latency: Duration::from_millis(serve.latency),
         proxy: serve.proxy,
+        strict: serve.strict,
+        policies: serve.policy,
+        user_keys: serve.user_key_file,
+        account: serve.account,
+        resource_id: serve.resource_id,
         echo_log: true,
         ..Options::new(&serve.dir)
     };
@@ -270,7 +293,7 @@ async fn run_token(token: Token) -> Result<()> {
         region: region.clone(),
         user: token.username.unwrap_or_default(),
     };
-    let provider = RawProvider::for_region(region);
+    let provider = token.principal.provider(&region).await;
     let token = signer.token(&provider, &clock).await.map_err(|error| error.to_string())?;
     println!("{}", token.as_str());
     Ok(())

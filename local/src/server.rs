@@ -13,13 +13,11 @@ use tokio::net::TcpListener;
 use crate::certificates::Certificates;
 use crate::environment::{self, Variables};
 use crate::gate::{Fault, Gate, Log, Settings, Throttle};
-use crate::iam::{Iam, Identity, dbuser_arn};
+use crate::iam::{self, Iam, Identity};
 use crate::postgres::Postgres;
 use crate::sts::Sts;
-use crate::{ACCOUNT, DATABASE, HOST, PROXY_HOST, READ_ONLY_USER, READ_WRITE_USER, REGION, Result};
-
-/// How long the session of the environment file's credentials lasts.
-const SESSION: Duration = Duration::from_secs(12 * 3600);
+use crate::{ACCOUNT, DATABASE, HOST, PROXY_HOST, READ_ONLY_USER, READ_WRITE_USER, REGION};
+use crate::{RESOURCE_ID, Result};
 
 /// How long the gate's port may take to open or close.
 const PORT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,6 +41,16 @@ pub struct Options {
     pub latency: Duration,
     /// Whether the endpoint is, and behaves as, an RDS Proxy.
     pub proxy: bool,
+    /// Whether tokens of the short form, as Go's SDK writes them, are refused.
+    pub strict: bool,
+    /// Files of policies and principals, see docs/iam.md.
+    pub policies: Vec<PathBuf>,
+    /// Files of access keys for these principals.
+    pub user_keys: Vec<PathBuf>,
+    /// The account that the database belongs to.
+    pub account: String,
+    /// The database's resource id, as IAM policies name it.
+    pub resource_id: String,
     /// A fault to begin with.
     pub fault: Fault,
     /// Whether the gate's log goes to standard error too.
@@ -63,6 +71,11 @@ impl Options {
             throttle: None,
             latency: Duration::ZERO,
             proxy: false,
+            strict: false,
+            policies: Vec::new(),
+            user_keys: Vec::new(),
+            account: ACCOUNT.into(),
+            resource_id: RESOURCE_ID.into(),
             fault: Fault::None,
             echo_log: false,
             clock: SharedTimeSource::default(),
@@ -101,6 +114,8 @@ impl Server {
         {
             return Err(format!("there is no file {}", script.display()));
         }
+        // Before anything starts: what is wrong with a policy is said at once.
+        let (iam, developer) = directory(&options)?;
         fs::create_dir_all(&options.dir)
             .map_err(|error| format!("cannot create {}: {error}", options.dir.display()))?;
         let dir = fs::canonicalize(&options.dir)
@@ -117,15 +132,15 @@ impl Server {
             let now = options.clock.now();
             let certificates =
                 Certificates::issue(&[options.host(), "localhost", "host.docker.internal"], now)?;
-            let iam = Arc::new(Iam::new(READ_ONLY_USER));
-            let sts = Sts::start(sts_listener, iam.clone(), options.clock.clone())?;
-            let developer = developer(&iam, &options);
-            iam.add(developer.clone());
+            let log = Log::create(&dir.join("sts.log"), options.echo_log)?;
+            let sts = Sts::start(sts_listener, iam.clone(), options.clock.clone(), log)?;
 
             let root = dir.join("ca.pem");
             fs::write(&root, &certificates.root_pem)
                 .map_err(|error| format!("cannot write {}: {error}", root.display()))?;
             let variables = variables(&options, &developer, &iam, address, sts.address, &root);
+            environment::write_private(&dir.join("credentials"), &iam.credentials_file())?;
+            environment::write_private(&dir.join("web-identity-token"), &iam.web_identity_token)?;
             environment::write_sam_json(
                 &dir.join("env.json"),
                 &container_variables(&variables, address, sts.address, certificates.root_pem),
@@ -141,6 +156,7 @@ impl Server {
                 throttle: options.throttle.map(|(rate, burst)| Throttle::new(rate, burst)),
                 latency: options.latency,
                 proxy: options.proxy,
+                strict: options.strict,
                 log: Log::create(&dir.join("gate.log"), options.echo_log)?,
             };
             let gate = Gate::start(gate_listener, settings, Fault::None);
@@ -197,7 +213,7 @@ impl Server {
 }
 
 fn remove_files(dir: &Path) {
-    for name in ["env", "env.json", "ca.pem"] {
+    for name in ["env", "env.json", "ca.pem", "credentials", "web-identity-token"] {
         let _ = fs::remove_file(dir.join(name));
     }
 }
@@ -261,14 +277,18 @@ async fn prepare_database(postgres: &Postgres, options: &Options) -> Result<()> 
     Ok(())
 }
 
-/// Whose keys the environment file holds: a session, as temporary credentials are what Lambda has.
-fn developer(iam: &Iam, options: &Options) -> Identity {
-    let arn = format!("arn:aws:iam::{ACCOUNT}:user/developer");
+/// Who may do what, and whose keys the environment file holds: a session of the default user, as
+/// temporary credentials are what Lambda has.
+fn directory(options: &Options) -> Result<(Arc<Iam>, Identity)> {
+    iam::check_account(&options.account)?;
+    let mut iam = Iam::for_database(&options.account, &options.resource_id, READ_ONLY_USER);
+    iam.load(&options.policies)?;
     let users = [READ_ONLY_USER, READ_WRITE_USER, &options.user];
-    let may_connect = users.iter().map(|user| dbuser_arn(user)).collect();
-    let mut developer = Identity::session(arn, Some(options.clock.now() + SESSION), may_connect);
-    developer.may_assume.push(iam.role.arn());
-    developer
+    let developer = iam.default_user(&users, options.clock.now());
+    for path in &options.user_keys {
+        iam.load_keys(path)?;
+    }
+    Ok((Arc::new(iam), developer))
 }
 
 fn variables(
@@ -295,8 +315,10 @@ fn variables(
         ("AWS_SECRET_ACCESS_KEY", developer.secret_access_key.clone()),
         ("AWS_SESSION_TOKEN", developer.session_token.clone().unwrap_or_default()),
         ("AWS_ENDPOINT_URL_STS", format!("http://{}", SocketAddr::new(reachable, sts.port()))),
-        ("DB_ROLE_ARN_EXAMPLE", iam.role.arn()),
-        ("DB_ROLE_EXTERNAL_ID_EXAMPLE", iam.role.external_id.clone()),
+        // The long-term keys of all users, for aws --profile NAME.
+        ("AWS_SHARED_CREDENTIALS_FILE", root.with_file_name("credentials").display().to_string()),
+        ("DB_ROLE_ARN_EXAMPLE", iam.example_role_arn()),
+        ("DB_ROLE_EXTERNAL_ID_EXAMPLE", iam.example_external_id.clone()),
     ];
     // Where cargo puts a binary, no queries lie beside it.
     if let Ok(queries) = fs::canonicalize("queries") {
@@ -323,7 +345,7 @@ fn container_variables(
             "PGSSLROOTCERT" => ("PGSSLROOTCERT", root_pem.clone()),
             "AWS_ENDPOINT_URL_STS" => (*name, format!("http://{}", host(sts.port()))),
             // Sourced from `env`, this would reach the container; its queries lie beside the binary.
-            "QUERIES_DIR" => ("QUERIES_DIR", String::new()),
+            "QUERIES_DIR" | "AWS_SHARED_CREDENTIALS_FILE" => (*name, String::new()),
             name => (name, value.clone()),
         })
         .collect();

@@ -49,20 +49,14 @@ fn no_token_makes_the_check_or_explain_panic() {
     let seeds = seeds();
     assert!(seeds.len() >= 10);
     let iam = Iam::new("unused");
-    iam.add(Identity {
-        access_key_id: "AKIAIOSFODNN7EXAMPLE".into(),
-        secret_access_key: "secret".into(),
-        session_token: None,
-        expires_at: None,
-        arn: "arn".into(),
-        may_connect: vec![dbuser_arn("*")],
-        may_assume: vec![],
-    });
+    iam.add(Identity::with_key("AKIAIOSFODNN7EXAMPLE", "secret", None, "arn", &[dbuser_arn("*")]));
     let expected = Expected {
         host: "db.c1a2b3.us-east-1.rds.amazonaws.com",
         port: 5432,
         region: "us-east-1",
         user: "iam_ro_user",
+        strict: false,
+        source_ip: None,
     };
     // A minute after the seeds were signed, so that the check gets as far as the signature.
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_435_260);

@@ -8,9 +8,9 @@ mod common;
 use std::time::Duration;
 
 use common::{Database, run_within};
-use rds_iam::ErrorKind;
-use rds_iam::Report;
+use rds_iam::{ErrorKind, Report, Session};
 use rds_local::Options;
+use rds_local::iam::{Identity, dbuser_arn};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -24,7 +24,7 @@ async fn storm(
     left: Duration,
     changes: &[(&str, &str)],
 ) -> (Vec<Outcome>, Duration) {
-    let sessions: Vec<_> = (0..sandboxes).map(|_| database.session(changes)).collect();
+    let sessions: Vec<_> = (0..sandboxes).map(|_| sandbox(database, changes)).collect();
     let start = Instant::now();
     let mut storm = JoinSet::new();
     for session in sessions {
@@ -36,6 +36,23 @@ async fn storm(
         });
     }
     (storm.join_all().await, start.elapsed())
+}
+
+/// A session with keys of its own: of one key, all tokens of a second are the same, and a token in
+/// use is not throttled.
+fn sandbox(database: &Database, changes: &[(&str, &str)]) -> Session {
+    let may_connect = vec![dbuser_arn(rds_local::READ_WRITE_USER)];
+    let keys =
+        Identity::session("arn:aws:iam::123456789012:user/sandbox".into(), None, may_connect);
+    database.server.iam.add(keys.clone());
+    let token = keys.session_token.unwrap();
+    let mut changes = changes.to_vec();
+    changes.extend([
+        ("AWS_ACCESS_KEY_ID", keys.access_key_id.as_str()),
+        ("AWS_SECRET_ACCESS_KEY", &keys.secret_access_key),
+        ("AWS_SESSION_TOKEN", &token),
+    ]);
+    database.session(&changes)
 }
 
 fn sandboxes() -> usize {

@@ -181,21 +181,15 @@ proptest! {
     #[test]
     fn the_gate_accepts_what_is_signed_and_nothing_else(case in cases(), flip in any::<proptest::sample::Index>()) {
         let iam = Iam::new("unused");
-        iam.add(Identity {
-            access_key_id: case.key.clone(),
-            secret_access_key: case.secret.clone(),
-            session_token: case.session.clone(),
-            expires_at: None,
-            arn: "arn:signer".into(),
-            may_connect: vec![dbuser_arn("*")],
-            may_assume: vec![],
-        });
+        iam.add(Identity::with_key(&case.key, &case.secret, case.session.clone(), "arn:signer", &[dbuser_arn("*")]));
         let host = case.signer.host.to_ascii_lowercase();
         let expected = Expected {
             host: &host,
             port: case.signer.port,
             region: &case.signer.region,
             user: &case.signer.user,
+            strict: false,
+            source_ip: None,
         };
         let token = case.token();
         let verified = verify(&token, expected, &iam, at(case.epoch));
@@ -217,7 +211,7 @@ proptest! {
     #[test]
     fn no_text_makes_the_check_panic(text in ".{0,300}", params in "([A-Za-z-]{1,12}=[%0-9A-Za-z/]{0,20}&?){0,12}") {
         let iam = Iam::new("unused");
-        let expected = Expected { host: "h", port: 1, region: "us-east-1", user: "u" };
+        let expected = Expected { host: "h", port: 1, region: "us-east-1", user: "u", strict: false, source_ip: None };
         let refused = |token: &str| verify(token, expected, &iam, at(0)).is_err();
         prop_assert!(refused(&text));
         let token = format!("h:1/?{params}");

@@ -23,10 +23,12 @@ pub struct Record {
     pub tls: Option<String>,
 }
 
-/// The gate's log: a file, standard error if wanted, and the last records.
+/// The log of the gate, or of STS: a file, standard error if wanted, and the last records.
 #[derive(Debug)]
 pub struct Log {
     file: Mutex<File>,
+    /// Whose log it is, from the file's name.
+    who: String,
     echo: bool,
     records: Mutex<VecDeque<Record>>,
 }
@@ -36,7 +38,8 @@ impl Log {
     pub fn create(path: &Path, echo: bool) -> Result<Self> {
         let file = File::create(path)
             .map_err(|error| format!("cannot create {}: {error}", path.display()))?;
-        Ok(Self { file: Mutex::new(file), echo, records: Mutex::default() })
+        let who = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { file: Mutex::new(file), who, echo, records: Mutex::default() })
     }
 
     /// The last decisions, oldest first.
@@ -63,8 +66,8 @@ impl Log {
         records.push_back(record);
     }
 
-    pub(super) fn line(&self, text: &str, now: SystemTime) {
-        let line = format!("{} gate: {text}\n", sigv4::iso8601(now));
+    pub(crate) fn line(&self, text: &str, now: SystemTime) {
+        let line = format!("{} {}: {text}\n", sigv4::iso8601(now), self.who);
         // A full disk must not stop logins.
         let _ = self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes());
         if self.echo {

@@ -67,6 +67,8 @@ pub struct Settings {
     pub clock: SharedTimeSource,
     /// The limit on logins, if any.
     pub throttle: Option<Throttle>,
+    /// Whether tokens of the short form are refused, see [`Expected::strict`].
+    pub strict: bool,
     /// How long bytes take from the client to here, and back.
     pub latency: Duration,
     /// Whether to behave as RDS Proxy does: no start-up options, no cancel, and statements that
@@ -373,13 +375,24 @@ impl Connection {
 
     fn check(&self, user: &str, token: &str) -> Result<String, String> {
         let Shared { settings, faults, .. } = &*self.shared;
-        let throttled = settings.throttle.as_ref().is_some_and(|throttle| !throttle.admit());
+        let throttle = settings.throttle.as_ref();
+        let throttled = throttle.is_some_and(|throttle| !throttle.admit(token));
         if throttled || faults.hits(Fault::Throttle) {
             return Err("throttled: too many logins a second".into());
         }
-        let expected =
-            Expected { host: &settings.host, port: settings.port, region: &settings.region, user };
-        verify(token, expected, &settings.iam, settings.clock.now()).map(|identity| identity.arn)
+        let expected = Expected {
+            host: &settings.host,
+            port: settings.port,
+            region: &settings.region,
+            user,
+            strict: settings.strict,
+            source_ip: Some(self.peer.ip()),
+        };
+        let identity = verify(token, expected, &settings.iam, settings.clock.now())?;
+        if let Some(throttle) = throttle {
+            throttle.logged_in(token);
+        }
+        Ok(identity.arn)
     }
 
     fn record(&self, startup: &Startup, outcome: Result<String, String>, tls: Option<String>) {

@@ -1,9 +1,11 @@
 //! The check of a token, as RDS makes it, with nothing taken from the signer.
 
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use crate::iam::{Iam, Identity};
 use crate::sigv4::{self, Request, Scope};
+use crate::token_text::{Form, TokenText};
 
 /// RDS's limit for `X-Amz-Expires`.
 const LONGEST: i64 = 900;
@@ -33,6 +35,10 @@ pub struct Expected<'a> {
     pub region: &'a str,
     /// The user who logs in.
     pub user: &'a str,
+    /// Whether the short form `host:port?…`, which Go's SDK writes, is refused.
+    pub strict: bool,
+    /// The client's address, for policies.
+    pub source_ip: Option<IpAddr>,
 }
 
 /// Who signed the token, or why it is refused, for the gate's log only.
@@ -42,88 +48,150 @@ pub fn verify(
     iam: &Iam,
     now: SystemTime,
 ) -> Result<Identity, String> {
-    let Some((host, query)) = token.split_once("/?") else {
-        return Err("not a token but a plain password".into());
-    };
-    let endpoint = format!("{}:{}", expected.host, expected.port);
-    if host.to_ascii_lowercase() != endpoint {
-        return Err(format!("signed for endpoint {host:?}, not {endpoint}"));
-    }
-    let params = sigv4::parse_query(query, false).ok_or("a percent escape is broken")?;
-    for (i, (name, _)) in params.iter().enumerate() {
-        if params[..i].iter().any(|(earlier, _)| earlier == name) {
-            return Err(format!("duplicate parameter {name}"));
-        }
-        if !NAMES.contains(&name.as_str()) && name != SESSION_TOKEN {
-            return Err(format!("unknown parameter {name:?}"));
-        }
-    }
-    let find = |name: &str| params.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
-    let get = |name: &str| find(name).ok_or(format!("{name} is missing: the token is truncated"));
-
-    let equals = |name: &str, wanted: &str| match get(name)? {
-        value if value == wanted => Ok(()),
-        value => Err(format!("{name} is {value:?}, not {wanted:?}")),
-    };
-    equals("Action", "connect")?;
-    equals("DBUser", expected.user)?;
-    equals("X-Amz-Algorithm", "AWS4-HMAC-SHA256")?;
-    equals("X-Amz-SignedHeaders", "host")?;
-
-    let scope = Scope::parse(get("X-Amz-Credential")?).ok_or("X-Amz-Credential is malformed")?;
-    if scope.region != expected.region {
-        return Err(format!("signed for region {:?}, not {}", scope.region, expected.region));
-    }
-    if scope.service != "rds-db" {
-        return Err(format!("signed for service {:?}, not rds-db", scope.service));
-    }
-
-    let date = get("X-Amz-Date")?;
-    let signed_at = sigv4::parse_amz_date(date).ok_or("X-Amz-Date is malformed")?;
-    if !date.starts_with(scope.date) {
-        return Err("the dates of X-Amz-Date and X-Amz-Credential differ".into());
-    }
-    let expires: i64 = get("X-Amz-Expires")?.parse().map_err(|_| "X-Amz-Expires is malformed")?;
-    if !(1..=LONGEST).contains(&expires) {
-        return Err(format!("X-Amz-Expires is {expires} s, and {LONGEST} are the most"));
-    }
-    let age = sigv4::seconds_between(signed_at, now);
-    if age < -CLOCK_SKEW {
-        return Err(format!("signed {} s in the future: clock skew", -age));
-    }
-    if age >= expires {
-        return Err(format!("expired: signed {age} s ago, valid for {expires} s"));
-    }
-
-    let identity = iam.find(scope.access_key_id).ok_or("unknown access key")?;
-    match (&identity.session_token, find(SESSION_TOKEN)) {
-        (Some(_), None) => return Err("session token missing".into()),
-        (Some(issued), Some(sent)) if issued != sent => return Err("wrong session token".into()),
-        (None, Some(_)) => return Err("session token sent with a key that has none".into()),
-        _ => {}
-    }
-    if identity.has_expired(now) {
-        return Err("the credentials' session has expired".into());
-    }
-
-    let signature = get("X-Amz-Signature")?;
-    let signed: Vec<(String, String)> =
-        params.iter().filter(|(name, _)| name != "X-Amz-Signature").cloned().collect();
-    // The Host header leaves out HTTPS's default port.
-    let host = endpoint.strip_suffix(":443").unwrap_or(&endpoint).to_owned();
-    let request =
-        Request { method: "GET", query: &signed, headers: &[("host".to_owned(), host)], body: b"" };
-    if !request.is_signed_by(&identity.secret_access_key, &scope, date, signature) {
+    let text = TokenText::split(token).ok_or("not a token but a plain password")?;
+    check_endpoint(&text, &expected)?;
+    let token = Parameters::parse(text.query)?;
+    token.check_request(&expected)?;
+    let scope = token.scope(&expected)?;
+    token.check_time(&scope, now)?;
+    let identity = token.find_signer(&scope, iam, now)?;
+    if !token.is_signed_by(&identity, &scope, &expected)? {
         return Err(
             "the signature does not match: wrong secret key, or altered after signing".into()
         );
     }
-    if !identity.may_connect_as(expected.user) {
-        return Err(format!(
-            "{} has no policy that allows rds-db:connect on {}",
-            identity.arn,
-            crate::iam::dbuser_arn(expected.user)
-        ));
-    }
+    iam.may_connect(&identity, expected.user, expected.region, expected.source_ip, now)?;
     Ok(identity)
+}
+
+fn check_endpoint(text: &TokenText<'_>, expected: &Expected<'_>) -> Result<(), String> {
+    let endpoint = expected.endpoint();
+    if text.address.to_ascii_lowercase() != endpoint {
+        return Err(format!("signed for endpoint {:?}, not {endpoint}", text.address));
+    }
+    if text.form == Form::Short && expected.strict {
+        return Err("the short form host:port?…, as Go's SDK writes it: this endpoint takes \
+                    host:port/?… only (--strict)"
+            .into());
+    }
+    Ok(())
+}
+
+impl Expected<'_> {
+    fn endpoint(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+}
+
+/// The parameters of a token, each of which stands once and is known.
+struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    fn parse(query: &str) -> Result<Self, String> {
+        let params = sigv4::parse_query(query, false).ok_or("a percent escape is broken")?;
+        for (i, (name, _)) in params.iter().enumerate() {
+            if params[..i].iter().any(|(earlier, _)| earlier == name) {
+                return Err(format!("duplicate parameter {name}"));
+            }
+            if !NAMES.contains(&name.as_str()) && name != SESSION_TOKEN {
+                return Err(format!("unknown parameter {name:?}"));
+            }
+        }
+        Ok(Self(params))
+    }
+
+    fn find(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    fn get(&self, name: &str) -> Result<&str, String> {
+        self.find(name).ok_or_else(|| format!("{name} is missing: the token is truncated"))
+    }
+
+    fn check_request(&self, expected: &Expected<'_>) -> Result<(), String> {
+        for (name, wanted) in [
+            ("Action", "connect"),
+            ("DBUser", expected.user),
+            ("X-Amz-Algorithm", "AWS4-HMAC-SHA256"),
+            ("X-Amz-SignedHeaders", "host"),
+        ] {
+            let value = self.get(name)?;
+            if value != wanted {
+                return Err(format!("{name} is {value:?}, not {wanted:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn scope(&self, expected: &Expected<'_>) -> Result<Scope<'_>, String> {
+        let scope = Scope::parse(self.get("X-Amz-Credential")?);
+        let scope = scope.ok_or("X-Amz-Credential is malformed")?;
+        if scope.region != expected.region {
+            return Err(format!("signed for region {:?}, not {}", scope.region, expected.region));
+        }
+        if scope.service != "rds-db" {
+            return Err(format!("signed for service {:?}, not rds-db", scope.service));
+        }
+        Ok(scope)
+    }
+
+    fn check_time(&self, scope: &Scope<'_>, now: SystemTime) -> Result<(), String> {
+        let date = self.get("X-Amz-Date")?;
+        let signed_at = sigv4::parse_amz_date(date).ok_or("X-Amz-Date is malformed")?;
+        if !date.starts_with(scope.date) {
+            return Err("the dates of X-Amz-Date and X-Amz-Credential differ".into());
+        }
+        let expires = self.get("X-Amz-Expires")?.parse();
+        let expires: i64 = expires.map_err(|_| "X-Amz-Expires is malformed")?;
+        if !(1..=LONGEST).contains(&expires) {
+            return Err(format!("X-Amz-Expires is {expires} s, and {LONGEST} are the most"));
+        }
+        let age = sigv4::seconds_between(signed_at, now);
+        if age < -CLOCK_SKEW {
+            return Err(format!("signed {} s in the future: clock skew", -age));
+        }
+        if age >= expires {
+            return Err(format!("expired: signed {age} s ago, valid for {expires} s"));
+        }
+        Ok(())
+    }
+
+    fn find_signer(
+        &self,
+        scope: &Scope<'_>,
+        iam: &Iam,
+        now: SystemTime,
+    ) -> Result<Identity, String> {
+        let identity = iam.find(scope.access_key_id).ok_or("unknown access key")?;
+        match (&identity.session_token, self.find(SESSION_TOKEN)) {
+            (Some(_), None) => return Err("session token missing".into()),
+            (Some(issued), Some(sent)) if issued != sent => {
+                return Err("wrong session token".into());
+            }
+            (None, Some(_)) => return Err("session token sent with a key that has none".into()),
+            _ => {}
+        }
+        if identity.has_expired(now) {
+            return Err("the credentials' session has expired".into());
+        }
+        Ok(identity)
+    }
+
+    fn is_signed_by(
+        &self,
+        identity: &Identity,
+        scope: &Scope<'_>,
+        expected: &Expected<'_>,
+    ) -> Result<bool, String> {
+        let (date, signature) = (self.get("X-Amz-Date")?, self.get("X-Amz-Signature")?);
+        let signed: Vec<(String, String)> =
+            self.0.iter().filter(|(name, _)| name != "X-Amz-Signature").cloned().collect();
+        let endpoint = expected.endpoint();
+        // The Host header leaves out HTTPS's default port.
+        let host = endpoint.strip_suffix(":443").unwrap_or(&endpoint).to_owned();
+        let headers = [("host".to_owned(), host)];
+        // A request for no path is one for "/": both forms are signed alike.
+        let request = Request { method: "GET", query: &signed, headers: &headers, body: b"" };
+        Ok(request.is_signed_by(&identity.secret_access_key, scope, date, signature))
+    }
 }

@@ -29,6 +29,18 @@ pub fn helper(name: &str) -> PathBuf {
     path
 }
 
+/// A shell's command that runs a program of tests/node with the packages that `make test` installs.
+pub fn node(program: &str) -> String {
+    let packages = root().join("target/node/node_modules");
+    assert!(
+        packages.exists(),
+        "{} is missing: run make test, or local/setup.sh --tests",
+        packages.display()
+    );
+    let program = root().join("local/tests/node").join(program);
+    format!("NODE_PATH='{}' node '{}'", packages.display(), program.display())
+}
+
 pub async fn start(change: impl FnOnce(Options) -> Options) -> (Server, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(change(Options::new(folder.path()))).await.unwrap();

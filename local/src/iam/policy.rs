@@ -1,0 +1,373 @@
+//! IAM policy documents: identity policies, permissions boundaries, session policies and trust
+//! policies (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>).
+//! What is not supported is an error, never ignored.
+
+use std::fmt;
+
+use super::condition::Condition;
+use super::context::Context;
+use super::json::Json;
+use super::pattern::Pattern;
+
+/// What a document is attached to, which decides its elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A user's or role's policy, its boundary, or a session's policy: it names resources.
+    Identity,
+    /// A role's trust policy: it names principals.
+    Trust,
+}
+
+/// A policy document. Its `Debug` shows no value: a trust policy holds external ids.
+pub struct Policy {
+    statements: Vec<Statement>,
+}
+
+/// What a document says of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Opinion {
+    /// A Deny statement matches: its name.
+    Denied(String),
+    /// An Allow statement matches.
+    Allowed(Grant),
+    /// No statement matches.
+    Silent,
+}
+
+/// Whom an Allow names. In one account, a grant to the caller itself needs no other policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Grant {
+    /// The caller's account, which leaves it to the caller's own policies.
+    Account,
+    /// The role whose session calls.
+    Role,
+    /// The caller: a user, a session, or whoever the policy is attached to.
+    Caller,
+}
+
+/// A request, as policies see it.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    /// Such as `rds-db:connect`.
+    pub(crate) action: &'a str,
+    /// The resource's ARN.
+    pub(crate) resource: &'a str,
+    /// The caller by the names that a trust policy may give it.
+    pub(crate) caller: &'a Caller,
+    /// The values of condition keys.
+    pub(crate) context: &'a Context,
+}
+
+/// Who asks, for a trust policy.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Caller {
+    /// A user's ARN, or a session's.
+    pub(crate) arn: String,
+    /// The ARN of the role whose session it is.
+    pub(crate) role: Option<String>,
+    /// The account's number.
+    pub(crate) account: String,
+    /// An identity provider's ARN, for a web identity.
+    pub(crate) federated: Option<String>,
+}
+
+struct Statement {
+    /// Its Sid, or its number.
+    name: String,
+    allows: bool,
+    principals: Vec<Principal>,
+    actions: Selector,
+    resources: Selector,
+    conditions: Vec<Condition>,
+}
+
+/// `Action` or `NotAction`, `Resource` or `NotResource`.
+enum Selector {
+    Only(Vec<Pattern>),
+    AllBut(Vec<Pattern>),
+}
+
+#[derive(PartialEq)]
+enum Principal {
+    Anyone,
+    Account(String),
+    Arn(String),
+    Federated(String),
+    /// A service assumes a role by itself; nobody calls STS as one.
+    Service,
+}
+
+impl Policy {
+    /// Parses a document; the error says which statement is wrong, and why.
+    pub fn parse(text: &str, kind: Kind) -> Result<Self, String> {
+        Self::from_json(&Json::parse(text)?, kind)
+    }
+
+    pub(super) fn from_json(json: &Json, kind: Kind) -> Result<Self, String> {
+        let Json::Object(elements) = json else {
+            return Err(format!("a policy document is a JSON object, and this is {}", json.kind()));
+        };
+        let mut variables = false;
+        let mut statements = None;
+        for (name, value) in elements {
+            match (name.as_str(), value.text()) {
+                // Variables came with this version; in the older one they are plain text.
+                ("Version", Some("2012-10-17")) => variables = true,
+                ("Version", Some("2008-10-17")) | ("Id", Some(_)) => {}
+                ("Version", _) => return Err("Version must be \"2012-10-17\"".into()),
+                ("Statement", _) => statements = Some(value),
+                _ => return Err(format!("the element {name:?} is not supported")),
+            }
+        }
+        let statements = statements.ok_or("the policy has no Statement")?.one_or_many();
+        if statements.is_empty() {
+            return Err("Statement is empty".into());
+        }
+        let statements = statements
+            .iter()
+            .enumerate()
+            .map(|(index, statement)| {
+                Statement::parse(statement, index + 1, kind, variables)
+                    .map_err(|why| format!("statement {}: {why}", index + 1))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { statements })
+    }
+
+    /// What it says of a request: a Deny wins, wherever it stands.
+    pub(super) fn opinion(&self, request: Request<'_>) -> Opinion {
+        let mut opinion = Opinion::Silent;
+        for statement in &self.statements {
+            let Some(grant) = statement.matches(request) else { continue };
+            if !statement.allows {
+                return Opinion::Denied(statement.name.clone());
+            }
+            opinion = match opinion {
+                Opinion::Allowed(earlier) => Opinion::Allowed(grant.max(earlier)),
+                _ => Opinion::Allowed(grant),
+            };
+        }
+        opinion
+    }
+}
+
+impl Statement {
+    fn parse(json: &Json, number: usize, kind: Kind, variables: bool) -> Result<Self, String> {
+        let Json::Object(elements) = json else {
+            return Err(format!("a statement is a JSON object, and this is {}", json.kind()));
+        };
+        let (mut name, mut allows) = (format!("statement {number}"), None);
+        let (mut actions, mut resources, mut principals) = (None, None, None);
+        let mut conditions = Vec::new();
+        for (element, value) in elements {
+            match (element.as_str(), kind) {
+                ("Sid", _) => {
+                    let sid = value.text().ok_or("Sid is not a string")?;
+                    if !sid.is_empty() {
+                        name = format!("statement {sid:?}");
+                    }
+                }
+                ("Effect", _) => {
+                    allows = Some(match value.text() {
+                        Some("Allow") => true,
+                        Some("Deny") => false,
+                        _ => return Err("Effect must be \"Allow\" or \"Deny\"".into()),
+                    });
+                }
+                ("Action" | "NotAction", _) => {
+                    set(&mut actions, Selector::parse(element, value, action)?, "Action")?;
+                }
+                ("Resource" | "NotResource", Kind::Identity) => {
+                    let parse = |text: &str| resource(text, variables);
+                    set(&mut resources, Selector::parse(element, value, parse)?, "Resource")?;
+                }
+                ("Principal", Kind::Trust) => principals = Some(Principal::parse_all(value)?),
+                ("Condition", _) => conditions = parse_conditions(value, variables)?,
+                ("Resource" | "NotResource", Kind::Trust) => {
+                    return Err(format!(
+                        "a trust policy has no {element}: it speaks of its own role"
+                    ));
+                }
+                ("Principal" | "NotPrincipal", Kind::Identity) => {
+                    return Err(format!(
+                        "an identity policy has no {element}: it speaks of who it is attached to"
+                    ));
+                }
+                _ => return Err(format!("the element {element:?} is not supported")),
+            }
+        }
+        let everything = || Selector::AllBut(Vec::new());
+        Ok(Self {
+            name,
+            allows: allows.ok_or("Effect is missing")?,
+            actions: actions.ok_or("Action is missing")?,
+            resources: match kind {
+                Kind::Identity => resources.ok_or("Resource is missing")?,
+                Kind::Trust => everything(),
+            },
+            principals: match kind {
+                Kind::Identity => Vec::new(),
+                Kind::Trust => principals.ok_or("Principal is missing")?,
+            },
+            conditions,
+        })
+    }
+
+    /// Whom it names, if it applies to the request.
+    fn matches(&self, request: Request<'_>) -> Option<Grant> {
+        let Request { action, resource, caller, context } = request;
+        let grant = match self.principals.as_slice() {
+            [] => Grant::Caller,
+            principals => principals.iter().filter_map(|p| p.covers(caller)).max()?,
+        };
+        let applies = self.actions.selects(|p| p.matches_ignoring_case(action, context))
+            && self.resources.selects(|p| p.matches_arn(resource, context))
+            && self.conditions.iter().all(|condition| condition.is_met(context));
+        applies.then_some(grant)
+    }
+}
+
+fn set(target: &mut Option<Selector>, value: Selector, element: &str) -> Result<(), String> {
+    if target.replace(value).is_some() {
+        return Err(format!("{element} and Not{element} exclude each other"));
+    }
+    Ok(())
+}
+
+impl Selector {
+    fn parse(
+        element: &str,
+        value: &Json,
+        parse: impl Fn(&str) -> Result<Pattern, String>,
+    ) -> Result<Self, String> {
+        let patterns = value
+            .one_or_many()
+            .iter()
+            .map(|value| {
+                let text = value
+                    .text()
+                    .ok_or_else(|| format!("{element} holds {}, not a string", value.kind()))?;
+                parse(text).map_err(|why| format!("{element} {text:?}: {why}"))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        if patterns.is_empty() {
+            return Err(format!("{element} is empty"));
+        }
+        Ok(if element.starts_with("Not") { Self::AllBut(patterns) } else { Self::Only(patterns) })
+    }
+
+    fn selects(&self, matches: impl FnMut(&Pattern) -> bool) -> bool {
+        match self {
+            Self::Only(patterns) => patterns.iter().any(matches),
+            Self::AllBut(patterns) => !patterns.iter().any(matches),
+        }
+    }
+}
+
+fn action(text: &str) -> Result<Pattern, String> {
+    let whole = text.split_once(':').is_some_and(|(service, name)| {
+        let legal = |c: char| c.is_ascii_alphanumeric() || "-_*?".contains(c);
+        !service.is_empty() && !name.is_empty() && text.chars().all(|c| legal(c) || c == ':')
+    });
+    if text != "*" && !whole {
+        return Err("an action is service:name, as rds-db:connect, or *".into());
+    }
+    Pattern::wild(text, false)
+}
+
+fn resource(text: &str, variables: bool) -> Result<Pattern, String> {
+    let pattern = Pattern::wild(text, variables)?;
+    if !pattern.is_arn_like() {
+        return Err(
+            "a resource is an ARN, arn:partition:service:region:account:resource, or *".into()
+        );
+    }
+    Ok(pattern)
+}
+
+fn parse_conditions(value: &Json, variables: bool) -> Result<Vec<Condition>, String> {
+    let Json::Object(operators) = value else {
+        return Err(format!("Condition is {}, not an object of operators", value.kind()));
+    };
+    let mut conditions = Vec::new();
+    for (operator, block) in operators {
+        conditions.extend(Condition::parse(operator, block, variables)?);
+    }
+    Ok(conditions)
+}
+
+impl Principal {
+    fn parse_all(value: &Json) -> Result<Vec<Self>, String> {
+        if value.text() == Some("*") {
+            return Ok(vec![Self::Anyone]);
+        }
+        let Json::Object(kinds) = value else {
+            return Err("Principal is an object, as {\"AWS\": …}, or \"*\"".into());
+        };
+        let mut principals = Vec::new();
+        for (kind, values) in kinds {
+            for value in values.one_or_many() {
+                let text = value.text().ok_or_else(|| {
+                    format!("Principal {kind:?} holds {}, not a string", value.kind())
+                })?;
+                principals.push(Self::parse(kind, text)?);
+            }
+        }
+        if principals.is_empty() {
+            return Err("Principal is empty".into());
+        }
+        Ok(principals)
+    }
+
+    fn parse(kind: &str, text: &str) -> Result<Self, String> {
+        let invalid = || format!("Invalid principal in policy: {kind:?}: {text:?}");
+        let is_account = |text: &str| text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
+        match kind {
+            "AWS" if text == "*" => Ok(Self::Anyone),
+            "AWS" if is_account(text) => Ok(Self::Account(text.to_owned())),
+            "AWS" => {
+                let parts: Vec<&str> = text.splitn(6, ':').collect();
+                match parts.as_slice() {
+                    ["arn", _, "iam", "", account, "root"] if is_account(account) => {
+                        Ok(Self::Account((*account).to_owned()))
+                    }
+                    // A part of a name with a wildcard is what AWS refuses here too.
+                    ["arn", _, "iam" | "sts", "", account, name]
+                        if is_account(account)
+                            && name.contains('/')
+                            && !name.contains(['*', '?']) =>
+                    {
+                        Ok(Self::Arn(text.to_owned()))
+                    }
+                    _ => Err(invalid()),
+                }
+            }
+            "Federated" => Ok(Self::Federated(text.to_owned())),
+            "Service" => Ok(Self::Service),
+            _ => Err(format!("the principal {kind:?} is not supported")),
+        }
+    }
+
+    /// `None` if it does not cover the caller.
+    fn covers(&self, caller: &Caller) -> Option<Grant> {
+        match self {
+            Self::Anyone => Some(Grant::Caller),
+            Self::Account(account) => {
+                let covered = caller.federated.is_none() && *account == caller.account;
+                covered.then_some(Grant::Account)
+            }
+            Self::Arn(arn) if *arn == caller.arn => Some(Grant::Caller),
+            Self::Arn(arn) => (Some(arn) == caller.role.as_ref()).then_some(Grant::Role),
+            Self::Federated(provider) => {
+                (Some(provider) == caller.federated.as_ref()).then_some(Grant::Caller)
+            }
+            Self::Service => None,
+        }
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy").field("statements", &self.statements.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,178 @@
+//! STS over HTTP, for the real SDKs' clients: `AssumeRole`, `AssumeRoleWithWebIdentity`,
+//! `GetSessionToken` and `GetCallerIdentity`, with AWS's XML and AWS's words
+//! (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>).
+
+mod authenticate;
+mod form;
+mod roles;
+mod xml;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_smithy_async::time::SharedTimeSource;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::gate::Log;
+use crate::iam::{Circumstances, Iam, Identity, Session};
+use crate::sigv4;
+use crate::{REGION, Result};
+use form::Form;
+
+/// The bounds of `GetSessionToken`'s session, in seconds, and what it lasts by default.
+const USER_SESSION: (u32, u32, u32) = (900, 129_600, 43_200);
+
+/// A running STS. Dropping it closes its listener.
+#[derive(Debug)]
+pub struct Sts {
+    /// Where it listens.
+    pub address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+struct Service {
+    iam: Arc<Iam>,
+    clock: SharedTimeSource,
+    log: Log,
+}
+
+/// An error as AWS words it, with what only the log says of it.
+struct Refusal {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    reason: Option<String>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), reason: None }
+    }
+
+    /// The request is wrong.
+    fn invalid(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// The caller is not known, or may not.
+    fn denied(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, message)
+    }
+
+    fn because(self, reason: impl Into<String>) -> Self {
+        Self { reason: Some(reason.into()), ..self }
+    }
+}
+
+impl Sts {
+    /// Serves a bound listener; refusals and their reasons go into the log.
+    pub fn start(
+        listener: TcpListener,
+        iam: Arc<Iam>,
+        clock: SharedTimeSource,
+        log: Log,
+    ) -> Result<Self> {
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        let service = Arc::new(Service { iam, clock, log });
+        let router = Router::new().fallback(answer).with_state(service);
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
+        let task = tokio::spawn(async move {
+            // It only returns when the listener fails; clients then see a refused connection.
+            let _ = axum::serve(listener, router).await;
+        });
+        Ok(Self { address, task })
+    }
+}
+
+impl Drop for Sts {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn answer(
+    State(service): State<Arc<Service>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let (status, xml) = match service.handle(peer, &method, &headers, &body) {
+        Ok(xml) => (StatusCode::OK, xml),
+        Err(refusal) => {
+            let Refusal { status, code, message, reason } = &refusal;
+            let why = reason.as_ref().map(|why| format!(" reason={why:?}")).unwrap_or_default();
+            service.log.line(&format!("refused {code}: {message}{why}"), service.clock.now());
+            (*status, xml::error(&refusal))
+        }
+    };
+    (status, [(header::CONTENT_TYPE, "text/xml")], xml).into_response()
+}
+
+impl Service {
+    fn handle(
+        &self,
+        peer: SocketAddr,
+        method: &Method,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<String, Refusal> {
+        let form = Form::parse(body)?;
+        let at =
+            Circumstances { now: self.clock.now(), region: REGION, source_ip: Some(peer.ip()) };
+        let action = form
+            .get("Action")
+            .ok_or_else(|| Refusal::invalid("MissingAction", "The request is missing an Action"))?;
+        if action == "AssumeRoleWithWebIdentity" {
+            // The token is the proof: such a request is not signed.
+            return self.assume_role_with_web_identity(&form, &at);
+        }
+        let caller = authenticate::authenticate(&self.iam, at.now, method, headers, body)?;
+        match action {
+            "GetCallerIdentity" => Ok(xml::caller_identity(&caller)),
+            "AssumeRole" => self.assume_role(&caller, &form, &at),
+            "GetSessionToken" => self.session_token(&caller, &form),
+            _ => Err(Refusal::invalid(
+                "InvalidAction",
+                format!(
+                    "Could not find operation {action} for version 2011-06-15: rds-local's STS has AssumeRole, AssumeRoleWithWebIdentity, GetSessionToken and GetCallerIdentity"
+                ),
+            )),
+        }
+    }
+
+    fn session_token(&self, caller: &Identity, form: &Form) -> Result<String, Refusal> {
+        form.allow_only(&["DurationSeconds"])?;
+        if caller.session_token.is_some() {
+            return Err(Refusal::denied(
+                "AccessDenied",
+                "Cannot call GetSessionToken with session credentials",
+            ));
+        }
+        let (shortest, longest, default) = USER_SESSION;
+        let seconds = form.seconds(shortest, longest)?.unwrap_or(default);
+        let now = self.clock.now();
+        let session = Session { issued_at: Some(now), ..Session::default() };
+        let identity = Identity::fresh_session(
+            caller.arn.clone(),
+            caller.principal.clone(),
+            Some(now + Duration::from_secs(seconds.into())),
+            session,
+        );
+        let xml = xml::session_token(&identity);
+        self.iam.add(identity);
+        Ok(xml)
+    }
+}
+
+/// A time for people and XML.
+fn expiration(identity: &Identity) -> String {
+    identity.expires_at.map(sigv4::iso8601).unwrap_or_default()
+}
