@@ -77,6 +77,7 @@ soak: setup ## The long runs: logins at once, time-outs, invocations, messages, 
 	MODEL=1000 cargo test --locked --profile bench --package event-query --test model -- --nocapture
 	FUZZ_EXECUTIONS=5000000 cargo test --locked --profile bench --package event-query fuzz -- --nocapture
 	FUZZ_EXECUTIONS=10000000 cargo test --locked --profile bench --package rds-local --test fuzz_tokens -- --nocapture
+	FUZZ_EXECUTIONS=1000000 cargo test --locked --profile bench --package rds-local --test fuzz_policies -- --nocapture
 
 roots: ## Renew the built-in RDS roots from AWS, or from BUNDLE=file.pem
 	@shared/roots/update.sh $(BUNDLE)

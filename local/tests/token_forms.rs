@@ -63,6 +63,32 @@ fn gos_tokens_are_accepted_in_both_forms_and_strictly_in_one() {
     }
 }
 
+/// The JDBC wrapper signs by the AWS SDK for Java, whose own test expects this text: the parameters
+/// stand in another order than in the signed request.
+#[test]
+fn the_sdk_for_javas_published_token_is_accepted() {
+    let token = "host.us-east-1.amazonaws.com:3306/?DBUser=mySQLUser&Action=connect&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date=20161107T173933Z&X-Amz-SignedHeaders=host&X-Amz-Expires=900&X-Amz-Credential=access_key%2F20161107%2Fus-east-1%2Frds-db%2Faws4_request&X-Amz-Signature=87ab58107ef49f1c311a412f98b7f976b0b5152ffb559f0d36c6c9a0c5e0e362";
+    let iam = Iam::new("unused");
+    let may_connect = [dbuser_arn("*")];
+    iam.add(Identity::with_key("access_key", "secret_key", None, "arn:java", &may_connect));
+    let expected = Expected {
+        host: "host.us-east-1.amazonaws.com",
+        port: 3306,
+        region: "us-east-1",
+        user: "mySQLUser",
+        strict: true,
+        source_ip: None,
+    };
+    let signed_at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_478_540_373);
+    let identity = verify(token, expected, &iam, signed_at + Duration::from_secs(899)).unwrap();
+    assert_eq!(identity.arn, "arn:java");
+    verify(token, expected, &iam, signed_at + Duration::from_secs(900)).unwrap_err();
+
+    let told = explain(token, signed_at + Duration::from_secs(86_400 * 365 * 8 + 900)).unwrap();
+    assert!(told.contains("it expired 7 years ago"), "{told}");
+    assert!(told.contains("CREATE USER 'mySQLUser' IDENTIFIED WITH AWSAuthenticationPlugin"));
+}
+
 #[test]
 fn explain_says_which_form_it_is() {
     let now = signed_at() + Duration::from_secs(60);

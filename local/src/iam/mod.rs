@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::{ACCOUNT, REGION, RESOURCE_ID, Result};
+pub(crate) use context::Context;
 pub use evaluate::Denial;
 pub(crate) use evaluate::Policies;
 use file::{Contents, Entity, Principals};

@@ -151,65 +151,83 @@ impl Policy {
     }
 }
 
+/// A statement's elements, as far as they are read.
+#[derive(Default)]
+struct Elements {
+    sid: String,
+    allows: Option<bool>,
+    principals: Option<Vec<Principal>>,
+    actions: Option<Selector>,
+    resources: Option<Selector>,
+    conditions: Vec<Condition>,
+}
+
+impl Elements {
+    fn read(
+        &mut self,
+        element: &str,
+        value: &Json,
+        kind: Kind,
+        variables: bool,
+    ) -> Result<(), String> {
+        match (element, kind) {
+            ("Sid", _) => self.sid = value.text().ok_or("Sid is not a string")?.to_owned(),
+            ("Effect", _) => {
+                self.allows = Some(match value.text() {
+                    Some("Allow") => true,
+                    Some("Deny") => false,
+                    _ => return Err("Effect must be \"Allow\" or \"Deny\"".into()),
+                });
+            }
+            ("Action" | "NotAction", _) => {
+                set(&mut self.actions, Selector::parse(element, value, action)?, "Action")?;
+            }
+            ("Resource" | "NotResource", Kind::Identity) => {
+                let parse = |text: &str| resource(text, variables);
+                set(&mut self.resources, Selector::parse(element, value, parse)?, "Resource")?;
+            }
+            ("Principal", Kind::Trust) => self.principals = Some(Principal::parse_all(value)?),
+            ("Condition", _) => self.conditions = parse_conditions(value, variables)?,
+            ("Resource" | "NotResource", Kind::Trust) => {
+                return Err(format!("a trust policy has no {element}: it speaks of its own role"));
+            }
+            ("Principal" | "NotPrincipal", Kind::Identity) => {
+                return Err(format!(
+                    "an identity policy has no {element}: it speaks of who it is attached to"
+                ));
+            }
+            _ => return Err(format!("the element {element:?} is not supported")),
+        }
+        Ok(())
+    }
+}
+
 impl Statement {
     fn parse(json: &Json, number: usize, kind: Kind, variables: bool) -> Result<Self, String> {
-        let Json::Object(elements) = json else {
+        let Json::Object(entries) = json else {
             return Err(format!("a statement is a JSON object, and this is {}", json.kind()));
         };
-        let (mut name, mut allows) = (format!("statement {number}"), None);
-        let (mut actions, mut resources, mut principals) = (None, None, None);
-        let mut conditions = Vec::new();
-        for (element, value) in elements {
-            match (element.as_str(), kind) {
-                ("Sid", _) => {
-                    let sid = value.text().ok_or("Sid is not a string")?;
-                    if !sid.is_empty() {
-                        name = format!("statement {sid:?}");
-                    }
-                }
-                ("Effect", _) => {
-                    allows = Some(match value.text() {
-                        Some("Allow") => true,
-                        Some("Deny") => false,
-                        _ => return Err("Effect must be \"Allow\" or \"Deny\"".into()),
-                    });
-                }
-                ("Action" | "NotAction", _) => {
-                    set(&mut actions, Selector::parse(element, value, action)?, "Action")?;
-                }
-                ("Resource" | "NotResource", Kind::Identity) => {
-                    let parse = |text: &str| resource(text, variables);
-                    set(&mut resources, Selector::parse(element, value, parse)?, "Resource")?;
-                }
-                ("Principal", Kind::Trust) => principals = Some(Principal::parse_all(value)?),
-                ("Condition", _) => conditions = parse_conditions(value, variables)?,
-                ("Resource" | "NotResource", Kind::Trust) => {
-                    return Err(format!(
-                        "a trust policy has no {element}: it speaks of its own role"
-                    ));
-                }
-                ("Principal" | "NotPrincipal", Kind::Identity) => {
-                    return Err(format!(
-                        "an identity policy has no {element}: it speaks of who it is attached to"
-                    ));
-                }
-                _ => return Err(format!("the element {element:?} is not supported")),
-            }
+        let mut elements = Elements::default();
+        for (element, value) in entries {
+            elements.read(element, value, kind, variables)?;
         }
-        let everything = || Selector::AllBut(Vec::new());
+        let name = match elements.sid.as_str() {
+            "" => format!("statement {number}"),
+            sid => format!("statement {sid:?}"),
+        };
+        let (resources, principals) = match kind {
+            Kind::Identity => (elements.resources.ok_or("Resource is missing")?, Vec::new()),
+            Kind::Trust => {
+                (Selector::AllBut(Vec::new()), elements.principals.ok_or("Principal is missing")?)
+            }
+        };
         Ok(Self {
             name,
-            allows: allows.ok_or("Effect is missing")?,
-            actions: actions.ok_or("Action is missing")?,
-            resources: match kind {
-                Kind::Identity => resources.ok_or("Resource is missing")?,
-                Kind::Trust => everything(),
-            },
-            principals: match kind {
-                Kind::Identity => Vec::new(),
-                Kind::Trust => principals.ok_or("Principal is missing")?,
-            },
-            conditions,
+            allows: elements.allows.ok_or("Effect is missing")?,
+            principals,
+            actions: elements.actions.ok_or("Action is missing")?,
+            resources,
+            conditions: elements.conditions,
         })
     }
 

@@ -160,3 +160,25 @@ fn a_trust_policy_has_its_own_elements() {
     );
     assert!(!format!("{:?}", Policy::parse(&trust, Kind::Trust).unwrap()).contains("s3cret"));
 }
+
+#[test]
+fn the_documents_examples_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let document = r#"{ "Statement": { "Effect": "Allow", "Action": "*", "Resource": "*" } }"#;
+    for (name, text) in
+        [("connect.json", document), ("boundary.json", document), ("keys.json", r#"{"keys": []}"#)]
+    {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let examples: Vec<&str> = include_str!("../../../docs/iam.md")
+        .split("```json\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        if let Err(why) = super::file::parse(example, folder.path()) {
+            panic!("{why}: {example}");
+        }
+    }
+}

@@ -109,7 +109,7 @@ async fn answer(
         Err(refusal) => {
             let Refusal { status, code, message, reason } = &refusal;
             let why = reason.as_ref().map(|why| format!(" reason={why:?}")).unwrap_or_default();
-            service.log.line(&format!("refused {code}: {message}{why}"), service.clock.now());
+            service.log.line(&format!("refused {code}: {message:?}{why}"), service.clock.now());
             (*status, xml::error(&refusal))
         }
     };

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::form::{Form, constraint};
 use super::{Refusal, Service, xml};
 use crate::Result;
-use crate::iam::{Caller, Circumstances, Identity, Kind, Policies, Policy, Refused, Request};
-use crate::iam::{Role, Session, Tags};
+use crate::iam::{Caller, Circumstances, Context, Identity, Kind, Policies, Policy, Refused};
+use crate::iam::{Request, Role, Session};
 
 /// The bounds of a role's session, in seconds, and what it lasts by default.
 const ROLE_SESSION: (u32, u32, u32) = (900, 43_200, 3600);
@@ -15,6 +15,82 @@ const ROLE_SESSION: (u32, u32, u32) = (900, 43_200, 3600);
 const CHAINED: u32 = 3600;
 /// The longest session policy, in characters.
 const LONGEST_POLICY: usize = 2048;
+
+/// What a request asks for: a session of a role.
+struct Wanted<'a> {
+    role: &'a str,
+    name: &'a str,
+    seconds: Option<u32>,
+    policy: Option<Arc<Policy>>,
+    tags: Vec<(String, String)>,
+    transitive: Vec<&'a str>,
+}
+
+impl<'a> Wanted<'a> {
+    fn read(form: &'a Form) -> Result<Self, Refusal> {
+        let (shortest, longest, _) = ROLE_SESSION;
+        Ok(Self {
+            role: form.role_arn()?,
+            name: form.session_name()?,
+            seconds: form.seconds(shortest, longest)?,
+            policy: session_policy(form)?,
+            tags: form.tags()?,
+            transitive: form.list("TransitiveTagKeys"),
+        })
+    }
+
+    /// Adds the condition keys of the request and of the role.
+    fn describe(&self, role: &Role, context: &mut Context) {
+        context.set("sts:RoleSessionName", self.name);
+        context.set("aws:ResourceAccount", role.principal.account.as_str());
+        for (key, value) in &role.principal.tags {
+            context.set(&format!("aws:ResourceTag/{key}"), value.as_str());
+        }
+        if self.tags.is_empty() {
+            return;
+        }
+        for (key, value) in &self.tags {
+            context.set(&format!("aws:RequestTag/{key}"), value.as_str());
+        }
+        context.set_all("aws:TagKeys", self.tags.iter().map(|(key, _)| key.clone()).collect());
+        let transitive = self.transitive.iter().map(|key| (*key).to_owned()).collect();
+        context.set_all("sts:TransitiveTagKeys", transitive);
+    }
+
+    /// The session's keys. They work once they are answered.
+    fn issue(
+        self,
+        role: &Role,
+        inherited: Vec<(String, String)>,
+        provider: Option<String>,
+        at: &Circumstances<'_>,
+    ) -> Result<Identity, Refusal> {
+        let (.., default) = ROLE_SESSION;
+        let seconds = self.seconds.unwrap_or(default);
+        if seconds > role.max_session_seconds {
+            return Err(Refusal::invalid(
+                "ValidationError",
+                "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
+            ));
+        }
+        // A role's path is no part of its sessions' names.
+        let role_name = role.principal.arn.rsplit('/').next().unwrap_or_default();
+        let (account, name) = (&role.principal.account, self.name);
+        let arn = format!("arn:aws:sts::{account}:assumed-role/{role_name}/{name}");
+        let mut transitive: Vec<String> = self.transitive.into_iter().map(str::to_owned).collect();
+        transitive.extend(inherited.iter().map(|(key, _)| key.clone()));
+        let session = Session {
+            name: Some(name.to_owned()),
+            issued_at: Some(at.now),
+            policy: self.policy,
+            tags: self.tags.into_iter().chain(inherited).collect(),
+            transitive,
+            provider,
+        };
+        let expires_at = at.now + Duration::from_secs(seconds.into());
+        Ok(Identity::fresh_session(arn, role.principal.clone(), Some(expires_at), session))
+    }
+}
 
 impl Service {
     pub(super) fn assume_role(
@@ -32,68 +108,27 @@ impl Service {
             "Tags",
             "TransitiveTagKeys",
         ])?;
-        let arn = form.role_arn()?;
-        let name = form.session_name()?;
-        let seconds = duration(form)?;
-        let policy = session_policy(form)?;
-        let tags = form.tags()?;
-        let transitive = inherited(caller);
-        let keys = form.list("TransitiveTagKeys");
-
-        let role = self.iam.role(arn).ok_or_else(|| {
-            refused(caller, "sts:AssumeRole", arn).because("there is no such role")
+        let wanted = Wanted::read(form)?;
+        let role = self.iam.role(wanted.role).ok_or_else(|| {
+            refused(caller, "sts:AssumeRole", wanted.role).because("there is no such role")
         })?;
         let mut context = caller.context(at);
-        context.set("sts:RoleSessionName", name);
-        context.set("aws:ResourceAccount", role.principal.account.as_str());
-        for (key, value) in &role.principal.tags {
-            context.set(&format!("aws:ResourceTag/{key}"), value.as_str());
-        }
+        wanted.describe(&role, &mut context);
         if let Some(id) = form.get("ExternalId") {
             context.set("sts:ExternalId", id);
         }
-        for (key, value) in &tags {
-            context.set(&format!("aws:RequestTag/{key}"), value.as_str());
+        authorize(caller, "sts:AssumeRole", &role, &context)?;
+        if !wanted.tags.is_empty() {
+            authorize(caller, "sts:TagSession", &role, &context)?;
         }
-        if !tags.is_empty() {
-            context.set_all("aws:TagKeys", tags.iter().map(|(key, _)| key.clone()).collect());
-            let keys = keys.iter().map(|key| (*key).to_owned()).collect();
-            context.set_all("sts:TransitiveTagKeys", keys);
-        }
-        let tagging = if tags.is_empty() { None } else { Some("sts:TagSession") };
-        for action in std::iter::once("sts:AssumeRole").chain(tagging) {
-            let account = &role.principal.account;
-            caller.may(action, arn, account, Some(&role.trust), &context).map_err(|denial| {
-                let refusal = refused(caller, action, arn);
-                let message = match denial.is_explicit() {
-                    true => format!("{} {}", refusal.message, denial.because()),
-                    false => refusal.message,
-                };
-                Refusal { message, ..refusal }.because(denial.to_string())
-            })?;
-        }
-        if caller.is_role_session() && seconds.unwrap_or(CHAINED) > CHAINED {
+        if caller.is_role_session() && wanted.seconds.is_some_and(|seconds| seconds > CHAINED) {
             return Err(Refusal::invalid(
                 "ValidationError",
                 "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.",
             ));
         }
-        let mut session_tags: Tags = tags.into_iter().collect();
-        let mut transitive_keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
-        for (key, value) in transitive {
-            transitive_keys.push(key.clone());
-            session_tags.insert(key, value);
-        }
-        let session = Session {
-            name: Some(name.to_owned()),
-            issued_at: Some(at.now),
-            policy,
-            tags: session_tags,
-            transitive: transitive_keys,
-            provider: None,
-        };
-        let identity = issue(&role, session, seconds, at)?;
-        let xml = xml::assumed_role("AssumeRole", &identity, "");
+        let identity = wanted.issue(&role, inherited(caller), None, at)?;
+        let xml = xml::assumed_role(&identity);
         self.iam.add(identity);
         Ok(xml)
     }
@@ -110,66 +145,72 @@ impl Service {
             "Policy",
             "WebIdentityToken",
         ])?;
-        let arn = form.role_arn()?;
-        let name = form.session_name()?;
-        let seconds = duration(form)?;
-        let policy = session_policy(form)?;
+        let wanted = Wanted::read(form)?;
         let token = form.required("WebIdentityToken")?;
-        let claims = self.iam.check_web_identity(token, at.now).map_err(|why| match why {
-            Refused::Expired => Refusal::invalid(
-                "ExpiredTokenException",
-                "Token expired: the web identity token that was passed is expired",
-            ),
-            Refused::Invalid(why) => Refusal::invalid(
-                "InvalidIdentityToken",
-                "The web identity token that was passed could not be validated by AWS",
-            )
-            .because(why),
-        })?;
-        let denied = || {
-            Refusal::denied(
-                "AccessDenied",
-                "Not authorized to perform sts:AssumeRoleWithWebIdentity",
-            )
-        };
-        let role = self.iam.role(arn).ok_or_else(|| denied().because("there is no such role"))?;
-        let provider = claims.provider.as_str();
+        let claims = self.iam.check_web_identity(token, at.now).map_err(invalid_token)?;
+        let role =
+            self.iam.role(wanted.role).ok_or_else(|| not_trusted("there is no such role"))?;
+
+        let name = claims.provider.as_str();
         let account = &role.principal.account;
-        let federated = format!("arn:aws:iam::{account}:oidc-provider/{provider}");
+        let provider = format!("arn:aws:iam::{account}:oidc-provider/{name}");
         let mut context = at.context();
-        context.set("sts:RoleSessionName", name);
-        context.set("aws:FederatedProvider", federated.as_str());
-        context.set(&format!("{provider}:sub"), claims.subject.as_str());
-        context.set(&format!("{provider}:aud"), claims.audience.as_str());
-        let caller = Caller { federated: Some(federated.clone()), ..Caller::default() };
+        wanted.describe(&role, &mut context);
+        context.set("aws:FederatedProvider", provider.as_str());
+        context.set(&format!("{name}:sub"), claims.subject.as_str());
+        context.set(&format!("{name}:aud"), claims.audience.as_str());
+        let caller = Caller { federated: Some(provider.clone()), ..Caller::default() };
         let request = Request {
             action: "sts:AssumeRoleWithWebIdentity",
-            resource: arn,
+            resource: wanted.role,
             caller: &caller,
             context: &context,
         };
-        Policies::trust_only(&role.trust)
-            .evaluate(request)
-            .map_err(|denial| denied().because(denial.to_string()))?;
-        let session = Session {
-            name: Some(name.to_owned()),
-            issued_at: Some(at.now),
-            policy,
-            provider: Some(federated.clone()),
-            ..Session::default()
-        };
-        let identity = issue(&role, session, seconds, at)?;
-        let more = format!(
-            "    <SubjectFromWebIdentityToken>{}</SubjectFromWebIdentityToken>\n    \
-             <Provider>{}</Provider>\n    <Audience>{}</Audience>\n",
-            xml::escape(&claims.subject),
-            xml::escape(&federated),
-            xml::escape(&claims.audience)
-        );
-        let xml = xml::assumed_role("AssumeRoleWithWebIdentity", &identity, &more);
+        let verdict = Policies::trust_only(&role.trust).evaluate(request);
+        verdict.map_err(|denial| not_trusted(&denial.to_string()))?;
+
+        let identity = wanted.issue(&role, Vec::new(), Some(provider.clone()), at)?;
+        let xml = xml::assumed_role_with_web_identity(&identity, &claims, &provider);
         self.iam.add(identity);
         Ok(xml)
     }
+}
+
+/// Whether a caller's policies and a role's trust policy allow an action on the role.
+fn authorize(
+    caller: &Identity,
+    action: &str,
+    role: &Role,
+    context: &Context,
+) -> Result<(), Refusal> {
+    let (arn, account) = (&role.principal.arn, &role.principal.account);
+    caller.may(action, arn, account, Some(&role.trust), context).map_err(|denial| {
+        let mut refusal = refused(caller, action, arn);
+        // STS says so of an explicit deny only.
+        if denial.is_explicit() {
+            refusal.message = format!("{} {}", refusal.message, denial.because());
+        }
+        refusal.because(denial.to_string())
+    })
+}
+
+fn invalid_token(why: Refused) -> Refusal {
+    match why {
+        Refused::Expired => Refusal::invalid(
+            "ExpiredTokenException",
+            "Token expired: the web identity token that was passed is expired",
+        ),
+        Refused::Invalid(why) => Refusal::invalid(
+            "InvalidIdentityToken",
+            "The web identity token that was passed could not be validated by AWS",
+        )
+        .because(why),
+    }
+}
+
+fn not_trusted(why: &str) -> Refusal {
+    let message = "Not authorized to perform sts:AssumeRoleWithWebIdentity";
+    Refusal::denied("AccessDenied", message).because(why)
 }
 
 /// The tags that a session hands on to the roles that it assumes.
@@ -183,11 +224,6 @@ fn inherited(caller: &Identity) -> Vec<(String, String)> {
                 .filter_map(|key| session.tags.get(key).map(|value| (key.clone(), value.clone())))
         })
         .collect()
-}
-
-fn duration(form: &Form) -> Result<Option<u32>, Refusal> {
-    let (shortest, longest, _) = ROLE_SESSION;
-    form.seconds(shortest, longest)
 }
 
 fn session_policy(form: &Form) -> Result<Option<Arc<Policy>>, Refusal> {
@@ -207,27 +243,4 @@ fn refused(caller: &Identity, action: &str, arn: &str) -> Refusal {
         "AccessDenied",
         format!("User: {} is not authorized to perform: {action} on resource: {arn}", caller.arn),
     )
-}
-
-/// The session's keys. They work once they are answered.
-fn issue(
-    role: &Role,
-    session: Session,
-    seconds: Option<u32>,
-    at: &Circumstances<'_>,
-) -> Result<Identity, Refusal> {
-    let (.., default) = ROLE_SESSION;
-    let seconds = seconds.unwrap_or(default);
-    if seconds > role.max_session_seconds {
-        return Err(Refusal::invalid(
-            "ValidationError",
-            "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
-        ));
-    }
-    // A role's path is no part of its sessions' names.
-    let role_name = role.principal.arn.rsplit('/').next().unwrap_or_default();
-    let name = session.name.as_deref().unwrap_or_default();
-    let arn = format!("arn:aws:sts::{}:assumed-role/{role_name}/{name}", role.principal.account);
-    let expires_at = at.now + Duration::from_secs(seconds.into());
-    Ok(Identity::fresh_session(arn, role.principal.clone(), Some(expires_at), session))
 }

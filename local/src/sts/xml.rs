@@ -2,7 +2,7 @@
 
 use super::{Refusal, expiration};
 use crate::REGION;
-use crate::iam::{Identity, random};
+use crate::iam::{Claims, Identity, random};
 
 const XMLNS: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
@@ -30,14 +30,36 @@ pub(super) fn caller_identity(caller: &Identity) -> String {
     )
 }
 
-/// Of `AssumeRole` and `AssumeRoleWithWebIdentity`; `more` is what the latter adds.
-pub(super) fn assumed_role(operation: &str, identity: &Identity, more: &str) -> String {
-    let user = format!(
-        "    <AssumedRoleUser>\n      <AssumedRoleId>{}</AssumedRoleId>\n      <Arn>{}</Arn>\n    </AssumedRoleUser>\n",
+pub(super) fn assumed_role(identity: &Identity) -> String {
+    answer("AssumeRole", &session_of_role(identity))
+}
+
+pub(super) fn assumed_role_with_web_identity(
+    identity: &Identity,
+    claims: &Claims,
+    provider: &str,
+) -> String {
+    answer(
+        "AssumeRoleWithWebIdentity",
+        &format!(
+            "{}    <SubjectFromWebIdentityToken>{}</SubjectFromWebIdentityToken>\n    \
+             <Provider>{}</Provider>\n    <Audience>{}</Audience>\n",
+            session_of_role(identity),
+            escape(&claims.subject),
+            escape(provider),
+            escape(&claims.audience)
+        ),
+    )
+}
+
+fn session_of_role(identity: &Identity) -> String {
+    format!(
+        "    <AssumedRoleUser>\n      <AssumedRoleId>{}</AssumedRoleId>\n      \
+         <Arn>{}</Arn>\n    </AssumedRoleUser>\n{}",
         escape(&identity.user_id()),
-        escape(&identity.arn)
-    );
-    answer(operation, &format!("{user}{}{more}", credentials(identity)))
+        escape(&identity.arn),
+        credentials(identity)
+    )
 }
 
 pub(super) fn session_token(identity: &Identity) -> String {
@@ -68,6 +90,6 @@ fn request_id() -> String {
     format!("{REGION}-{}", random(16))
 }
 
-pub(super) fn escape(text: &str) -> String {
+fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
