@@ -369,6 +369,8 @@ impl Principal {
     /// `None` if it does not cover the caller.
     fn covers(&self, caller: &Caller) -> Option<Grant> {
         match self {
+            // Of a session it names the role, whose boundary and session policy go on to limit it.
+            Self::Anyone if caller.role.is_some() => Some(Grant::Role),
             Self::Anyone => Some(Grant::Caller),
             Self::Account(account) => {
                 let covered = caller.federated.is_none() && *account == caller.account;
