@@ -149,11 +149,11 @@ impl<'a> Token<'a> {
         };
         let (region, user) = (self.scope.region, self.user);
         let resource = format!("arn:{partition}:rds-db:{region}:<account>:dbuser:<{id}>/{user}");
-        serde_json::json!({
-            "Version": "2012-10-17",
-            "Statement": [{ "Effect": "Allow", "Action": "rds-db:connect", "Resource": resource }],
-        })
-        .to_string()
+        // In the order in which people write it; serde_json would sort the names.
+        format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"rds-db:connect","Resource":{}}}]}}"#,
+            serde_json::Value::from(resource)
+        )
     }
 
     /// What the database needs: the port tells the engine, unless somebody chose another.

@@ -315,8 +315,6 @@ fn variables(
         ("AWS_SECRET_ACCESS_KEY", developer.secret_access_key.clone()),
         ("AWS_SESSION_TOKEN", developer.session_token.clone().unwrap_or_default()),
         ("AWS_ENDPOINT_URL_STS", format!("http://{}", SocketAddr::new(reachable, sts.port()))),
-        // The long-term keys of all users, for aws --profile NAME.
-        ("AWS_SHARED_CREDENTIALS_FILE", root.with_file_name("credentials").display().to_string()),
         ("DB_ROLE_ARN_EXAMPLE", iam.example_role_arn()),
         ("DB_ROLE_EXTERNAL_ID_EXAMPLE", iam.example_external_id.clone()),
     ];
@@ -345,7 +343,7 @@ fn container_variables(
             "PGSSLROOTCERT" => ("PGSSLROOTCERT", root_pem.clone()),
             "AWS_ENDPOINT_URL_STS" => (*name, format!("http://{}", host(sts.port()))),
             // Sourced from `env`, this would reach the container; its queries lie beside the binary.
-            "QUERIES_DIR" | "AWS_SHARED_CREDENTIALS_FILE" => (*name, String::new()),
+            "QUERIES_DIR" => ("QUERIES_DIR", String::new()),
             name => (name, value.clone()),
         })
         .collect();

@@ -11,6 +11,9 @@ use common::{start, text, with_env_sourced};
 use rds_local::{Options, Server};
 use tempfile::TempDir;
 
+/// The users' profiles.
+const PROFILES: &str = "export AWS_SHARED_CREDENTIALS_FILE=\"$RDS_LOCAL_DIR/credentials\"\n";
+
 /// Users and roles as a team has them, in two accounts.
 const PRINCIPALS: &str = r#"{
   "users": {
@@ -78,13 +81,13 @@ async fn team() -> (Server, TempDir, TempDir) {
 }
 
 async fn told(folder: &Path, script: &str) -> String {
-    let output = with_env_sourced(folder, script).await;
+    let output = with_env_sourced(folder, &format!("{PROFILES}{script}")).await;
     assert!(output.status.success(), "{script}: {}", text(&output.stderr));
     text(&output.stdout)
 }
 
 async fn refused(folder: &Path, script: &str) -> String {
-    let output = with_env_sourced(folder, script).await;
+    let output = with_env_sourced(folder, &format!("{PROFILES}{script}")).await;
     assert!(!output.status.success(), "{script}: {}", text(&output.stdout));
     text(&output.stderr)
 }

@@ -11,6 +11,9 @@ use std::process::Command;
 use common::{start, text, with_env_sourced};
 use rds_local::Server;
 
+/// The users' profiles.
+const PROFILES: &str = "export AWS_SHARED_CREDENTIALS_FILE=\"$RDS_LOCAL_DIR/credentials\"\n";
+
 /// The example of AWS's guide "Creating and using an IAM policy for IAM database access".
 const AWS_EXAMPLE: &str = r#"{
     "Version": "2012-10-17",
@@ -43,7 +46,7 @@ fn login(profile: &str, user: &str) -> String {
 }
 
 async fn told(folder: &Path, script: &str) -> String {
-    let output = with_env_sourced(folder, script).await;
+    let output = with_env_sourced(folder, &format!("{PROFILES}{script}")).await;
     assert!(output.status.success(), "{}", text(&output.stderr));
     text(&output.stdout)
 }

@@ -83,7 +83,7 @@ END"#,
 async fn the_written_token_assumes_the_example_role() {
     let (server, folder) = start(|options| options).await;
     let script = format!(
-        "unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_SHARED_CREDENTIALS_FILE
+        "unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN
          export AWS_ROLE_ARN=$DB_ROLE_ARN_EXAMPLE AWS_WEB_IDENTITY_TOKEN_FILE='{}' AWS_ROLE_SESSION_NAME=web
          aws sts get-caller-identity --query Arn --output text",
         folder.path().join("web-identity-token").display()
