@@ -39,6 +39,16 @@ const PRINCIPALS: &str = r#"{
       "tags": { "team": "data" },
       "max_session_seconds": 7200
     },
+    "second": {
+      "trust": { "Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": { "AWS": "arn:aws:iam::123456789012:role/reader" },
+        "Action": ["sts:AssumeRole", "sts:TagSession"]
+      }] },
+      "policies": [{ "Version": "2012-10-17", "Statement": [
+        { "Effect": "Allow", "Action": "rds-db:connect",
+          "Resource": "arn:aws:rds-db:*:*:dbuser:*/${aws:PrincipalTag/login}" }
+      ]}]
+    },
     "external": {
       "trust": { "Version": "2012-10-17", "Statement": [{
         "Effect": "Allow", "Principal": { "AWS": "arn:aws:iam::123456789012:root" },
@@ -208,12 +218,27 @@ print(login(assumed(Policy=only_ro)), login(assumed(Policy=only_ro), "iam_rw_use
 tagged = policy(Resource="arn:aws:rds-db:*:*:dbuser:*/${aws:PrincipalTag/login}", Condition={"StringEquals": {"aws:PrincipalTag/team": "data"}})
 rw = assumed(Policy=tagged, Tags=[{"Key": "login", "Value": "iam_rw_user"}])
 print(login(rw), login(rw, "iam_rw_user"))
+tags = dict(Tags=[{"Key": "login", "Value": "iam_rw_user"}])
+for transitive in [["login"], []]:
+    first = assumed(TransitiveTagKeys=transitive, **tags).client("sts")
+    second = first.assume_role(RoleArn="arn:aws:iam::123456789012:role/second", RoleSessionName="chained")
+    print(login(signed_by(second["Credentials"]), "iam_rw_user"))
+again = assumed(TransitiveTagKeys=["login"], **tags).client("sts")
+print(error(again.assume_role, RoleArn="arn:aws:iam::123456789012:role/second", RoleSessionName="again", **tags))
+print(error(sts.assume_role, RoleArn=reader, RoleSessionName="again", TransitiveTagKeys=["login"]))
+print(error(sts.assume_role, RoleArn="arn:aws:iam::123456789012:role/external", RoleSessionName="tagged", ExternalId="between-us", **tags))
 print(error(sts.assume_role, RoleArn=reader, RoleSessionName="limited", Policy='{"Statement": []}'))
 print(error(sts.assume_role, RoleArn=reader, RoleSessionName="limited", PolicyArns=[{"arn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}]))"#,
     );
     assert_eq!(
         told(folder.path(), &script).await,
-        "iam_ro_user PAM\nPAM iam_rw_user\n\
+        "iam_ro_user PAM\nPAM iam_rw_user\niam_rw_user\nPAM\n\
+         InvalidParameterValue: One of the specified transitive tag keys can't be set because it \
+         conflicts with a transitive tag key from the calling session.\n\
+         InvalidParameterValue: The specified transitive tag key must be included in the requested \
+         tags.\n\
+         AccessDenied: User: arn:aws:iam::123456789012:user/developer is not authorized to perform: \
+         sts:TagSession on resource: arn:aws:iam::123456789012:role/external\n\
          MalformedPolicyDocument: The policy is not valid: Statement is empty\n\
          ValidationError: rds-local's STS does not support the parameter PolicyArns.member.1.arn\n"
     );

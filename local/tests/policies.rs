@@ -187,6 +187,8 @@ fn what_is_wrong_with_a_file_is_said_before_anything_starts() {
     let account = bad("account.json", r#"{ "account": "12345", "users": {} }"#);
     let trust = bad("trust.json", r#"{ "roles": { "r": { "trust": "nothing.json" } } }"#);
     let keys = bad("keys", "[nobody]\naws_access_key_id = A\naws_secret_access_key = s3cret\n");
+    let same = "aws_access_key_id = A\naws_secret_access_key = s3cret\naws_session_token = t\n";
+    let twice = bad("twice", &format!("[default]\n{same}[developer]\n{same}"));
     let broken = bad("broken", "[default]\ns3cret\n");
     for (arguments, told) in [
         (["--policy", &key], "statement 1: Condition \"StringNotEquals\": \"aws:SourceVpc\""),
@@ -196,6 +198,7 @@ fn what_is_wrong_with_a_file_is_said_before_anything_starts() {
         (["--policy", &trust], "role \"r\": trust: cannot read"),
         (["--policy", "/nowhere.json"], "cannot read the policy /nowhere.json"),
         (["--user-key-file", &keys], "profile \"nobody\": there is no such user"),
+        (["--user-key-file", &twice], "profile \"developer\": another profile has this key"),
         (["--user-key-file", &broken], "line 2 is neither [profile] nor name = value"),
         (["--account", "1234"], "not a number of 12 digits"),
     ] {

@@ -17,6 +17,9 @@ impl Iam {
         for (profile, settings) in profiles(&text).map_err(failed)? {
             let identity = self.identity(&profile, &settings);
             let identity = identity.map_err(|why| failed(format!("profile {profile:?}: {why}")))?;
+            if self.find(&identity.access_key_id).is_some() {
+                return Err(failed(format!("profile {profile:?}: another profile has this key")));
+            }
             if identity.session.is_none() {
                 // In place of the key that was made up for the user.
                 self.lock().retain(|_, key| key.session.is_some() || key.arn != identity.arn);

@@ -39,6 +39,23 @@ impl<'a> Wanted<'a> {
         })
     }
 
+    /// Refuses tags that the session would not have as they are asked for.
+    fn check_tags(&self, inherited: &[(String, String)]) -> Result<(), Refusal> {
+        let wrong = |why: &str| Err(Refusal::invalid("InvalidParameterValue", why));
+        let given = |key: &str| self.tags.iter().any(|(k, _)| k.eq_ignore_ascii_case(key));
+        if inherited.iter().any(|(key, _)| given(key)) {
+            return wrong(
+                "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from the calling session.",
+            );
+        }
+        if !self.transitive.iter().all(|key| given(key)) {
+            return wrong(
+                "The specified transitive tag key must be included in the requested tags.",
+            );
+        }
+        Ok(())
+    }
+
     /// Adds the condition keys of the request and of the role.
     fn describe(&self, role: &Role, context: &mut Context) {
         context.set("sts:RoleSessionName", self.name);
@@ -127,7 +144,9 @@ impl Service {
                 "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.",
             ));
         }
-        let identity = wanted.issue(&role, inherited(caller), None, at)?;
+        let inherited = inherited(caller);
+        wanted.check_tags(&inherited)?;
+        let identity = wanted.issue(&role, inherited, None, at)?;
         let xml = xml::assumed_role(&identity);
         self.iam.add(identity);
         Ok(xml)
