@@ -48,7 +48,7 @@ fn offline_it_names_file_line_and_the_key_that_was_meant() {
     assert!(!well && told.ends_with("4 files, 3 wrong\n"), "{told}");
     for expected in [
         "typo.sql is wrong: line 2: unknown key timeuot; did you mean timeout?",
-        "a query's name has letters",
+        "a query's name may hold only",
         "the default of parameter a cannot be used",
     ] {
         assert!(told.contains(expected), "{told}");

@@ -10,8 +10,10 @@ use tokio::time::Instant;
 /// Assumed when the runtime sends no usable deadline, as `cargo lambda watch` does.
 pub const UNKNOWN_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Lambda's longest time-out; anything beyond is a clock that is off.
+/// Lambda's longest time-out.
 const LONGEST: Duration = Duration::from_secs(900);
+/// How far this machine's clock may be behind Lambda's. AWS's own services accept as much.
+const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
 /// When this invocation must have answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +24,13 @@ pub struct Deadline {
 
 impl Deadline {
     /// From Lambda's `Lambda-Runtime-Deadline-Ms` (milliseconds since the epoch). A value in the
-    /// past or beyond Lambda's longest time-out is taken for unknown.
+    /// past, or far beyond Lambda's longest time-out, is taken for unknown. One slightly beyond it
+    /// comes from a clock that is behind, and counts as the longest time-out.
     pub fn from_epoch_ms(deadline_ms: u64, now: SystemTime) -> Self {
         let deadline = SystemTime::UNIX_EPOCH + Duration::from_millis(deadline_ms);
         let left = deadline.duration_since(now).unwrap_or_default();
-        let known = !left.is_zero() && left <= LONGEST;
-        Self::after(if known { left } else { UNKNOWN_DEADLINE })
+        let known = !left.is_zero() && left <= LONGEST + CLOCK_SKEW;
+        Self::after(if known { left.min(LONGEST) } else { UNKNOWN_DEADLINE })
     }
 
     /// Lambda's deadline is this far away: a tenth of it, 50 ms to 1 s, is kept for the answer.
@@ -79,6 +82,17 @@ mod tests {
         assert_eq!(deadline.statement_timeout(), None);
         tokio::time::advance(Duration::from_millis(500)).await;
         assert_eq!(deadline.remaining(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_slightly_behind_costs_no_time() {
+        let now = 1_800_000_000_000;
+        let longest = Deadline::after(LONGEST);
+        for left in [900_000, 900_001, 930_000, 1_200_000] {
+            assert_eq!(Deadline::from_epoch_ms(now + left, epoch(now)), longest, "{left}");
+        }
+        let unknown = Deadline::after(UNKNOWN_DEADLINE);
+        assert_eq!(Deadline::from_epoch_ms(now + 1_200_001, epoch(now)), unknown);
     }
 
     #[tokio::test(start_paused = true)]

@@ -141,6 +141,100 @@ async fn statements_without_time_are_errors_and_run_once_when_they_arrive_again(
 }
 
 #[tokio::test]
+async fn one_huge_row_fails_its_record_only() {
+    let database = Database::start(|options| options).await;
+    let session = database.session(&[]);
+    let params = "params = [{ name = \"id\" }]";
+    let read = format!("/*+++\n{params}\n+++*/ SELECT repeat('x', $1::int * 1000000) AS t");
+    let write = format!(
+        "/*+++\nmode = \"write\"\nresult = \"one\"\n{params}\n+++*/
+         INSERT INTO marks (id, note) VALUES ($1, repeat('x', 50000000)) RETURNING *"
+    );
+    let batch = [
+        message(INSERT, "1", "a"),
+        message(&read, "2", "b"),
+        message(&read, "50", "c"),
+        message(&read, "3", "d"),
+        message(INSERT, "4", "e"),
+    ];
+    let (outcomes, _) = run(&session, LONG, &batch).await;
+    assert_eq!(told(&outcomes), ["ok", "ok", "Result.TooLarge", "ok", "ok"], "{outcomes:?}");
+    let (outcomes, _) = run(&session, LONG, &[message(&write, "5", "f")]).await;
+    assert_eq!(told(&outcomes), ["Result.TooLarge"], "{outcomes:?}");
+    assert_eq!(database.number(COUNT).await, 2);
+    assert_eq!(database.number("SELECT count(*) FROM message_ledger").await, 2);
+    database.server.stop().await.unwrap();
+}
+
+/// The ledger's own values once had the numbers after the file's, and a file that used such a number
+/// stored the query's name.
+#[tokio::test]
+async fn other_parameters_than_declared_are_invalid_on_every_path() {
+    let database = Database::start(|options| options).await;
+    let session = database.session(&[]);
+    let insert = "INSERT INTO marks (id, note) SELECT $1::int, $2::text";
+    for front in [
+        "mode = \"write\"",
+        "mode = \"write\"\nresult = \"one\"",
+        "mode = \"write\"\nresult = \"affected\"",
+    ] {
+        let returning = if front.contains("affected") { "" } else { "RETURNING id" };
+        let too_many = declaring(front, 2, &format!("{insert} WHERE $3::text <> '' {returning}"));
+        let too_few = declaring(front, 3, &format!("{insert} {returning}"));
+        for wrong in [too_many, too_few] {
+            let mut work = Work::new(Deadline::after(LONG));
+            let alone = session.run(&wrong.0, &wrong.1, &mut work).await.unwrap_err();
+            assert_eq!(alone.kind(), ErrorKind::QueryInvalid, "{front}: {alone}");
+            let (outcomes, _) = run(&session, LONG, &[wrong]).await;
+            assert_eq!(told(&outcomes), ["Query.Invalid"], "{front}: {outcomes:?}");
+        }
+    }
+    for (count, sql) in [(1, "SELECT $1::int AS a, $2::int AS b"), (2, "SELECT $1::int AS a")] {
+        let (outcomes, _) = run(&session, LONG, &[declaring("", count, sql)]).await;
+        assert_eq!(told(&outcomes), ["Query.Invalid"], "{outcomes:?}");
+    }
+    assert_eq!(database.number(COUNT).await, 0);
+    assert_eq!(database.number("SELECT count(*) FROM message_ledger").await, 0);
+    database.server.stop().await.unwrap();
+}
+
+/// A file that declares this many parameters `p1`, `p2` …, with the values 1, 2 ….
+fn declaring(front: &str, count: usize, sql: &str) -> Prepared {
+    let params: Vec<String> = (1..=count).map(|n| format!("{{ name = \"p{n}\" }}")).collect();
+    let text = format!("/*+++\n{front}\nparams = [{}]\n+++*/\n{sql}", params.join(", "));
+    let values: Vec<String> = (1..=count).map(|n| format!("\"p{n}\":{n}")).collect();
+    let (query, parameters) = prepare(&text, &format!("{{{}}}", values.join(",")));
+    (query, parameters, "m".to_owned())
+}
+
+#[tokio::test]
+async fn a_message_id_of_any_text_goes_into_the_ledger_as_it_is() {
+    let database = Database::start(|options| options).await;
+    let session = database.session(&[]);
+    let hostile = "'; DROP TABLE marks; -- $1 \\ é\n$$";
+    let (outcomes, _) = run(&session, LONG, &[message(INSERT, "1", hostile)]).await;
+    assert_eq!(told(&outcomes), ["ok"], "{outcomes:?}");
+    let admin = database.server.postgres.superuser(rds_local::DATABASE).await.unwrap();
+    let row = admin.query_one("SELECT query, message_id FROM message_ledger", &[]).await.unwrap();
+    assert_eq!((row.get::<_, &str>(0), row.get::<_, &str>(1)), ("q", hostile));
+    database.server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn one_statements_timeout_does_not_end_its_neighbours() {
+    let database = Database::start(|options| options).await;
+    let session = database.session(&[]);
+    let short = "/*+++\nmode = \"write\"\ntimeout = 0.2\nparams = [{ name = \"id\" }]\n+++*/
+        INSERT INTO marks (id) SELECT $1::int FROM pg_sleep(5) RETURNING id";
+    let slow = "/*+++\nmode = \"write\"\nparams = [{ name = \"id\" }]\n+++*/
+        INSERT INTO marks (id) SELECT $1::int FROM pg_sleep(0.6) RETURNING id";
+    let batch = [message(slow, "1", "a"), message(short, "2", "b"), message(slow, "3", "c")];
+    let (outcomes, _) = run(&session, LONG, &batch).await;
+    assert_eq!(told(&outcomes), ["ok", "Query.Timeout", "ok"], "{outcomes:?}");
+    database.server.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn without_a_ledger_nothing_is_written() {
     let database = Database::start(|options| options).await;
     database.admin("ALTER TABLE message_ledger RENAME TO another_name").await;

@@ -20,6 +20,7 @@ use tokio_postgres::Client;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
 use super::login_error::LoginError;
+use super::message_limit::{Limited, TooLong};
 use super::tls;
 use crate::config::{Config, Dial, SslNegotiation, TargetSessionAttrs};
 use crate::error::Error;
@@ -39,6 +40,7 @@ pub struct Connection {
     /// The protocol client.
     pub client: Client,
     driver: Driver,
+    too_long: TooLong,
     /// Where it leads: a reader endpoint's name resolves to another instance each time.
     peer: SocketAddr,
 }
@@ -110,7 +112,12 @@ impl Connector {
         *stage = "the login";
 
         let handshake = Arc::new(Mutex::new(Duration::ZERO));
-        let tls = TimedTls { inner: self.tls_connect()?, took: handshake.clone() };
+        let too_long = TooLong::default();
+        let tls = MeasuredTls {
+            inner: self.tls_connect()?,
+            took: handshake.clone(),
+            too_long: too_long.clone(),
+        };
         let login_start = Instant::now();
         let (client, mut connection) =
             self.postgres_config(token)
@@ -129,7 +136,7 @@ impl Connector {
                 tracing::debug!(reason = %error, "the database connection ended");
             }
         });
-        let connection = Connection { client, driver: Driver(driver), peer };
+        let connection = Connection { client, driver: Driver(driver), too_long, peer };
         if self.config.target_session_attrs == TargetSessionAttrs::ReadWrite && read_only {
             return Err(LoginError::not_writable(&self.config));
         }
@@ -202,6 +209,12 @@ impl Connection {
         self.client.is_closed() || self.driver.0.is_finished()
     }
 
+    /// Whether the connection ended because one message, a row usually, was longer than a response can
+    /// be.
+    pub(crate) fn got_too_long_a_message(&self) -> bool {
+        self.too_long.load(Ordering::Relaxed)
+    }
+
     /// Says goodbye to the server (Terminate) and closes, within this bound.
     pub async fn close(self, bound: Duration) {
         let Self { client, mut driver, .. } = self;
@@ -263,14 +276,15 @@ where
     }
 }
 
-/// Measures the handshake inside tokio-postgres's login.
-struct TimedTls {
+/// Measures the handshake inside tokio-postgres's login, and limits what comes after it.
+struct MeasuredTls {
     inner: TlsConnector,
     took: Arc<Mutex<Duration>>,
+    too_long: TooLong,
 }
 
-impl TlsConnect<TcpStream> for TimedTls {
-    type Stream = TlsStream<TcpStream>;
+impl TlsConnect<TcpStream> for MeasuredTls {
+    type Stream = Limited<TlsStream<TcpStream>>;
     type Error = native_tls::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Stream, Self::Error>> + Send>>;
 
@@ -279,7 +293,7 @@ impl TlsConnect<TcpStream> for TimedTls {
             let start = Instant::now();
             let stream = self.inner.connect(stream).await?;
             *self.took.lock().unwrap_or_else(PoisonError::into_inner) = start.elapsed();
-            Ok(stream)
+            Ok(Limited::new(stream, self.too_long))
         })
     }
 }

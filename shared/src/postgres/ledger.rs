@@ -30,6 +30,19 @@ pub(crate) fn fits_one_statement(query: &Query) -> bool {
     query.mode == Mode::Write && query.result == ResultKind::Rows
 }
 
+/// The entry's values are literals: as parameters they would have numbers, and a file that uses a
+/// number beyond its own would store them. In hexadecimal, no value can end the literal.
+fn entry(query: &Query, message_id: &str) -> String {
+    let literal = |text: &str| {
+        let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+        format!("convert_from(decode('{hex}', 'hex'), 'UTF8')")
+    };
+    let (query, message_id) = (literal(&query.name), literal(message_id));
+    format!(
+        "WITH message_ledger_entry AS (INSERT INTO message_ledger (query, message_id) VALUES ({query}, {message_id}) RETURNING 1), _ AS (\n"
+    )
+}
+
 /// Runs a write and makes its entry, as one statement. The rows are only counted.
 ///
 /// The statement is atomic by itself, so `COMMIT` travels with it: nothing has to be checked in
@@ -42,17 +55,9 @@ pub(crate) async fn in_one_statement(
     statement_timeout: Option<Duration>,
     progress: &mut Progress,
 ) -> Result<Delivered, Failure> {
-    let count = query.params.len();
-    let before = format!(
-        "WITH message_ledger_entry AS (INSERT INTO message_ledger (query, message_id) VALUES (${}, ${}) RETURNING 1), _ AS (\n",
-        count + 1,
-        count + 2
-    );
-    let statement = Statement::between(query, &before, AFTER);
+    let statement = Statement::between(query, &entry(query, message_id), AFTER);
     let texts = text::texts(parameters);
-    let mut typed = text::typed(&texts);
-    typed.push((&query.name, Type::TEXT));
-    typed.push((&message_id, Type::TEXT));
+    let typed = text::typed(&texts);
     progress.stage = Stage::Committing;
     let rows = client.query_typed(&statement.text, &typed);
     let rows = match statement_timeout {

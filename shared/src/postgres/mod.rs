@@ -2,7 +2,7 @@
 //!
 //! The files are the steps of a statement's life: [`tls`](self) and `connect` make a connection,
 //! `login_error` says why there is none, `execute` runs a statement in a transaction of its own,
-//! `ledger` enters a message together with what it writes, `outcome` and `statement_error` say how it
+//! `ledger` enters a message together with what it writes, `message_limit` keeps a huge row out of memory, `outcome` and `statement_error` say how it
 //! ended. `describe` asks PostgreSQL about a query without running it.
 
 mod connect;
@@ -10,6 +10,7 @@ mod describe;
 pub(crate) mod execute;
 pub(crate) mod ledger;
 pub(crate) mod login_error;
+mod message_limit;
 pub(crate) mod outcome;
 pub(crate) mod statement_error;
 mod text;

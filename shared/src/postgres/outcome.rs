@@ -1,6 +1,7 @@
 //! How a statement ended, and what may be done about it.
 
 use crate::error::Error;
+use crate::query::{Query, too_large};
 
 /// Why a statement gave no answer, and what may be done about it.
 #[derive(Debug)]
@@ -16,6 +17,12 @@ impl Failure {
     /// The server refused the statement, and is ready for the next.
     pub(crate) fn refused(error: Error) -> Self {
         Self { error, usable: true, repeat: false }
+    }
+
+    /// One row was too long, and ended the connection. It came before `COMMIT`, so nothing was
+    /// written.
+    pub(crate) fn too_long(query: &Query) -> Self {
+        Self::lost(too_large(&query.name, "Lambda's limit is 6 MB, and one row alone is longer"))
     }
 
     /// The connection cannot be used any more.

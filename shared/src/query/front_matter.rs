@@ -1,4 +1,4 @@
-//! A query file's front matter: TOML between `/*+++` and `+++*/`, at the very start.
+//! A query file's front matter: TOML between `/*+++` and `+++*/`, before the statement.
 //!
 //! Checked strictly, so that a misspelt key is an error and not a surprise.
 
@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use toml::Spanned;
 
+use super::lexer;
 use super::metrics::MetricOptions;
 use super::source::Source;
 use crate::emf::UNITS;
@@ -142,7 +143,7 @@ pub(super) fn parse(text: &str) -> Result<FrontMatter, String> {
     let Some((before, toml_text)) = split(text)? else {
         return Ok(FrontMatter::default());
     };
-    let line_of = |offset: usize| text[..before + offset].matches('\n').count() + 1;
+    let line_of = |offset: usize| line_of(text, before + offset);
     if let Some(offset) = toml_text.find("/*").or(toml_text.find("*/")) {
         return Err(format!("line {}: front matter may not hold /* or */", line_of(offset)));
     }
@@ -254,22 +255,45 @@ impl RawFrontMatter {
     }
 }
 
-/// The file's text after the front matter.
-pub(super) fn body(text: &str) -> &str {
-    match split(text) {
+/// Whether a file holds no statement.
+pub(super) fn is_empty(text: &str) -> bool {
+    let body = match split(text) {
         Ok(Some((before, front))) => &text[before + front.len() + END.len()..],
         _ => text,
+    };
+    matches!(body[lexer::skip_comments(body, START)..].trim_end(), "" | ";")
+}
+
+/// Where the TOML starts, and the TOML. Comments, such as a licence, may come before it.
+fn split(text: &str) -> Result<Option<(usize, &str)>, String> {
+    let start = lexer::skip_comments(text, START);
+    let Some(rest) = text[start..].strip_prefix(START) else {
+        return no_marker(text, 0).map(|()| None);
+    };
+    let before = start + START.len();
+    let line = line_of(text, start);
+    let end =
+        rest.find(END).ok_or_else(|| format!("line {line}: {START} is never closed by {END}"))?;
+    no_marker(&text[..start], 0)?;
+    no_marker(text, before + end + END.len())?;
+    Ok(Some((before, &rest[..end])))
+}
+
+/// Front matter in another place would be ignored silently.
+fn no_marker(text: &str, from: usize) -> Result<(), String> {
+    let found =
+        [START, END].into_iter().find_map(|marker| Some((marker, text[from..].find(marker)?)));
+    match found {
+        None => Ok(()),
+        Some((marker, at)) => Err(format!(
+            "line {}: {marker} belongs to front matter, which comes once, before the statement",
+            line_of(text, from + at)
+        )),
     }
 }
 
-/// Where the TOML starts, and the TOML.
-fn split(text: &str) -> Result<Option<(usize, &str)>, String> {
-    let before = text.len() - text.trim_start().len();
-    let Some(rest) = text[before..].strip_prefix(START) else {
-        return Ok(None);
-    };
-    let end = rest.find(END).ok_or_else(|| format!("line 1: {START} is never closed by {END}"))?;
-    Ok(Some((before + START.len(), &rest[..end])))
+fn line_of(text: &str, offset: usize) -> usize {
+    text[..offset].matches('\n').count() + 1
 }
 
 impl Param {
@@ -328,8 +352,7 @@ mod tests {
     fn none_means_the_defaults() {
         let front = parse("-- plain\nSELECT 1").unwrap();
         assert_eq!((front.mode, front.result), (Mode::Read, ResultKind::Rows));
-        assert_eq!(body("SELECT 1"), "SELECT 1");
-        assert_eq!(body("/*+++\n+++*/x"), "x");
+        assert!(!is_empty("SELECT 1") && !is_empty("/*+++\n+++*/x"));
     }
 
     #[test]
@@ -343,6 +366,29 @@ mod tests {
         assert!(error("mode = ").contains("line 2"));
         assert!(error("description = \"*/\"").contains("/* or */"));
         assert!(parse("/*+++\nSELECT 1").unwrap_err().contains("never closed"));
+    }
+
+    #[test]
+    fn comments_may_come_before_it() {
+        let text = "-- Copyright\n/* All rights /* reserved */ */\n/*+++\nmode = \"write\"\n+++*/\nSELECT 1";
+        assert_eq!(parse(text).unwrap().mode, Mode::Write);
+        let typo = text.replace("mode", "mod");
+        assert!(parse(&typo).unwrap_err().starts_with("line 4: unknown key mod"));
+    }
+
+    #[test]
+    fn front_matter_elsewhere_is_an_error() {
+        for (text, line) in [
+            ("SELECT 1\n/*+++\nmode = \"write\"\n+++*/", "line 2: /*+++"),
+            ("SELECT 1 +++*/", "line 1: +++*/"),
+            ("/*+++\n+++*/\nSELECT 1\n/*+++\n+++*/", "line 4: /*+++"),
+            ("/* x\n/*+++ y */ */ SELECT 1", "line 2: /*+++"),
+            ("-- /*+++\n/*+++\n+++*/ SELECT 1", "line 1: /*+++"),
+            ("/*+++\n+++*/ SELECT '/*+++'", "line 2: /*+++"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.starts_with(line), "{text}: {error}");
+        }
     }
 
     #[test]

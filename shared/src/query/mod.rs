@@ -5,6 +5,7 @@
 
 mod answer;
 mod front_matter;
+mod lexer;
 mod library;
 mod metrics;
 mod parameters;
@@ -19,6 +20,8 @@ pub use front_matter::{Mode, Param, ParamType, ResultKind};
 pub use library::Library;
 pub use metrics::{MetricOptions, Metrics};
 pub use parameters::Parameters;
+#[cfg(feature = "postgres")]
+pub(crate) use rows::too_large;
 pub use rows::{MAX_RESPONSE_BYTES, Row, Rows};
 pub use source::{Field, Source, resolve};
 
@@ -45,7 +48,7 @@ pub struct Query {
     pub result: ResultKind,
     /// How long its statement may run, if less than the invocation allows.
     pub timeout: Option<Duration>,
-    /// The file's text, which PostgreSQL gets as it is.
+    /// The file's text, as PostgreSQL gets it: as written, except for one `;` at the end.
     pub sql: String,
 }
 
@@ -93,7 +96,7 @@ impl Query {
             return Err(invalid("it holds a NUL character".into()));
         }
         let front = front_matter::parse(sql).map_err(invalid)?;
-        if front_matter::body(sql).trim().is_empty() {
+        if front_matter::is_empty(sql) {
             return Err(invalid("it holds no statement".into()));
         }
         for param in &front.params {
@@ -106,9 +109,19 @@ impl Query {
             mode: front.mode,
             result: front.result,
             timeout: front.timeout,
-            sql: sql.to_owned(),
+            sql: without_last_semicolon(sql),
         })
     }
+}
+
+/// Editors and tools end a statement with `;`, which the wrapping of a statement cannot hold. A space
+/// takes its place, so that the server's positions stay those of the file.
+fn without_last_semicolon(sql: &str) -> String {
+    let mut sql = sql.to_owned();
+    if let Some(at) = lexer::last_semicolon(&sql) {
+        sql.replace_range(at..=at, " ");
+    }
+    sql
 }
 
 #[cfg(test)]
@@ -139,8 +152,16 @@ mod tests {
     }
 
     #[test]
+    fn one_semicolon_at_the_end_is_removed() {
+        let sql = |text: &str| Query::parse("q", text).unwrap().sql;
+        assert_eq!(sql("SELECT 1; -- done\n"), "SELECT 1  -- done\n");
+        assert_eq!(sql("SELECT 1;;"), "SELECT 1; ");
+        assert_eq!(sql("SELECT ';'"), "SELECT ';'");
+    }
+
+    #[test]
     fn a_file_without_a_statement_is_invalid() {
-        for text in ["", " \n", "/*+++\n+++*/\n"] {
+        for text in ["", " \n", "/*+++\n+++*/\n", "-- only a comment", "/*+++\n+++*/ ;"] {
             let error = Query::parse("q", text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::QueryInvalid);
             assert!(error.to_string().contains("no statement"), "{error}");

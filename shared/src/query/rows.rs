@@ -68,12 +68,11 @@ impl Rows {
         // With the comma between rows.
         self.bytes += json.len() + 1;
         if self.bytes > MAX_RESPONSE_BYTES {
-            return Err(Error::new(
-                ErrorKind::ResultTooLarge,
-                format!("the rows of query {query} do not fit into a response"),
-            )
-            .because(format!("Lambda's limit is 6 MB, reached after {} rows", self.rows.len()))
-            .remedy("Select fewer rows or columns, aggregate in SQL, or add a LIMIT"));
+            let rows = self.rows.len();
+            return Err(too_large(
+                query,
+                &format!("Lambda's limit is 6 MB, reached after {rows} rows"),
+            ));
         }
         let row = RawValue::from_string(json.to_owned()).map_err(|_| {
             Error::new(ErrorKind::QueryFailed, format!("query {query} gave a row that is not JSON"))
@@ -91,6 +90,14 @@ impl Rows {
         self.rows.push(row);
         Ok(())
     }
+}
+
+/// The error of rows that do not fit into a response.
+pub(crate) fn too_large(query: &str, why: &str) -> Error {
+    let what = format!("the rows of query {query} do not fit into a response");
+    Error::new(ErrorKind::ResultTooLarge, what)
+        .because(why)
+        .remedy("Select fewer rows or columns, aggregate in SQL, or add a LIMIT")
 }
 
 /// The one row of an answer, as `row_to_json` rendered it.

@@ -113,6 +113,11 @@ impl Session {
             .buffered(WINDOW)
             .fold(true, async |usable, still| usable && still);
         if let Ok(usable) = timeout_at(deadline.answer_by(), all).await {
+            if connection.got_too_long_a_message() {
+                // Answers arrive in order: the first that is missing is the one that was too long.
+                let missing = segment.iter_mut().find(|slot| slot.is_lost());
+                missing.into_iter().for_each(|slot| slot.end_as_too_long());
+            }
             return usable;
         }
         self.cancel(connection, deadline).await;
@@ -179,6 +184,15 @@ impl<'a> Slot<'a> {
         let usable = result.as_ref().map_or_else(|failure| failure.usable, |_| true);
         self.result = Some(result);
         usable
+    }
+
+    /// Whether its answer was lost with the connection.
+    fn is_lost(&self) -> bool {
+        matches!(&self.result, Some(Err(failure)) if !failure.usable)
+    }
+
+    fn end_as_too_long(&mut self) {
+        self.result = Some(Err(Failure::too_long(self.job.query)));
     }
 
     /// Ends a job that was sent and got no answer in time.

@@ -113,7 +113,8 @@ impl Session {
         work.report.query = Some(start.elapsed());
         work.report.violations = progress.violations;
         if let Ok(result) = result {
-            return result;
+            let too_long = result.is_err() && connection.got_too_long_a_message();
+            return if too_long { Err(Failure::too_long(query)) } else { result };
         }
         self.cancel(connection, deadline).await;
         Err(Failure::lost(no_answer_in_time(query, progress.stage)))

@@ -1,0 +1,198 @@
+//! As much of PostgreSQL's lexical rules as it takes to find comments and the last token.
+//!
+//! <https://www.postgresql.org/docs/current/sql-syntax-lexical.html>. The rules are those of
+//! `standard_conforming_strings = on`, PostgreSQL's default since 9.1.
+
+/// Where the first token begins that is neither white space nor a comment. Stops before a comment
+/// that begins with `stop`.
+pub(super) fn skip_comments(text: &str, stop: &str) -> usize {
+    let mut at = 0;
+    loop {
+        let rest = &text[at..];
+        let step = match comment(rest) {
+            Some(_) if rest.starts_with(stop) => return at,
+            Some(length) => length,
+            None => match rest.chars().next() {
+                Some(c) if is_space(c) => c.len_utf8(),
+                _ => return at,
+            },
+        };
+        at += step;
+    }
+}
+
+/// The place of the `;` that is the last token, if it is one.
+pub(super) fn last_semicolon(text: &str) -> Option<usize> {
+    let mut at = 0;
+    let mut semicolon = None;
+    while at < text.len() {
+        let rest = &text[at..];
+        if let Some(length) = comment(rest) {
+            at += length;
+            continue;
+        }
+        let length = token(rest);
+        if !rest.starts_with(is_space) {
+            semicolon = rest.starts_with(';').then_some(at);
+        }
+        at += length;
+    }
+    semicolon
+}
+
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0c' | '\x0b')
+}
+
+fn begins_identifier(c: char) -> bool {
+    c.is_ascii_alphabetic() || c == '_' || !c.is_ascii()
+}
+
+fn continues_identifier(c: char) -> bool {
+    begins_identifier(c) || c.is_ascii_digit()
+}
+
+/// The length of the comment that a text begins with. An open one goes to the end.
+fn comment(text: &str) -> Option<usize> {
+    if text.starts_with("--") {
+        return Some(text.find(['\n', '\r']).unwrap_or(text.len()));
+    }
+    if !text.starts_with("/*") {
+        return None;
+    }
+    let (mut depth, mut at) = (0, 0);
+    while at < text.len() {
+        let rest = &text[at..];
+        if rest.starts_with("/*") {
+            (depth, at) = (depth + 1, at + 2);
+        } else if rest.starts_with("*/") {
+            (depth, at) = (depth - 1, at + 2);
+            if depth == 0 {
+                return Some(at);
+            }
+        } else {
+            at += rest.chars().next().map_or(1, char::len_utf8);
+        }
+    }
+    Some(text.len())
+}
+
+/// The length of the token that a text begins with: a string, an identifier, or one character.
+fn token(text: &str) -> usize {
+    let Some(first) = text.chars().next() else { return 0 };
+    match first {
+        '\'' | '"' => quoted(text, first),
+        '$' => dollar_quoted(text),
+        'e' | 'E' if text[1..].starts_with('\'') => escape_string(text),
+        c if begins_identifier(c) => {
+            text.find(|c: char| !continues_identifier(c) && c != '$').unwrap_or(text.len())
+        }
+        c => c.len_utf8(),
+    }
+}
+
+/// A quotation mark inside is written twice, which reads as two strings side by side.
+fn quoted(text: &str, mark: char) -> usize {
+    text[1..].find(mark).map_or(text.len(), |end| end + 2)
+}
+
+/// `E'…'`, where a backslash takes the next character with it. After a line break, `'…'` goes on in
+/// the same way.
+fn escape_string(text: &str) -> usize {
+    let mut at = 2;
+    loop {
+        let Some(c) = text[at..].chars().next() else { return text.len() };
+        at += c.len_utf8();
+        match c {
+            '\\' => at += text[at..].chars().next().map_or(0, char::len_utf8),
+            '\'' if text[at..].starts_with('\'') => at += 1,
+            '\'' => match continuation(&text[at..]) {
+                Some(length) => at += length,
+                None => return at,
+            },
+            _ => {}
+        }
+    }
+}
+
+/// White space with a line break, and comments of one line, up to and with the next quotation mark.
+fn continuation(text: &str) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let rest = &text[at..];
+        let next = rest.chars().next()?;
+        at += match next {
+            '\'' if text[..at].contains(['\n', '\r']) => return Some(at + 1),
+            '-' if rest.starts_with("--") => comment(rest)?,
+            c if is_space(c) => 1,
+            _ => return None,
+        };
+    }
+}
+
+/// `$tag$…$tag$`, or a lone `$`: a parameter's digits follow as tokens of their own.
+fn dollar_quoted(text: &str) -> usize {
+    let tag = text[1..].find('$').map(|end| &text[..end + 2]);
+    let Some(tag) = tag.filter(|tag| is_tag(&tag[1..tag.len() - 1])) else { return 1 };
+    text[tag.len()..].find(tag).map_or(text.len(), |end| end + 2 * tag.len())
+}
+
+fn is_tag(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(continues_identifier)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_are_skipped_up_to_a_token() {
+        let skip = |text: &'static str| &text[skip_comments(text, "/*+++")..];
+        assert_eq!(skip(" -- a\n/* b /* c */ */ SELECT 1"), "SELECT 1");
+        assert_eq!(skip("/* licence */\n/*+++ x +++*/"), "/*+++ x +++*/");
+        assert_eq!(skip("-- only"), "");
+        assert_eq!(skip("/* open"), "");
+        assert_eq!(skip("- 1"), "- 1");
+    }
+
+    #[test]
+    fn the_last_semicolon_is_found() {
+        for text in [
+            "SELECT 1;",
+            "SELECT 1 ; \n",
+            "SELECT $$;$$;",
+            "SELECT $a$ $b$ ; $a$;",
+            "SELECT E'\\'; ';",
+            "SELECT E'a'\n-- x\n 'b\\';' ;",
+            "SELECT \"a;\";",
+            "SELECT a$b$c;",
+            "SELECT $1;",
+            "SELECT 'it''s; ' ;",
+            "SELECT é;",
+            "SELECT e.x FROM e;",
+        ] {
+            assert_eq!(last_semicolon(text), text.rfind(';'), "{text}");
+        }
+        for text in ["SELECT ';' ; -- done;", "SELECT ';' ;/* ; */", "SELECT ';' ;\n--;\n/*;/*;*/"]
+        {
+            assert_eq!(last_semicolon(text), Some(11), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_semicolon_inside_something_is_not_the_last_token() {
+        for text in [
+            "SELECT ';'",
+            "SELECT 1 -- ;",
+            "SELECT 1 /* ; */",
+            "SELECT $x$ ;$x$",
+            "SELECT 1; SELECT 2",
+            "SELECT E'\\';'",
+            "SELECT E'a'\n'\\';'",
+            "SELECT \"x;",
+            "",
+        ] {
+            assert_eq!(last_semicolon(text), None, "{text}");
+        }
+    }
+}
