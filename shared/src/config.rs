@@ -187,8 +187,8 @@ impl Vars<'_> {
             .unwrap_or(false);
         // The log reads it, before there is a Config; here it is only checked.
         let _ = self.one_of("DB_METRICS", &[("true", true), ("false", false)], "");
-        let roots = self.roots(region.as_deref(), proxy);
         let ssl_mode = self.ssl_mode();
+        let roots = self.roots(region.as_deref(), proxy, ssl_mode);
         let ssl_negotiation = self
             .one_of(
                 "PGSSLNEGOTIATION",
@@ -244,9 +244,15 @@ impl Vars<'_> {
         value
     }
 
-    fn roots(&mut self, region: Option<&str>, proxy: bool) -> Option<Roots> {
+    fn roots(&mut self, region: Option<&str>, proxy: bool, ssl_mode: SslMode) -> Option<Roots> {
         let roots = match self.optional("PGSSLROOTCERT") {
             Some(given) => Roots::from_variable(&given),
+            None if proxy && ssl_mode == SslMode::VerifyCa => Err(
+                "is not set: RDS Proxy's certificates come from the public Amazon Root CAs, so with \
+                 PGSSLMODE=verify-ca anyone's Amazon certificate would get the token; use \
+                 verify-full, or set it to the roots that you trust"
+                    .into(),
+            ),
             None => Roots::built_in(region?, proxy),
         };
         roots.map_err(|why| self.problem("PGSSLROOTCERT", &why)).ok()
@@ -262,8 +268,14 @@ impl Vars<'_> {
         let names = ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"];
         let (name, url) =
             names.into_iter().find_map(|name| self.optional(name).map(|url| (name, url)))?;
-        if !(url.starts_with("http://") || url.starts_with("https://")) {
-            self.problem(name, "is not a URL, http://… or https://…");
+        match url.split_once("://") {
+            Some(("https", _)) => {}
+            Some(("http", rest)) if is_this_machine(rest) => {}
+            Some(("http", _)) => self.problem(
+                name,
+                "is http:// to another machine: role credentials would travel in the clear; use https://",
+            ),
+            _ => self.problem(name, "is not a URL, https://…"),
         }
         Some(url)
     }
@@ -356,6 +368,19 @@ impl Vars<'_> {
         }
         Some(Role { arn, external_id, session_name })
     }
+}
+
+/// Whether what follows `http://` leads to this machine: loopback, or the name that Docker gives it
+/// inside a container.
+fn is_this_machine(rest: &str) -> bool {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    matches!(host, "localhost" | "host.docker.internal")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn host_and_port(text: &str) -> Option<(String, u16)> {

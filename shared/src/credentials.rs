@@ -11,8 +11,12 @@ mod environment;
 mod explain;
 #[cfg(feature = "role")]
 mod role;
+#[cfg(feature = "role")]
+mod sts_error;
 
-pub use cache::{CachingProvider, FAILURE_BACKOFF, REFRESH_BUFFER};
+pub use cache::{
+    CachingProvider, FAILURE_BACKOFF, REFRESH_BUFFER, RENEWAL_BACKOFF, RENEWAL_TIMEOUT,
+};
 pub use environment::{EnvironmentProvider, key_kind};
 pub(crate) use explain::unavailable;
 #[cfg(feature = "role")]

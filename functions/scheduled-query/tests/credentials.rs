@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{World, event};
 
 const KEYS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
@@ -35,7 +37,7 @@ async fn a_role_is_assumed_with_its_external_id_and_not_without() {
     let error = function.error(event("customers.json")).await;
     assert_eq!(error.error_type, "Credentials.Unavailable");
     for told in [
-        "STS refused the role: AccessDenied: User: arn:aws:iam::123456789012:user/developer is not authorized",
+        "STS refused the role: AccessDenied: arn:aws:iam::123456789012:user/developer may not assume arn:aws:iam::",
         "DB_ROLE_EXTERNAL_ID",
     ] {
         assert!(error.error_message.contains(told), "{}", error.error_message);
@@ -118,18 +120,20 @@ async fn an_unreachable_sts_is_told_without_the_request() {
     world.set("DB_ROLE_EXTERNAL_ID", "s3cret-external-id");
     world.set("AWS_EC2_METADATA_DISABLED", "true");
     // No endpoint at all is AWS's own, which is out of reach here; the others are broken ways to it.
-    for endpoint in ["http://127.0.0.1:1", "http://[broken", "http:// ", ""] {
+    for (endpoint, kind) in [
+        ("http://127.0.0.1:1", "Credentials.Unavailable"),
+        ("https://[broken", "Credentials.Unavailable"),
+        ("http://[broken", "Config.Invalid"),
+        ("http:// ", "Config.Invalid"),
+        ("", "Credentials.Unavailable"),
+    ] {
         world.set("AWS_ENDPOINT_URL_STS", endpoint);
         if endpoint.is_empty() {
             world.set("HTTPS_PROXY", "http://127.0.0.1:1");
         }
         let mut function = world.function().await;
         let error = function.error(event("customers.json")).await;
-        assert_eq!(
-            error.error_type, "Credentials.Unavailable",
-            "{endpoint}: {}",
-            error.error_message
-        );
+        assert_eq!(error.error_type, kind, "{endpoint}: {}", error.error_message);
         let mut told = function.stop().await;
         told.push(error.error_message);
         for line in told {
@@ -140,6 +144,79 @@ async fn an_unreachable_sts_is_told_without_the_request() {
         }
     }
     world.stop().await;
+}
+
+/// STS echoes a request that it cannot verify, and anything may stand behind a wrong endpoint.
+#[tokio::test]
+async fn nothing_that_an_sts_echoes_reaches_response_or_log() {
+    let mut world = common::start().await;
+    world.set("DB_ROLE_ARN", world.variables["DB_ROLE_ARN_EXAMPLE"].clone());
+    world.set("DB_ROLE_EXTERNAL_ID", "s3cret-external-id");
+    world.set("AWS_LAMBDA_LOG_LEVEL", "TRACE");
+    world.set("RUST_LOG", "trace");
+    let session_token = world.variables["AWS_SESSION_TOKEN"].clone();
+    let secrets =
+        ["s3cret-external-id", session_token.as_str(), "AWS4-HMAC-SHA256", "x-amz-security"];
+    for form in ECHOES {
+        let (address, echo) = echo(form).await;
+        world.set("AWS_ENDPOINT_URL_STS", format!("http://{address}"));
+        let mut function = world.function_with_timeout(Duration::from_secs(5)).await;
+        let error = function.error(event("customers.json")).await;
+        assert_eq!(error.error_type, "Credentials.Unavailable", "{}", error.error_message);
+        let mut lines = function.stop().await;
+        assert!(lines.iter().any(|line| line.contains("invocation failed")), "{lines:?}");
+        lines.push(error.error_message);
+        for line in lines {
+            for secret in secrets {
+                assert!(!line.contains(secret), "{form}: {line}");
+            }
+        }
+        echo.abort();
+    }
+    world.stop().await;
+}
+
+/// Answers in which `ECHO` is the request that came.
+const ECHOES: [&str; 8] = [
+    "HTTP/1.1 403 Forbidden\r\n\r\n<ErrorResponse><Error><Type>Sender</Type><Code>SignatureDoesNotMatch</Code><Message>The Canonical String should have been ECHO</Message></Error></ErrorResponse>",
+    "HTTP/1.1 403 Forbidden\r\n\r\n<ErrorResponse><Error><Code>AccessDenied</Code><Message>User: ECHO is not authorized arn:aws:iam::123456789012:role/ECHO</Message></Error></ErrorResponse>",
+    "HTTP/1.1 400 Bad Request\r\n\r\n<ErrorResponse><Error><Code>ECHO</Code><Message>ECHO</Message></Error></ErrorResponse>",
+    "HTTP/1.1 500 Internal Server Error\r\nx-echo: yes\r\n\r\nECHO",
+    "HTTP/1.1 200 OK\r\n\r\nECHO",
+    "HTTP/1.1 200 OK\r\n\r\n<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ECHO</AccessKeyId></Credentials></AssumeRoleResult></AssumeRoleResponse>",
+    "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://ECHO.example/\r\n\r\n",
+    "ECHO",
+];
+
+/// A server that answers each request with what it was sent.
+async fn echo(form: &'static str) -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 64 * 1024];
+            let mut length = stream.read(&mut request).await.unwrap();
+            // The body may come by itself.
+            let more = stream.read(&mut request[length..]);
+            if let Ok(more) = tokio::time::timeout(Duration::from_millis(50), more).await {
+                length += more.unwrap();
+            }
+            let request = String::from_utf8_lossy(&request[..length]);
+            let answer = match form.split_once("\r\n\r\n") {
+                Some((head, body)) => {
+                    let head = head.replace("ECHO", "s3cret-external-id");
+                    let body = body.replace("ECHO", &request);
+                    let length = body.len();
+                    format!("{head}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+                }
+                None => form.replace("ECHO", &request),
+            };
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    (address, task)
 }
 
 #[tokio::test]

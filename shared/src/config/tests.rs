@@ -114,4 +114,31 @@ fn a_role_has_a_session_name_that_sts_accepts() {
     assert_eq!(config(&[arn, sts]).unwrap().sts_endpoint.as_deref(), Some(sts.1));
     assert_eq!(config(&[arn, ("AWS_ENDPOINT_URL_STS", "")]).unwrap().sts_endpoint, None);
     assert!(refused(&[("AWS_ENDPOINT_URL_STS", "sts")]).contains("not a URL"));
+    for here in
+        ["http://localhost:1/", "http://[::1]:1", "http://127.0.0.2", "https://sts.example.com"]
+    {
+        assert!(config(&[("AWS_ENDPOINT_URL_STS", here)]).is_ok(), "{here}");
+    }
+    for elsewhere in [
+        "http://10.0.0.1:80",
+        "http://sts.example.com",
+        "http://localhost.example.com",
+        "http://localhost@evil.example",
+        "http://127.0.0.1:80@evil.example",
+        "http://127.0.0.1:1:2",
+    ] {
+        let told = refused(&[("AWS_ENDPOINT_URL_STS", elsewhere)]);
+        assert!(told.contains("in the clear"), "{elsewhere}: {told}");
+    }
+}
+
+#[test]
+fn a_proxys_public_roots_need_the_name_checked() {
+    let proxy = ("PGHOST", "p.proxy-c1a2b3.us-east-1.rds.amazonaws.com");
+    let ca = ("PGSSLMODE", "verify-ca");
+    assert!(refused(&[proxy, ca]).contains("PGSSLROOTCERT is not set"));
+    assert!(config(&[proxy]).is_ok());
+    let roots = concat!(env!("CARGO_MANIFEST_DIR"), "/roots/amazon.pem");
+    assert!(config(&[proxy, ca, ("PGSSLROOTCERT", roots)]).is_ok());
+    assert!(config(&[ca]).is_ok());
 }

@@ -10,6 +10,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_smithy_async::time::SharedTimeSource;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::explain::explain;
 
@@ -18,13 +19,21 @@ use super::explain::explain;
 pub const REFRESH_BUFFER: Duration = Duration::from_secs(300);
 /// After a failed load, callers share the failure for this long instead of asking again.
 pub const FAILURE_BACKOFF: Duration = Duration::from_millis(500);
+/// How long a renewal may take while the old credentials still live. A silent STS must not use up the
+/// invocation; an answer takes some 50 ms.
+pub const RENEWAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// After a failed renewal, the old credentials are served for this long before the next attempt. In
+/// [`REFRESH_BUFFER`] there is room for ten of them.
+pub const RENEWAL_BACKOFF: Duration = Duration::from_secs(30);
 
 /// A cache in front of any provider: one load at a time, ahead of expiry, by the wall clock.
 ///
 /// - Callers that arrive while a load is under way wait for it and share its result.
-/// - Credentials are renewed [`REFRESH_BUFFER`] before they expire. If that fails and the old ones
-///   still live, they are served, with a warning.
-/// - A failure is shared with the callers of the next [`FAILURE_BACKOFF`], and then tried again.
+/// - Credentials are renewed [`REFRESH_BUFFER`] before they expire. If that fails, or takes longer than
+///   [`RENEWAL_TIMEOUT`], the old ones are served, with a warning, and the next attempt comes after
+///   [`RENEWAL_BACKOFF`].
+/// - Without living credentials, a failure is shared with the callers of the next
+///   [`FAILURE_BACKOFF`], and then tried again; how long a load takes is the caller's to bound.
 /// - Nothing runs in the background: a frozen sandbox has no timers.
 ///
 /// # Cancel safety
@@ -63,12 +72,20 @@ impl<P: ProvideCredentials> CachingProvider<P> {
         let failed =
             |error: &Arc<CredentialsError>| CredentialsError::provider_error(error.clone());
         if let Some((since, error)) = &state.failure {
-            let age = now.duration_since(*since).unwrap_or(FAILURE_BACKOFF);
-            if age < FAILURE_BACKOFF {
+            let backoff = if still_alive.is_some() { RENEWAL_BACKOFF } else { FAILURE_BACKOFF };
+            let age = now.duration_since(*since).unwrap_or(backoff);
+            if age < backoff {
                 return still_alive.ok_or_else(|| failed(error));
             }
         }
-        match self.inner.provide_credentials().await {
+        let load = self.inner.provide_credentials();
+        let loaded = match &still_alive {
+            Some(_) => timeout(RENEWAL_TIMEOUT, load)
+                .await
+                .unwrap_or_else(|_| Err(CredentialsError::provider_timed_out(RENEWAL_TIMEOUT))),
+            None => load.await,
+        };
+        match loaded {
             Ok(fresh) => {
                 state.failure = None;
                 state.current = Some(fresh.clone());
@@ -117,10 +134,11 @@ impl<P: fmt::Debug> fmt::Debug for CachingProvider<P> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::explain::Explained;
     use super::*;
     use aws_smithy_async::test_util::ManualTimeSource;
     use aws_smithy_async::time::TimeSource;
-    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -129,6 +147,7 @@ mod tests {
     struct Issuer {
         calls: Arc<AtomicU32>,
         failing: Arc<AtomicU32>,
+        silent: Arc<AtomicBool>,
         clock: ManualTimeSourceHandle,
     }
 
@@ -148,8 +167,11 @@ mod tests {
             future::ProvideCredentials::new(async {
                 let call = self.calls.fetch_add(1, SeqCst) + 1;
                 tokio::task::yield_now().await;
+                if self.silent.load(SeqCst) {
+                    std::future::pending::<()>().await;
+                }
                 if self.failing.load(SeqCst) > 0 {
-                    return Err(CredentialsError::provider_error("STS said no"));
+                    return Err(CredentialsError::provider_error(Explained("STS said no".into())));
                 }
                 let expiry = self.clock.0.now() + HOUR;
                 Ok(Credentials::new(format!("K{call}"), "s", None, Some(expiry), "test"))
@@ -204,6 +226,23 @@ mod tests {
         issuer.clock.0.advance(Duration::from_secs(60));
         let error = cache.get().await.unwrap_err();
         assert!(explain(&error).contains("STS said no"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_renewal_costs_a_second_and_is_not_repeated_at_once() {
+        let (issuer, cache) = cache();
+        assert_eq!(key(&cache).await, "K1");
+        issuer.silent.store(true, SeqCst);
+        issuer.clock.0.advance(HOUR - REFRESH_BUFFER);
+        let start = tokio::time::Instant::now();
+        assert_eq!(key(&cache).await, "K1");
+        assert_eq!(start.elapsed(), RENEWAL_TIMEOUT);
+        issuer.clock.0.advance(RENEWAL_BACKOFF - Duration::from_secs(1));
+        assert_eq!(key(&cache).await, "K1");
+        assert_eq!((start.elapsed(), issuer.calls.load(SeqCst)), (RENEWAL_TIMEOUT, 2));
+        issuer.silent.store(false, SeqCst);
+        issuer.clock.0.advance(Duration::from_secs(1));
+        assert_eq!(key(&cache).await, "K3");
     }
 
     #[tokio::test]

@@ -4,6 +4,8 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
 
+use super::explain::Explained;
+
 /// The credentials that Lambda puts into the environment.
 #[derive(Debug)]
 pub struct EnvironmentProvider;
@@ -14,12 +16,13 @@ impl EnvironmentProvider {
             Some(value) => check_pasted(name, &value).map(|()| Some(value)),
             None => Ok(None),
         };
-        let key_id = variable("AWS_ACCESS_KEY_ID")?
-            .ok_or_else(|| CredentialsError::not_loaded("AWS_ACCESS_KEY_ID is not set"))?;
+        let key_id = variable("AWS_ACCESS_KEY_ID")?.ok_or_else(|| {
+            CredentialsError::not_loaded(Explained("AWS_ACCESS_KEY_ID is not set".into()))
+        })?;
         let secret = variable("AWS_SECRET_ACCESS_KEY")?.ok_or_else(|| {
-            CredentialsError::invalid_configuration(
-                "AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not",
-            )
+            CredentialsError::invalid_configuration(Explained(
+                "AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not".into(),
+            ))
         })?;
         let session_token = variable("AWS_SESSION_TOKEN")?;
         Ok(Credentials::new(key_id, secret, session_token, None, "Environment"))
@@ -52,7 +55,7 @@ fn check_pasted(name: &str, value: &str) -> Result<(), CredentialsError> {
     } else {
         return Ok(());
     };
-    Err(CredentialsError::invalid_configuration(format!("{name} {flaw}; set it again")))
+    Err(CredentialsError::invalid_configuration(Explained(format!("{name} {flaw}; set it again"))))
 }
 
 /// What an access key id tells of its kind, without the id

@@ -1,51 +1,90 @@
-//! Why no credentials were found, without repeating anything secret.
+//! Why no credentials were found, in words of our own.
+//!
+//! The messages of STS and of the SDK are not passed on: STS echoes a request that it cannot verify,
+//! session token included, and the SDK quotes whole requests. What is known of an error is its type,
+//! STS's error code if it is one of a closed list, and the ARNs of a refusal.
+
+use std::error::Error as StdError;
+use std::fmt;
 
 use aws_credential_types::provider::error::CredentialsError;
-#[cfg(feature = "role")]
-use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
-#[cfg(feature = "role")]
-use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 
 use crate::error::{Error, ErrorKind};
+
+/// An error of this crate's own, whose text holds nothing secret.
+#[derive(Debug)]
+pub(super) struct Explained(pub(super) String);
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl StdError for Explained {}
 
 /// The crate's error for credentials that cannot be resolved.
 pub(crate) fn unavailable(error: &CredentialsError) -> Error {
     Error::new(ErrorKind::CredentialsUnavailable, "no AWS credentials found")
         .because(explain(error))
-        .remedy("Check the function's role, DB_ROLE_ARN and DB_ROLE_EXTERNAL_ID; docs/errors.md#credentialsunavailable has more")
+        .remedy("Check the function's role, DB_ROLE_ARN and DB_ROLE_EXTERNAL_ID; see docs/errors.md#credentialsunavailable")
 }
 
-/// Says why, down to the cause, such as what STS answered.
+/// Says why: as this crate's own provider explained it, as STS answered, or as the source's kind of
+/// failure tells.
 pub(crate) fn explain(error: &CredentialsError) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    let mut next: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = next {
-        if let Some(refusal) = refused_by_sts(error) {
-            return refusal;
+    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(cause) = next {
+        if let Some(Explained(text)) = cause.downcast_ref() {
+            return text.clone();
         }
-        // The SDK quotes whole requests in some errors, session token and external id included.
-        // What it quotes is in braces or quotation marks: nothing from there on is repeated.
-        let text = error.to_string();
-        let text = text.split(['{', '`', '"']).next().unwrap_or_default().trim();
-        let text = text.trim_end_matches(|c: char| c == ':' || c.is_whitespace());
-        if !text.is_empty() && !parts.iter().any(|part| part.contains(text)) {
-            parts.push(text.to_owned());
+        #[cfg(feature = "role")]
+        if let Some(text) = super::sts_error::explain(cause) {
+            return text;
         }
-        next = error.source();
+        next = cause.source();
     }
-    parts.join(": ")
+    // The innermost one, where a cache shares a failure.
+    let mut innermost = error;
+    let mut next = error.source();
+    while let Some(cause) = next {
+        innermost = cause.downcast_ref().unwrap_or(innermost);
+        next = cause.source();
+    }
+    match innermost {
+        CredentialsError::CredentialsNotLoaded(_) => "no source of credentials has any",
+        CredentialsError::ProviderTimedOut(_) => "their source did not answer in time",
+        CredentialsError::InvalidConfiguration(_) => {
+            "their source (a profile, a web identity or a container) is configured wrongly"
+        }
+        CredentialsError::ProviderError(_) => {
+            "their source (a profile, a web identity or a container) failed"
+        }
+        _ => "their source failed",
+    }
+    .to_owned()
 }
 
-#[cfg(feature = "role")]
-fn refused_by_sts(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    let refusal = error.downcast_ref::<SdkError<AssumeRoleError>>()?.as_service_error()?;
-    let code = refusal.code().unwrap_or("an error without a code");
-    let message = refusal.message().unwrap_or("no message");
-    Some(format!("STS refused the role: {code}: {message}"))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Without the feature `role`, nothing calls STS.
-#[cfg(not(feature = "role"))]
-fn refused_by_sts(_: &(dyn std::error::Error + 'static)) -> Option<String> {
-    None
+    #[test]
+    fn foreign_text_is_never_repeated() {
+        for error in [
+            CredentialsError::not_loaded("s3cret"),
+            CredentialsError::invalid_configuration("s3cret"),
+            CredentialsError::provider_error("s3cret"),
+            CredentialsError::unhandled(CredentialsError::provider_error("s3cret")),
+        ] {
+            assert!(!explain(&error).contains("s3cret"), "{}", explain(&error));
+        }
+    }
+
+    #[test]
+    fn our_own_text_survives_being_shared() {
+        let own = CredentialsError::invalid_configuration(Explained("X is wrong".into()));
+        let shared = CredentialsError::provider_error(std::sync::Arc::new(own));
+        assert_eq!(explain(&shared), "X is wrong");
+    }
 }

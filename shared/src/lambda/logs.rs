@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use lambda_runtime::Context;
 use serde::Serialize;
+use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{FilterFn, filter_fn};
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -56,14 +57,43 @@ pub(super) fn init() -> Logs {
     Logs { json, metrics }
 }
 
-/// This crate and the functions log at the level asked for. Dependencies stop at INFO, because
-/// their DEBUG and TRACE hold events, headers and parameter values; and the runtime's own report of
-/// a handler's error would repeat the summary line.
-fn filter(level: LevelFilter) -> Targets {
-    Targets::new()
-        .with_default(level.min(LevelFilter::INFO))
-        .with_target("rds_iam", level)
-        .with_target("lambda_runtime::layers", LevelFilter::OFF)
+/// Dependencies that log. Their lines stay off, because they hold requests with session tokens, events,
+/// headers and parameter values, some of them at WARN.
+const DEPENDENCIES: [&str; 23] = [
+    "aws_config",
+    "aws_credential_types",
+    "aws_runtime",
+    "aws_sdk_sso",
+    "aws_sdk_ssooidc",
+    "aws_sdk_sts",
+    "aws_sigv4",
+    "aws_smithy_http",
+    "aws_smithy_http_client",
+    "aws_smithy_json",
+    "aws_smithy_observability",
+    "aws_smithy_query",
+    "aws_smithy_runtime",
+    "aws_smithy_runtime_api",
+    "aws_smithy_schema",
+    "aws_smithy_xml",
+    "aws_types",
+    "h2",
+    "hyper",
+    "hyper_rustls",
+    "hyper_util",
+    "lambda_runtime",
+    "lambda_runtime_api_client",
+];
+
+/// This crate, and a function of your own, log at the level asked for.
+fn filter(level: LevelFilter) -> FilterFn<impl Fn(&tracing::Metadata<'_>) -> bool> {
+    filter_fn(move |metadata| is_enabled(metadata.target(), metadata.level(), level))
+        .with_max_level_hint(level)
+}
+
+fn is_enabled(target: &str, own: &Level, level: LevelFilter) -> bool {
+    let package = target.split("::").next().unwrap_or(target);
+    *own <= level && !DEPENDENCIES.contains(&package)
 }
 
 /// Lambda writes `FATAL`, which tracing does not know.
@@ -261,17 +291,38 @@ fn ms(duration: Option<Duration>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tracing::Level;
 
     #[test]
-    fn dependencies_stop_at_info() {
-        let filter = filter(LevelFilter::TRACE);
-        assert!(filter.would_enable("rds_iam::session", &Level::TRACE));
-        for target in ["tokio_postgres::query", "lambda_runtime::requests", "aws_config"] {
-            assert!(!filter.would_enable(target, &Level::DEBUG), "{target}");
-            assert!(filter.would_enable(target, &Level::INFO), "{target}");
+    fn dependencies_are_off_and_everything_else_follows_the_level() {
+        for target in ["rds_iam::session", "event_query", "my_function::orders", "orders"] {
+            assert!(is_enabled(target, &Level::DEBUG, LevelFilter::DEBUG), "{target}");
+            assert!(!is_enabled(target, &Level::TRACE, LevelFilter::DEBUG), "{target}");
         }
-        assert!(!filter.would_enable("lambda_runtime::layers::panic", &Level::ERROR));
+        for target in ["tokio_postgres::query", "lambda_runtime::layers::panic", "aws_config"] {
+            assert!(!is_enabled(target, &Level::ERROR, LevelFilter::TRACE), "{target}");
+        }
+    }
+
+    /// A dependency that is new must be looked at before it may log.
+    #[test]
+    fn every_dependency_that_logs_is_known() {
+        let output = std::process::Command::new(env!("CARGO"))
+            .args(["tree", "--package", "rds-iam", "--edges", "normal", "--prefix", "none"])
+            .args(["--invert", "tracing", "--features", "sso", "--offline", "--format", "{p}"])
+            .output()
+            .unwrap();
+        let tree = String::from_utf8(output.stdout).unwrap();
+        let packages: Vec<String> = tree
+            .lines()
+            .filter(|line| !line.contains("(/"))
+            .filter_map(|line| line.split(' ').next())
+            .map(|name| name.replace('-', "_"))
+            .filter(|name| !name.is_empty() && !name.starts_with("tracing"))
+            .collect();
+        assert!(packages.len() > 10, "{tree}");
+        for package in packages {
+            assert!(DEPENDENCIES.contains(&package.as_str()), "{package} logs: add it to the list");
+        }
     }
 
     #[test]
