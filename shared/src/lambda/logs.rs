@@ -59,7 +59,7 @@ pub(super) fn init() -> Logs {
 
 /// Dependencies that log. Their lines stay off, because they hold requests with session tokens, events,
 /// headers and parameter values, some of them at WARN.
-const DEPENDENCIES: [&str; 23] = [
+const DEPENDENCIES: [&str; 25] = [
     "aws_config",
     "aws_credential_types",
     "aws_runtime",
@@ -83,6 +83,9 @@ const DEPENDENCIES: [&str; 23] = [
     "hyper_util",
     "lambda_runtime",
     "lambda_runtime_api_client",
+    // These log through the crate log, which only a function with a bridge would show.
+    "rustls",
+    "tokio_postgres",
 ];
 
 /// This crate, and a function of your own, log at the level asked for.
