@@ -1,6 +1,7 @@
 /*+++
 description = "Records an order from a message: {\"orderId\": …, \"total\": …}"
 mode = "write"
+id = "/orderId"
 params = [
     { name = "order_id", from = "/orderId" },
     { name = "total", from = "/total" },

@@ -1,6 +1,8 @@
 /*+++
 description = "Records an order from an event of EventBridge"
 mode = "write"
+id = "/detail/orderId"
+selectable = true
 params = [
     { name = "order_id", from = "/detail/orderId" },
     { name = "total", from = "/detail/total", default = 0 },

@@ -7,6 +7,7 @@ use rds_iam::json::Object;
 use rds_iam::lambda::{DirectEvent, invalid_event, parse_object};
 use serde_json::value::RawValue;
 
+use crate::envelopes::Envelopes;
 use crate::message::{Message, attribute, invalid};
 
 const OTHERS: &str = "or an event of SQS, SNS, S3 or EventBridge; docs/events.md has the formats";
@@ -34,7 +35,8 @@ pub(crate) struct Delivery {
 }
 
 impl Event {
-    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
+    /// Reads an event; `expected` are the envelopes inside messages.
+    pub(crate) fn parse(text: &str, expected: Envelopes) -> Result<Self, Error> {
         let unknown = |why: &str| invalid_event(why, OTHERS);
         let object = parse_object(text, OTHERS)?;
         if let Some(records) = object.array("Records") {
@@ -44,12 +46,17 @@ impl Event {
             });
             return match source.as_deref() {
                 Some("aws:sqs") => {
-                    let deliveries = records.into_iter().map(from_sqs).collect::<Option<_>>();
+                    let deliveries = records
+                        .into_iter()
+                        .map(|record| from_sqs(record, expected))
+                        .collect::<Option<_>>();
                     deliveries
                         .map(Self::Queue)
                         .ok_or_else(|| unknown("a record of SQS has no messageId"))
                 }
-                Some("aws:sns") => Ok(Self::whole(records.into_iter().map(from_sns))),
+                Some("aws:sns") => {
+                    Ok(Self::whole(records.into_iter().map(|record| from_sns(record, expected))))
+                }
                 Some("aws:s3") => Ok(Self::whole(
                     records.into_iter().map(|r| Message::from_s3(r, None).map(|m| vec![m])),
                 )),
@@ -57,11 +64,11 @@ impl Event {
             };
         }
         if object.has("detail-type") && object.has("source") {
-            let message = Message { body: text.to_owned(), ..Message::default() }.unwrap();
-            if message.as_ref().is_ok_and(|all| all.iter().any(|message| message.id.is_empty())) {
-                return Err(unknown("an event of EventBridge has no id"));
-            }
-            return Ok(Self::whole([message].into_iter()));
+            let event = Message { body: text.to_owned(), ..Message::default() };
+            let message = event
+                .in_eventbridge(&object)
+                .ok_or_else(|| unknown("an event of EventBridge has no id"))?;
+            return Ok(Self::whole([Ok(vec![message])].into_iter()));
         }
         DirectEvent::parse(&object, OTHERS).map(Self::Direct)
     }
@@ -76,8 +83,8 @@ impl Event {
     }
 }
 
-/// `None` if nothing could be told to the queue about it.
-fn from_sqs(record: &RawValue) -> Option<Delivery> {
+/// `None` if the record has no id to report to the queue.
+fn from_sqs(record: &RawValue, expected: Envelopes) -> Option<Delivery> {
     let object = Object::parse(record.get())?;
     let id = object.text("messageId").filter(|id| !id.is_empty())?;
     let attributes = object.object("attributes");
@@ -89,7 +96,8 @@ fn from_sqs(record: &RawValue) -> Option<Delivery> {
             let timestamp =
                 sent.and_then(|ms| DateTime::from_millis(ms).fmt(Format::DateTime).ok());
             let query = attribute(&object, "stringValue");
-            Message { id: id.clone(), query, timestamp, body, ..Message::default() }.unwrap()
+            Message { id: id.clone(), query, timestamp, body, ..Message::default() }
+                .unwrap(expected)
         }
     };
     Some(Delivery { id, group: own("MessageGroupId").filter(|_| is_fifo(&object)), messages })
@@ -100,12 +108,12 @@ fn is_fifo(record: &Object<'_>) -> bool {
     record.text("eventSourceARN").is_some_and(|arn| arn.ends_with(".fifo"))
 }
 
-fn from_sns(record: &RawValue) -> Result<Vec<Message>, Error> {
+fn from_sns(record: &RawValue, expected: Envelopes) -> Result<Vec<Message>, Error> {
     let incomplete = || invalid("an SNS record lacks its MessageId or Message");
     let object = Object::parse(record.get()).ok_or_else(incomplete)?;
     let sns = object.object("Sns").ok_or_else(incomplete)?;
     let id = sns.text("MessageId").filter(|id| !id.is_empty()).ok_or_else(incomplete)?;
     let body = sns.text("Message").ok_or_else(incomplete)?;
     let (query, timestamp) = (attribute(&sns, "Value"), sns.text("Timestamp"));
-    Message { id, query, timestamp, body, ..Message::default() }.unwrap()
+    Message { id, query, timestamp, body, ..Message::default() }.unwrap(expected)
 }

@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
+use rds_iam::json::Object;
 use rds_iam::query::{Parameters, Query};
 use rds_local::testing::{mutate, root};
 
+use crate::envelopes::Envelopes;
 use crate::event::Event;
-use rds_iam::json::Object;
 
 const HALF_A_MINUTE: Duration = Duration::from_secs(30);
 
@@ -69,7 +70,9 @@ fn no_event_makes_it_panic_or_lose_a_record() {
             let mut text = seeds[random.usize(0..seeds.len())].clone();
             mutate(&mut text, &seeds, &PIECES, &mut random);
             count += 1;
-            match Event::parse(&text) {
+            let expected =
+                Envelopes { sns: random.bool(), s3: random.bool(), eventbridge: random.bool() };
+            match Event::parse(&text, expected) {
                 Ok(Event::Queue(deliveries)) => {
                     // Each record is there, under its own id.
                     let records = Object::parse(&text).unwrap().array("Records").unwrap();
@@ -81,6 +84,7 @@ fn no_event_makes_it_panic_or_lose_a_record() {
                             messages += 1;
                             assert!(!message.id.is_empty() || message.body != text);
                             let _ = Parameters::bind(&query, &message.values(&query));
+                            let _ = message.ledger_id(&query);
                         }
                     }
                 }
@@ -89,6 +93,7 @@ fn no_event_makes_it_panic_or_lose_a_record() {
                         messages += 1;
                         assert!(!message.id.is_empty(), "seed {seed}: {text}");
                         let _ = Parameters::bind(&query, &message.values(&query));
+                        let _ = message.ledger_id(&query);
                     }
                 }
                 Ok(Event::Direct { .. }) => {}

@@ -7,12 +7,14 @@ use rds_iam::{Config, Error, Session};
 use serde::Serialize;
 
 use crate::deliver::deliver;
+use crate::envelopes::Envelopes;
 use crate::event::{Delivery, Event};
 
 /// The function: its database, and the query files that were deployed with it.
 pub(crate) struct EventQuery {
     session: Session,
     library: Library,
+    envelopes: Envelopes,
 }
 
 /// A response, by the event's source.
@@ -56,7 +58,8 @@ pub(crate) struct DuplicateResponse {
 impl EventQuery {
     pub(crate) async fn from_env() -> Result<Self, Error> {
         let config = Config::from_env()?;
-        Ok(Self { library: config.library(), session: Session::new(config)? })
+        let envelopes = Envelopes::from_env()?;
+        Ok(Self { library: config.library(), session: Session::new(config)?, envelopes })
     }
 
     /// Lambda repeats an asynchronous invocation under the same request id: the ledger's key.
@@ -118,7 +121,7 @@ impl Handler for EventQuery {
         event: &str,
         invocation: &mut Invocation,
     ) -> Result<EventResponse, Error> {
-        match Event::parse(event)? {
+        match Event::parse(event, self.envelopes)? {
             Event::Direct(event) => self.direct(&event, invocation).await,
             Event::Queue(deliveries) => self.queue(deliveries, invocation).await,
             Event::Whole(deliveries) => self.whole(deliveries, invocation).await,

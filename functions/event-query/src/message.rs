@@ -12,19 +12,22 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode_str;
+use rds_iam::json::Object;
 use rds_iam::query::{Field, Query, Source, resolve};
 use rds_iam::{Error, ErrorKind};
 use serde_json::value::{RawValue, to_raw_value};
 
-use rds_iam::json::Object;
+use crate::envelopes::Envelopes;
 
-/// How many envelopes there may be: SQS, SNS, S3, and one for what may come.
+/// How many envelopes there may be: SQS, SNS, S3, and one to spare.
 const DEEPEST: usize = 4;
+/// PostgreSQL's index holds about 2,700 bytes a row.
+const LONGEST_ID: usize = 1024;
 
 /// One message.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Message {
-    /// What the ledger knows it by.
+    /// The innermost message's own id.
     pub(crate) id: String,
     /// The query that an attribute names.
     pub(crate) query: Option<String>,
@@ -38,64 +41,92 @@ pub(crate) struct Message {
     pub(crate) key: Option<String>,
 }
 
+/// Shows nothing that a sender wrote.
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Message").field("bytes", &self.body.len()).finish_non_exhaustive()
+    }
+}
+
 impl Message {
-    /// Takes a message out of the envelopes in its text. None of them, if it is one that only tests a
-    /// connection.
-    pub(crate) fn unwrap(self) -> Result<Vec<Self>, Error> {
-        self.unwrap_at(0)
+    /// Takes a message out of the envelopes in its text. Returns none for S3's test event.
+    pub(crate) fn unwrap(self, expected: Envelopes) -> Result<Vec<Self>, Error> {
+        self.unwrap_at(expected, 0)
     }
 
-    fn unwrap_at(self, depth: usize) -> Result<Vec<Self>, Error> {
+    fn unwrap_at(self, expected: Envelopes, depth: usize) -> Result<Vec<Self>, Error> {
         if depth > DEEPEST {
             return Err(invalid("it has too many envelopes"));
         }
         let body = self.body.clone();
         let Some(object) = Object::parse(&body) else { return Ok(vec![self]) };
-        if object.text("Type").as_deref() == Some("Notification")
-            && let (Some(id), Some(message), true) =
-                (object.text("MessageId"), object.text("Message"), object.has("TopicArn"))
+        if expected.sns
+            && let Some(inner) = self.in_sns(&object)
         {
-            let inner = Self {
-                id,
-                query: attribute(&object, "Value").or(self.query),
-                timestamp: object.text("Timestamp").or(self.timestamp),
-                body: message,
-                ..Self::default()
-            };
-            return inner.unwrap_at(depth + 1);
+            return inner.unwrap_at(expected, depth + 1);
         }
-        if object.text("Event").as_deref() == Some("s3:TestEvent") {
-            return Ok(Vec::new());
-        }
-        if let Some(records) = object.array("Records")
-            && let Some(first) = records.first().and_then(|record| Object::parse(record.get()))
-            && first.text("eventSource").as_deref() == Some("aws:s3")
+        if expected.s3
+            && let Some(inner) = self.in_s3_event(&object)
         {
-            let query = &self.query;
-            return records.iter().map(|record| Self::from_s3(record, query.clone())).collect();
+            return inner;
         }
-        if object.has("detail-type")
-            && object.has("source")
-            && let Some(id) = object.text("id")
+        if expected.eventbridge
+            && let Some(inner) = self.in_eventbridge(&object)
         {
-            let timestamp = object.text("time").or(self.timestamp);
-            let detail = object.object("detail");
-            let s3 = |outer: &str, inner: &str| {
-                let aws_s3 = object.text("source").as_deref() == Some("aws.s3");
-                detail.as_ref().filter(|_| aws_s3)?.object(outer)?.text(inner)
-            };
-            // EventBridge does not encode the key.
-            let (bucket, key) = (s3("bucket", "name"), s3("object", "key"));
-            return Ok(vec![Self {
-                id,
-                timestamp,
-                bucket,
-                key,
-                query: self.query,
-                body: self.body,
-            }]);
+            return Ok(vec![inner]);
         }
         Ok(vec![self])
+    }
+
+    /// The message in a notification of SNS.
+    fn in_sns(&self, object: &Object<'_>) -> Option<Self> {
+        let notification = object.text("Type").as_deref() == Some("Notification");
+        if !notification || !object.has("TopicArn") {
+            return None;
+        }
+        Some(Self {
+            id: object.text("MessageId")?,
+            query: attribute(object, "Value").or_else(|| self.query.clone()),
+            timestamp: object.text("Timestamp").or_else(|| self.timestamp.clone()),
+            body: object.text("Message")?,
+            ..Self::default()
+        })
+    }
+
+    /// The records of an event of S3, or none of its test event.
+    fn in_s3_event(&self, object: &Object<'_>) -> Option<Result<Vec<Self>, Error>> {
+        if object.text("Event").as_deref() == Some("s3:TestEvent") {
+            return Some(Ok(Vec::new()));
+        }
+        let records = object.array("Records")?;
+        let first = Object::parse(records.first()?.get())?;
+        if first.text("eventSource").as_deref() != Some("aws:s3") {
+            return None;
+        }
+        let query = &self.query;
+        Some(records.iter().map(|record| Self::from_s3(record, query.clone())).collect())
+    }
+
+    /// An event of EventBridge.
+    pub(crate) fn in_eventbridge(&self, object: &Object<'_>) -> Option<Self> {
+        if !object.has("detail-type") || !object.has("source") {
+            return None;
+        }
+        let id = object.text("id").filter(|id| !id.is_empty())?;
+        let detail = object.object("detail");
+        let s3 = |outer: &str, inner: &str| {
+            let aws_s3 = object.text("source").as_deref() == Some("aws.s3");
+            detail.as_ref().filter(|_| aws_s3)?.object(outer)?.text(inner)
+        };
+        Some(Self {
+            id,
+            query: self.query.clone(),
+            timestamp: object.text("time").or_else(|| self.timestamp.clone()),
+            body: self.body.clone(),
+            // EventBridge does not encode the key.
+            bucket: s3("bucket", "name"),
+            key: s3("object", "key"),
+        })
     }
 
     /// One record of an S3 notification.
@@ -107,13 +138,18 @@ impl Message {
         let bucket = bucket.ok_or_else(incomplete)?;
         let stored = s3.object("object").ok_or_else(incomplete)?;
         let key = decode(&stored.text("key").ok_or_else(incomplete)?)?;
+        let event = object.text("eventName").unwrap_or_default();
         let version = stored.text("versionId").unwrap_or_default();
-        let sequencer = stored.text("sequencer").unwrap_or_default();
+        let timestamp = object.text("eventTime");
+        // S3 gives a sequencer for PUT and DELETE only. Without one, the time tells two events apart.
+        let order = match (stored.text("sequencer"), &timestamp) {
+            (Some(sequencer), _) => format!("sequencer={sequencer}"),
+            (None, time) => format!("time={}", time.as_deref().unwrap_or_default()),
+        };
         Ok(Self {
-            // Keys may hold any character, so they come last but for what is hexadecimal.
-            id: format!("s3:{bucket}/{key}?version={version}&sequencer={sequencer}"),
+            id: format!("s3:{event}:{bucket}/{key}?version={version}&{order}"),
             query,
-            timestamp: object.text("eventTime"),
+            timestamp,
             body: record.get().to_owned(),
             bucket: Some(bucket),
             key: Some(key),
@@ -124,23 +160,9 @@ impl Message {
     /// its own name.
     pub(crate) fn values(&self, query: &Query) -> BTreeMap<String, Box<RawValue>> {
         let document: Option<&RawValue> = serde_json::from_str(&self.body).ok();
-        let text = |value: Option<&str>| value.and_then(|value| to_raw_value(value).ok());
-        let value = |name: &str, from: Option<&Source>| {
-            let own = [name.to_owned()];
-            let tokens = match from {
-                None => &own[..],
-                Some(Source::Pointer(tokens)) => tokens,
-                Some(Source::Field(field)) => {
-                    return match field {
-                        Field::MessageId => text(Some(&self.id)),
-                        Field::Timestamp => text(self.timestamp.as_deref()),
-                        Field::Body => text(Some(&self.body)),
-                        Field::Bucket => text(self.bucket.as_deref()),
-                        Field::Key => text(self.key.as_deref()),
-                    };
-                }
-            };
-            resolve(document?, tokens).map(ToOwned::to_owned)
+        let value = |name: &str, from: Option<&Source>| match from {
+            None => Some(resolve(document?, &[name.to_owned()])?.to_owned()),
+            Some(source) => self.value(document, source),
         };
         query
             .params
@@ -150,6 +172,43 @@ impl Message {
             })
             .collect()
     }
+
+    fn value(&self, document: Option<&RawValue>, source: &Source) -> Option<Box<RawValue>> {
+        let text = match source {
+            Source::Pointer(tokens) => return resolve(document?, tokens).map(ToOwned::to_owned),
+            Source::Field(Field::MessageId) => Some(&self.id),
+            Source::Field(Field::Timestamp) => self.timestamp.as_ref(),
+            Source::Field(Field::Body) => Some(&self.body),
+            Source::Field(Field::Bucket) => self.bucket.as_ref(),
+            Source::Field(Field::Key) => self.key.as_ref(),
+        };
+        to_raw_value(text?).ok()
+    }
+
+    /// The id under which a write goes into the ledger: the value that the query's `id` names, or else
+    /// the message's own. A named one has a prefix, so that no sender can make it another message's.
+    pub(crate) fn ledger_id(&self, query: &Query) -> Result<String, Error> {
+        let Some(source) = &query.id else { return Ok(self.id.clone()) };
+        let document: Option<&RawValue> = serde_json::from_str(&self.body).ok();
+        let value = self.value(document, source).ok_or_else(|| bad_id(query, "is missing"))?;
+        let text = match value.get().as_bytes().first() {
+            Some(b'"') => serde_json::from_str(value.get()).unwrap_or_default(),
+            Some(b'-' | b'0'..=b'9') => value.get().to_owned(),
+            _ => return Err(bad_id(query, "is neither text nor a number")),
+        };
+        if text.is_empty() || text.len() > LONGEST_ID || text.contains('\0') {
+            return Err(bad_id(query, "is empty, or longer than 1024 bytes"));
+        }
+        Ok(format!("id:{text}"))
+    }
+}
+
+/// The error of a message without the value that identifies it: it must not run under another id.
+fn bad_id(query: &Query, why: &str) -> Error {
+    let what = format!("a record has no id for query {}", query.name);
+    Error::new(ErrorKind::EventInvalid, what)
+        .because(format!("the value that the query's front matter names as id {why}"))
+        .remedy("Send that value in every message, or name another one as id")
 }
 
 /// The query that a message attribute names: `query`, of the type String.
@@ -170,4 +229,68 @@ pub(crate) fn invalid(why: &str) -> Error {
     Error::new(ErrorKind::EventInvalid, "a record cannot be used")
         .because(why)
         .remedy("Look at what sends it; docs/events.md has the formats")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_nothing_that_a_sender_wrote() {
+        let secret = || "s3cret".to_owned();
+        let message = Message {
+            id: secret(),
+            query: Some(secret()),
+            timestamp: Some(secret()),
+            body: secret(),
+            bucket: Some(secret()),
+            key: Some(secret()),
+        };
+        assert!(!format!("{message:?}").contains("s3cret"), "{message:?}");
+    }
+
+    #[test]
+    fn two_events_of_one_object_have_two_ids() {
+        let id = |event: &str, time: &str, sequencer: &str| {
+            let record = format!(
+                r#"{{"eventName":"{event}","eventTime":"{time}","s3":{{"bucket":{{"name":"b"}},"object":{{"key":"k"{sequencer}}}}}}}"#
+            );
+            Message::from_s3(&RawValue::from_string(record).unwrap(), None).unwrap().id
+        };
+        let sequencer = r#","sequencer":"0A""#;
+        let ids = [
+            id("ObjectTagging:Put", "t1", ""),
+            id("ObjectTagging:Delete", "t1", ""),
+            id("ObjectTagging:Put", "t2", ""),
+            id("ObjectCreated:Put", "t1", sequencer),
+            id("ObjectRemoved:Delete", "t1", sequencer),
+        ];
+        let different: std::collections::BTreeSet<_> = ids.iter().collect();
+        assert_eq!(different.len(), ids.len(), "{ids:?}");
+        // A redelivery is the same event.
+        assert_eq!(ids[0], id("ObjectTagging:Put", "t1", ""));
+        assert_eq!(ids[3], id("ObjectCreated:Put", "t1", sequencer));
+    }
+
+    #[test]
+    fn a_query_may_name_its_id() {
+        let query = |id: &str| {
+            Query::parse("q", &format!("/*+++\nmode = \"write\"\nid = \"{id}\"\n+++*/ SELECT 1"))
+                .unwrap()
+        };
+        let message = Message {
+            id: "m".into(),
+            body: r#"{"order":{"id":12345678901234567890123},"t":"x","n":null,"o":{}}"#.into(),
+            ..Message::default()
+        };
+        let id = |pointer: &str| message.ledger_id(&query(pointer));
+        assert_eq!(id("/order/id").unwrap(), "id:12345678901234567890123");
+        assert_eq!(id("/t").unwrap(), "id:x");
+        assert_eq!(id("message_id").unwrap(), "id:m");
+        for bad in ["/n", "/o", "/missing"] {
+            assert_eq!(id(bad).unwrap_err().kind(), ErrorKind::EventInvalid, "{bad}");
+        }
+        let none = Query::parse("q", "SELECT 1").unwrap();
+        assert_eq!(message.ledger_id(&none).unwrap(), "m");
+    }
 }

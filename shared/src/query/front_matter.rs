@@ -100,6 +100,8 @@ pub(super) struct FrontMatter {
     pub(super) mode: Mode,
     pub(super) result: ResultKind,
     pub(super) timeout: Option<Duration>,
+    pub(super) selectable: bool,
+    pub(super) id: Option<Source>,
 }
 
 #[derive(Deserialize)]
@@ -113,6 +115,9 @@ struct RawFrontMatter {
     #[serde(default)]
     result: RawResult,
     timeout: Option<Spanned<f64>>,
+    #[serde(default)]
+    selectable: bool,
+    id: Option<Spanned<String>>,
     fail: Option<Spanned<bool>>,
     namespace: Option<Spanned<String>>,
     unit: Option<Spanned<Unit>>,
@@ -152,6 +157,7 @@ pub(super) fn parse(text: &str) -> Result<FrontMatter, String> {
         .map_err(|error| at(error.span().map_or(0, |span| span.start), explain(error.message())))?;
     let result = raw.result().map_err(|(offset, why)| at(offset, why))?;
     let timeout = raw.timeout().map_err(|(offset, why)| at(offset, why))?;
+    let id = raw.id().map_err(|(offset, why)| at(offset, why))?;
     let mut params: Vec<Param> = Vec::with_capacity(raw.params.len());
     for param in raw.params {
         let offset = param.name.span().start;
@@ -161,7 +167,15 @@ pub(super) fn parse(text: &str) -> Result<FrontMatter, String> {
         }
         params.push(Param::from_raw(param).map_err(|why| at(offset, why))?);
     }
-    Ok(FrontMatter { description: raw.description, params, mode: raw.mode, result, timeout })
+    Ok(FrontMatter {
+        description: raw.description,
+        params,
+        mode: raw.mode,
+        result,
+        timeout,
+        selectable: raw.selectable,
+        id,
+    })
 }
 
 /// The parser's message, with the key that was probably meant.
@@ -191,6 +205,17 @@ impl RawFrontMatter {
             return Err((seconds.span().start, why));
         }
         Ok(Some(Duration::from_secs_f64(value)))
+    }
+
+    fn id(&self) -> Result<Option<Source>, Wrong> {
+        let Some(id) = &self.id else { return Ok(None) };
+        let offset = id.span().start;
+        if self.mode != Mode::Write {
+            return Err((offset, "id is for mode = \"write\" only: a read is not recorded".into()));
+        }
+        Source::parse(id.get_ref())
+            .map(Some)
+            .map_err(|why| (offset, why.replace("from is", "id is")))
     }
 
     fn result(&self) -> Result<ResultKind, Wrong> {

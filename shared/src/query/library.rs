@@ -18,6 +18,11 @@ impl Library {
         Self { folder: folder.into(), default }
     }
 
+    /// Whether this is the default query's name.
+    pub fn is_default(&self, name: &str) -> bool {
+        self.default.as_deref() == Some(name)
+    }
+
     /// Reads the query that is named, or else the default one. Reads the file each time: it is small,
     /// and a file that was changed during development takes effect at once.
     ///

@@ -46,6 +46,10 @@ pub struct Query {
     pub mode: Mode,
     /// The form of its answer.
     pub result: ResultKind,
+    /// Whether a message may choose it by name.
+    pub selectable: bool,
+    /// Where in a message its idempotency key is; without it, the message's own id.
+    pub id: Option<Source>,
     /// How long its statement may run, if less than the invocation allows.
     pub timeout: Option<Duration>,
     /// The file's text, as PostgreSQL gets it: as written, except for one `;` at the end.
@@ -109,6 +113,8 @@ impl Query {
             mode: front.mode,
             result: front.result,
             timeout: front.timeout,
+            selectable: front.selectable,
+            id: front.id,
             sql: without_last_semicolon(sql),
         })
     }

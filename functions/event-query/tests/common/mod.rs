@@ -24,5 +24,6 @@ pub async fn start() -> World {
         World::with(binary, |options| Options { user: READ_WRITE_USER.into(), ..options }).await;
     world.set("QUERIES_DIR", root().join("queries").display().to_string());
     world.set("QUERY", "record_order");
+    world.set("EVENT_ENVELOPES", "sns,s3,eventbridge");
     world
 }
