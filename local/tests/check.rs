@@ -54,7 +54,7 @@ fn offline_it_names_file_line_and_the_key_that_was_meant() {
         assert!(told.contains(expected), "{told}");
     }
     for (arguments, expected) in
-        [(["/no/such/file"], "no file or folder"), (["docs"], "no query file")]
+        [(["/no/such/file"], "no such file or folder"), (["docs"], "contains no query file")]
     {
         let (told, well) = check(&arguments, &[]);
         assert!(!well && told.contains(expected), "{told}");
