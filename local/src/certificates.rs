@@ -1,4 +1,4 @@
-//! A certificate authority of its own, made anew at each start, and the gate's certificate.
+//! The gate's certificate, and the certificate authority that signs it: both new at each start.
 
 use std::sync::Arc;
 
@@ -11,19 +11,19 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::Result;
 
-/// The root that clients must trust, and a server set up with a certificate under it.
+/// The root that clients must trust, and the server's TLS settings.
 #[derive(Debug)]
 pub struct Certificates {
     /// The root, as PEM.
     pub root_pem: String,
-    /// TLS 1.2 and 1.3, with the ALPN name that PostgreSQL 17's direct TLS asks for.
+    /// TLS 1.2 and 1.3, with the ALPN name of PostgreSQL 17's direct TLS.
     pub server: Arc<ServerConfig>,
 }
 
 impl Certificates {
-    /// Makes a root and, under it, a certificate for these names. No key is ever written to disk.
+    /// Creates a root and a certificate for these names. Keys stay in memory.
     pub fn issue(names: &[&str], now: std::time::SystemTime) -> Result<Self> {
-        let failed = |error: rcgen::Error| format!("no certificate could be made: {error}");
+        let failed = |error: rcgen::Error| format!("cannot create a certificate: {error}");
         let day = time::Duration::DAY;
         let now = time::OffsetDateTime::from(now);
         let validity = |params: &mut CertificateParams| {
@@ -56,7 +56,7 @@ impl Certificates {
             .and_then(|builder| {
                 builder.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key)
             })
-            .map_err(|error| format!("TLS cannot be set up: {error}"))?;
+            .map_err(|error| format!("cannot set up TLS: {error}"))?;
         server.alpn_protocols = vec![b"postgresql".to_vec()];
         // PostgreSQL sends no session tickets either.
         server.send_tls13_tickets = 0;

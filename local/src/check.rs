@@ -1,4 +1,4 @@
-//! `rds-local check`: what is wrong with query files, before they are deployed.
+//! `rds-local check`: finds errors in query files before they are deployed.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,11 +12,11 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::Result;
 
-/// For a login, and then again for each file.
+/// The bound of the login, and of each file.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Checks the query files among `paths`, and in folders among them; with `database`, has the
-/// database that the environment names prepare each. Returns how many are wrong.
+/// Checks query files, and all query files of folders, and returns how many are wrong. With
+/// `database`, the database that the environment names prepares each statement.
 pub async fn run(paths: &[PathBuf], database: bool) -> Result<usize> {
     let files = find(paths)?;
     let connection = if database { Some(login().await?) } else { None };
@@ -60,12 +60,12 @@ fn shown(description: &Description) -> String {
     format!("\n    ({}) -> ({})", list(&description.parameters), list(&description.columns))
 }
 
-/// The files themselves, and every `.sql` of a folder, by name.
+/// The files, and each folder's `.sql` files in the order of their names.
 fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         if !path.is_dir() {
-            let missing = || format!("there is no file or folder {}", path.display());
+            let missing = || format!("cannot find {}: no such file or folder", path.display());
             files.push(path.is_file().then(|| path.clone()).ok_or_else(missing)?);
             continue;
         }
@@ -78,7 +78,7 @@ fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             }
         }
         if inside.is_empty() {
-            return Err(format!("there is no query file (*.sql) in {}", path.display()));
+            return Err(format!("{} contains no query file (*.sql)", path.display()));
         }
         inside.sort();
         files.append(&mut inside);
@@ -86,7 +86,7 @@ fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// As the environment says, like a function.
+/// Logs in as a function does, with the environment's settings.
 async fn login() -> Result<Connection> {
     let told = |error: rds_iam::Error| error.to_string();
     let config = Config::from_env().map_err(told)?;
@@ -95,7 +95,7 @@ async fn login() -> Result<Connection> {
     let bound = Instant::now() + TIMEOUT;
     let token = timeout_at(bound, signer.token(&provider, &SharedTimeSource::default()))
         .await
-        .map_err(|_| "the credentials' source did not answer in time".to_owned())?
+        .map_err(|_| "the source of the credentials did not answer in time".to_owned())?
         .map_err(told)?;
     let connector = Connector::new(config).map_err(told)?;
     let (connection, _) =

@@ -1,4 +1,4 @@
-//! The main job, shown: a query through the real function, and two logins that must not work.
+//! `rds-local demo`: a query through the real function, an expired token, and a forbidden write.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -31,7 +31,7 @@ struct Response<'a> {
     row_count: usize,
 }
 
-/// Runs the demo in `dir`. Fails if any part of it goes other than it says.
+/// Runs the demo in `dir`, and fails if a step has another result than the demo prints.
 pub async fn run(dir: &Path) -> Result<()> {
     let event = std::fs::read(EVENT).map_err(|error| {
         format!("cannot read {EVENT}: {error}; run the demo from the repository's root")
@@ -48,7 +48,7 @@ pub async fn run(dir: &Path) -> Result<()> {
     };
     server.stop().await?;
     shown?;
-    println!("\nAll of it went as said; everything is stopped.");
+    println!("\nDemo passed. Everything is stopped.");
     Ok(())
 }
 
@@ -111,7 +111,10 @@ async fn query(
         println!("   {row}");
     }
     if response.row_count != 3 || response.rows.len() != 3 {
-        return Err(format!("three customers were expected, not {}", response.row_count));
+        return Err(format!(
+            "the query returned {} customers instead of three",
+            response.row_count
+        ));
     }
     Ok(())
 }
@@ -124,11 +127,11 @@ async fn expired_token(server: &Server, login: &Login) -> Result<()> {
         login.signer.sign(&login.credentials, signed_at).map_err(|error| error.to_string())?;
     let refused =
         match login.connector.login(&token, Instant::now() + Duration::from_secs(10)).await {
-            Ok(_) => return Err("the expired token was accepted".into()),
+            Ok(_) => return Err("the gate accepted an expired token".into()),
             Err(refused) => refused.error,
         };
     if refused.kind() != ErrorKind::AuthRejected {
-        return Err(format!("another refusal was expected: {refused:?}"));
+        return Err(format!("the login failed with another error than Auth.Rejected: {refused:?}"));
     }
     let told = refused.to_string();
     println!(
@@ -140,13 +143,13 @@ async fn expired_token(server: &Server, login: &Login) -> Result<()> {
     match records.last().map(|record| &record.outcome) {
         Some(Err(reason)) if reason.starts_with("expired") => println!("   gate's log {reason}"),
         other => {
-            return Err(format!("the gate should have refused it as expired: {other:?}"));
+            return Err(format!("the gate did not log the token as expired: {other:?}"));
         }
     }
     Ok(())
 }
 
-/// 3: a good login of a user who may only read.
+/// 3: a valid login of a user who may only read.
 async fn write_as_reader(login: &Login) -> Result<()> {
     let statement = "INSERT INTO customers (name) VALUES ('Mallory')";
     println!("\n3. {statement}  as {}", login.signer.user);
@@ -158,7 +161,7 @@ async fn write_as_reader(login: &Login) -> Result<()> {
     let (connection, _) =
         login.connector.login(&token, bound).await.map_err(|refused| refused.error.to_string())?;
     let refused = match connection.client.batch_execute(statement).await {
-        Ok(()) => return Err("the read-only user could write".into()),
+        Ok(()) => return Err("PostgreSQL accepted the write of a read-only user".into()),
         Err(error) => error,
     };
     match refused.as_db_error() {
@@ -166,11 +169,11 @@ async fn write_as_reader(login: &Login) -> Result<()> {
             println!("   PostgreSQL {}: {}", db.code().code(), db.message());
             Ok(())
         }
-        _ => Err(format!("another refusal was expected: {refused}")),
+        _ => Err(format!("the INSERT failed with another error than 42501: {refused}")),
     }
 }
 
-/// A login by the crate itself, with tokens signed at any time one likes.
+/// A login by the crate itself, with a token signed at any time.
 struct Login {
     connector: Connector,
     signer: TokenSigner,

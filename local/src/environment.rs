@@ -1,4 +1,4 @@
-//! The environment files: what a client needs to reach the database and to sign for it.
+//! The environment files: the variables that a client needs to reach the database and to sign tokens.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -36,7 +36,7 @@ pub fn write_sam_json(path: &Path, variables: &Variables) -> Result<()> {
 /// Reads what [`write_dotenv`] wrote.
 pub fn read_dotenv(path: &Path) -> Result<BTreeMap<String, String>> {
     let text = fs::read_to_string(path).map_err(|error| {
-        format!("{} cannot be read ({error}): is rds-local serve running?", path.display())
+        format!("cannot read {}: {error}; is rds-local serve running?", path.display())
     })?;
     let pairs = text.lines().filter(|line| !line.starts_with("export "));
     Ok(pairs
@@ -45,10 +45,10 @@ pub fn read_dotenv(path: &Path) -> Result<BTreeMap<String, String>> {
         .collect())
 }
 
-/// Only its owner may read it: it holds keys.
+/// Only the owner may read these files: they hold keys.
 pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
     let failed = |error| format!("cannot write {}: {error}", path.display());
-    // A file left by an earlier run may have other permissions.
+    // An earlier run's file may have other permissions.
     let _ = fs::remove_file(path);
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! A sandbox: a function's real binary behind a Runtime API, with an environment as Lambda's.
+//! A sandbox: a function's real binary behind a Runtime API, with an environment like Lambda's.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::Result;
 use crate::runtime_api::{Outcome, RuntimeApi};
 
-/// After its time-out, Lambda gives a function no grace; here the log may still need a moment.
+/// Lambda stops a function at its time-out; here it may still finish its log.
 const GRACE: Duration = Duration::from_millis(200);
 
 /// How long Lambda waits after its SIGTERM, for a function with an internal extension
@@ -37,8 +37,8 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Starts a function's binary. It sees `variables`, what Lambda itself would set, and of this
-    /// process's environment only what its own logs and loader need.
+    /// Starts a function's binary with `variables`, the variables that Lambda sets, and those of this
+    /// process that the loader and the log level need.
     pub async fn start(
         binary: &Path,
         variables: &BTreeMap<String, String>,
@@ -74,7 +74,7 @@ impl Sandbox {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| {
-                format!("{} cannot be run ({error}); build it with cargo build", binary.display())
+                format!("cannot run {}: {error}; build it with cargo build", binary.display())
             })?;
         let mut log_readers = JoinSet::new();
         if let Some(stdout) = child.stdout.take() {
@@ -102,7 +102,7 @@ impl Sandbox {
         tokio::select! {
             outcome = timeout(self.timeout + GRACE, self.api.invoke(request_id, event, self.timeout)) => match outcome {
                 Ok(Some(outcome)) => outcome,
-                Ok(None) => error("Runtime.ExitError", "the runtime went away without an answer".into()),
+                Ok(None) => error("Runtime.ExitError", "the runtime ended without a response".into()),
                 Err(_) => {
                     let _ = self.child.start_kill();
                     let seconds = self.timeout.as_secs_f64();
@@ -136,8 +136,8 @@ impl Sandbox {
         self.child.id()
     }
 
-    /// Ends the process as Lambda does, with a warning if it asked for one, and waits until its last
-    /// log lines were read.
+    /// Ends the process as Lambda does: with SIGTERM first if it registered an extension. Returns when
+    /// its last log lines are read.
     pub async fn stop(mut self) {
         if self.api.has_extension() && self.signal(Signal::SIGTERM) {
             let _ = timeout(SHUTDOWN, self.child.wait()).await;
@@ -160,17 +160,17 @@ async fn read_lines(from: impl AsyncRead + Unpin, log: LogSink) {
     }
 }
 
-/// The binary of a function: beside this one, where cargo puts both, or where a path leads.
+/// Finds a function's binary: by its name beside this binary, where cargo puts both, or by its path.
 pub fn find_function(name: &str) -> Result<PathBuf> {
     if name.contains('/') {
         let path = PathBuf::from(name);
-        let missing = || format!("there is no file {name}; build the function first");
+        let missing = || format!("cannot find {name}; build the function first");
         return if path.is_file() { Ok(path) } else { Err(missing()) };
     }
     let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if name.is_empty() || !name.chars().all(legal) {
         return Err(format!(
-            "{name:?} is not a function's name; functions/ has one folder for each"
+            "{name:?} is not a function's name; functions/ has one folder for each function"
         ));
     }
     let this = std::env::current_exe().map_err(|error| error.to_string())?;
@@ -180,8 +180,7 @@ pub fn find_function(name: &str) -> Result<PathBuf> {
         return Ok(binary);
     }
     Err(format!(
-        "there is no {} here ({}); functions/ has one folder for each function, and cargo build builds them",
-        name,
+        "cannot find the function {name} ({}); functions/ has one folder for each function, and cargo build builds them",
         binary.display()
     ))
 }

@@ -24,27 +24,32 @@ mod token_text;
 
 pub use server::{Options, Server};
 
-/// What goes wrong here goes wrong on a developer's machine: a sentence that says what to do.
+/// An error is a sentence for the developer: what failed, why, and what to do.
 pub type Result<T, E = String> = std::result::Result<T, E>;
 
-/// The account that everything belongs to: the one of AWS's documentation.
+/// The AWS account of all principals, as in AWS's documentation.
 pub const ACCOUNT: &str = "123456789012";
-/// The region that the database is in.
+/// The database's region.
 pub const REGION: &str = "us-east-1";
-/// The database's name, of the form that RDS gives, so that production code takes its usual path.
+/// The endpoint's name. It has RDS's form, so that production code takes its usual path.
 pub const HOST: &str = "rds-local.c0example1234.us-east-1.rds.amazonaws.com";
-/// The same as an RDS Proxy's endpoint.
+/// The endpoint's name as an RDS Proxy.
 pub const PROXY_HOST: &str = "rds-local.proxy-c0example1234.us-east-1.rds.amazonaws.com";
 /// The database's resource id, as IAM policies name it.
 pub const RESOURCE_ID: &str = "db-RDSLOCALEXAMPLE00000000000";
-/// The database that is made.
+/// The database's name.
 pub const DATABASE: &str = "sample_db";
-/// The login that may only read.
+/// The database user that may only read.
 pub const READ_ONLY_USER: &str = "iam_ro_user";
-/// The login that may write.
+/// The database user that may write.
 pub const READ_WRITE_USER: &str = "iam_rw_user";
 
-/// Waits for Ctrl-C, or for another polite request to end. Listens from the moment of this call.
+/// Waits for SIGINT (Ctrl-C), SIGTERM or SIGHUP. Signals count from this call on, also before the
+/// future is polled.
+///
+/// # Errors
+///
+/// If the process cannot listen for signals.
 pub fn interrupted() -> Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let listen = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));

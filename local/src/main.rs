@@ -30,7 +30,7 @@ struct Cli {
 enum Command {
     /// Start PostgreSQL, the gate and STS, and serve until Ctrl-C
     ///
-    /// Each start makes a new cluster, and new keys. Clients find everything in DIR/env:
+    /// Each start makes a new cluster and new keys. DIR/env sets what clients need:
     ///   . target/rds-local/env
     ///   PGPASSWORD="$(aws rds generate-db-auth-token --hostname $PGHOST --port $PGPORT --username $PGUSER)" psql
     #[command(verbatim_doc_comment)]
@@ -41,22 +41,22 @@ enum Command {
     Token(Token),
     /// Check query files: their front matter, and with --database their SQL
     ///
-    /// Exits with 1 if any is wrong, for a CI step or a pre-commit hook. With --database, PostgreSQL
-    /// prepares each statement, and the types of parameters and columns are shown; the database is
-    /// the one that the environment names, as for a function:
+    /// Exits with 1 if a file is wrong, for a CI step or a pre-commit hook. With --database, PostgreSQL
+    /// prepares each statement, and the output shows the types of parameters and columns. The
+    /// environment names the database, as for a function:
     ///   . target/rds-local/env; rds-local check --database
     #[command(verbatim_doc_comment)]
     Check {
         /// Files, or folders of them
         #[arg(default_value = "queries", value_name = "PATH")]
         paths: Vec<PathBuf>,
-        /// Have the database prepare each statement
+        /// Prepare each statement on the database
         #[arg(long)]
         database: bool,
     },
-    /// Show the main job: a query over an IAM login, and two refusals
+    /// Run a query over an IAM login, and show two refusals
     Demo {
-        /// Folder for its files
+        /// Folder for the demo's files
         #[arg(long, default_value = "target/rds-local-demo")]
         dir: PathBuf,
     },
@@ -67,29 +67,29 @@ struct Serve {
     /// Folder for env, env.json, the root certificate, the cluster and the logs
     #[arg(long, default_value = "target/rds-local")]
     dir: PathBuf,
-    /// Port of the gate; 0 takes a free one, which DIR/env then names
+    /// Port of the gate; 0 takes a free one and writes it to DIR/env
     #[arg(long, default_value_t = 0)]
     port: u16,
     /// Address to listen on; 0.0.0.0 for containers, as sam local invoke uses them
     #[arg(long, default_value = "127.0.0.1")]
     listen: IpAddr,
-    /// SQL script (for psql) that makes your own schema, in place of the demo's table
+    /// SQL script (for psql) that creates your own schema instead of the demo's table
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
-    /// Database user that DIR/env names: iam_ro_user, iam_rw_user, or one of your own, which is
-    /// made if the script does not, and granted rds_iam and readonly_role
+    /// Database user in DIR/env: iam_ro_user, iam_rw_user, or one of your own. rds-local creates your
+    /// user unless the script does, and grants it rds_iam and readonly_role
     #[arg(long, default_value = rds_local::READ_ONLY_USER)]
     user: String,
     /// Refuse logins beyond this many a second, as RDS does
     #[arg(long, value_name = "N")]
     throttle: Option<u32>,
-    /// How many logins --throttle lets in at once after a quiet while; by default as many as a second
+    /// Logins that --throttle accepts at once after a pause; by default one second's worth
     #[arg(long, value_name = "N", requires = "throttle")]
     burst: Option<u32>,
-    /// Latency of the network each way, in milliseconds
+    /// Network latency in each direction, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 0)]
     latency: u64,
-    /// Be an RDS Proxy: refuse start-up options, ignore cancel requests, log what pins a session
+    /// Behave as RDS Proxy: refuse start-up options, ignore cancel requests, log what pins a session
     #[arg(long)]
     proxy: bool,
     /// Refuse tokens of the short form host:port?…, as Go's SDK writes them
@@ -109,19 +109,19 @@ struct Serve {
     /// Resource id of the database, as your policies name it: db-…, cluster-… or prx-…
     #[arg(long, value_name = "ID", default_value = rds_local::RESOURCE_ID)]
     resource_id: String,
-    /// Misbehave
+    /// Inject a fault
     #[arg(long, value_enum, default_value_t = Fault::None, hide_default_value = true)]
     fault: Fault,
-    /// Seconds from ready to --fault
+    /// Seconds between the ready line and the fault
     #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "fault")]
     fault_after: u64,
 }
 
 #[derive(clap::Args)]
 struct Invoke {
-    /// The function's name, as its folder under functions/; or the path of a binary of your own
+    /// The function's folder under functions/, or the path of your own binary
     function: String,
-    /// Event files; several run one after another in the same sandbox
+    /// Event files; several run one after another in one sandbox
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     event: Vec<PathBuf>,
     /// Folder of the running rds-local serve
@@ -130,7 +130,7 @@ struct Invoke {
     /// The function's time-out in seconds
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=900))]
     timeout: u64,
-    /// Set a variable of the function's environment, in place of DIR/env's value
+    /// Set a variable of the function's environment; it overrides DIR/env
     #[arg(long, value_name = "NAME=VALUE")]
     env: Vec<String>,
 }
@@ -201,9 +201,9 @@ async fn run_serve(serve: Serve) -> Result<()> {
         echo_log: true,
         ..Options::new(&serve.dir)
     };
-    // An interrupt meanwhile is remembered: what has started is then stopped in order.
+    // An interrupt during the start is remembered: everything then stops in order.
     let mut server = Server::start(options).await?;
-    println!("rds-local: ready on {}; now:  . {}", server.address, serve.dir.join("env").display());
+    println!("rds-local: ready on {}; run:  . {}", server.address, serve.dir.join("env").display());
     let mut fault_is_due =
         std::pin::pin!(tokio::time::sleep(Duration::from_secs(serve.fault_after)));
     let mut injected = serve.fault == Fault::None;
@@ -211,7 +211,7 @@ async fn run_serve(serve: Serve) -> Result<()> {
         tokio::select! {
             () = &mut interrupted => break Ok(()),
             () = server.postgres.ended() => {
-                break Err("PostgreSQL ended by itself; see postgres.log".to_owned());
+                break Err("PostgreSQL stopped unexpectedly; see postgres.log".to_owned());
             }
             () = &mut fault_is_due, if !injected => {
                 injected = true;

@@ -1,8 +1,8 @@
-//! A private PostgreSQL cluster: made at start from the machine's own server binaries, reachable
-//! only through a socket in a folder of its own, and gone when it stops.
+//! A private PostgreSQL cluster, made from the machine's own server binaries. Only a socket in its own
+//! folder reaches it, and it is removed when it stops.
 //!
-//! PostgreSQL refuses to run as root, so as root it runs as another user. A small shell stands
-//! between: it stops the server when this process ends, however that happens.
+//! PostgreSQL refuses to run as root, so as root it runs as another user. A small shell supervises the
+//! server, and stops it when this process ends in any way.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -26,9 +26,9 @@ const LONGEST_SOCKET: usize = 103;
 /// The socket in a cluster's folder.
 pub(crate) const SOCKET: &str = ".s.PGSQL.5432";
 
-/// Runs the server until it ends or standard input closes, which that does when this process ends in
-/// any way, `kill -9` included. Then clears the cluster's folder. A server that ends after a file
-/// `restart` was put there is started again.
+/// Runs the server until it ends or standard input closes, which happens when this process ends in
+/// any way, `kill -9` included. Then removes the cluster's folder. Starts the server again if the
+/// folder has a file `restart` when the server ends.
 const SUPERVISOR: &str = r#"
 folder=$1; shift
 exec 3<&0
@@ -71,8 +71,7 @@ impl Postgres {
             .args(["--no-sync", "--no-instructions", "-D"])
             .arg(&data)
             .kill_on_drop(true);
-        let made =
-            initdb.output().await.map_err(|error| format!("initdb cannot be run: {error}"))?;
+        let made = initdb.output().await.map_err(|error| format!("cannot run initdb: {error}"))?;
         if !made.status.success() {
             let _ = std::fs::remove_dir_all(&folder);
             return Err(format!(
@@ -100,7 +99,7 @@ impl Postgres {
             .stdout(Stdio::null())
             .stderr(log_file);
         let mut supervisor =
-            supervisor.spawn().map_err(|error| format!("PostgreSQL cannot be started: {error}"))?;
+            supervisor.spawn().map_err(|error| format!("cannot start PostgreSQL: {error}"))?;
         let lifeline = supervisor.stdin.take();
         let postgres = Self { folder, bin, supervisor, lifeline };
         match postgres.wait_until_ready().await {
@@ -138,7 +137,7 @@ impl Postgres {
             .stdin(Stdio::null())
             .output()
             .await
-            .map_err(|error| format!("psql cannot be run: {error}"))?;
+            .map_err(|error| format!("cannot run psql: {error}"))?;
         if output.status.success() {
             return Ok(());
         }
@@ -154,7 +153,7 @@ impl Postgres {
         };
         timeout(START_TIMEOUT, ready)
             .await
-            .map_err(|_| "PostgreSQL did not come up within a minute".to_owned())
+            .map_err(|_| "PostgreSQL did not start within a minute".to_owned())
     }
 
     /// Stops the server as an administrator would, open sessions included, and starts it again.
@@ -163,7 +162,7 @@ impl Postgres {
         let mark = self.folder.join("restart");
         std::fs::write(&mark, "").map_err(|error| cannot("write", &mark, &error))?;
         nix::sys::signal::kill(before, Signal::SIGINT)
-            .map_err(|error| format!("PostgreSQL cannot be stopped: {error}"))?;
+            .map_err(|error| format!("cannot stop PostgreSQL: {error}"))?;
         let restarted = async {
             while self.pid().ok().is_none_or(|pid| pid == before) {
                 sleep(Duration::from_millis(5)).await;
@@ -175,16 +174,16 @@ impl Postgres {
         self.wait_until_ready().await
     }
 
-    /// The server's process, as its own file tells.
+    /// The server's process id, from its own file.
     fn pid(&self) -> Result<Pid> {
         let path = self.folder.join("data/postmaster.pid");
         let text = std::fs::read_to_string(&path).map_err(|error| cannot("read", &path, &error))?;
         let pid = text.lines().next().and_then(|line| line.trim().parse().ok());
-        pid.map(Pid::from_raw).ok_or_else(|| format!("{} names no process", path.display()))
+        pid.map(Pid::from_raw).ok_or_else(|| format!("{} contains no process id", path.display()))
     }
 
-    /// Makes the server refuse writes in every session, or, if `new` is given, sessions that are
-    /// open; `new` is what sessions of this database then begin with. `None` takes it all back.
+    /// Makes the server refuse writes in open sessions. New sessions of this database start with
+    /// `default_transaction_read_only` set to `new`. `None` resets both.
     pub async fn set_read_only(&self, database: &str, new: Option<&str>) -> Result<()> {
         let admin = self.superuser("postgres").await?;
         let default = "default_transaction_read_only";
@@ -207,7 +206,7 @@ impl Postgres {
                 .await
                 .map_err(|error| format!("PostgreSQL refused {statement}: {error}"))?;
         }
-        // Its postmaster reads the file, then tells every session.
+        // The postmaster reads the file first, then signals every session.
         let expected = if new.is_some() { "on" } else { "off" };
         let told = async {
             loop {
@@ -222,7 +221,7 @@ impl Postgres {
         };
         timeout(START_TIMEOUT, told)
             .await
-            .map_err(|_| "PostgreSQL did not read its configuration again".to_owned())?
+            .map_err(|_| "PostgreSQL did not reload its configuration within a minute".to_owned())?
     }
 
     /// Stops the server and removes its folder.
@@ -230,7 +229,9 @@ impl Postgres {
         self.lifeline = None;
         let stopped = timeout(STOP_TIMEOUT, self.supervisor.wait()).await;
         if stopped.is_err() {
-            return Err("PostgreSQL did not stop; its processes are still there".into());
+            return Err(
+                "PostgreSQL did not stop within 20 seconds; its processes are still running".into(),
+            );
         }
         match std::fs::remove_dir_all(&self.folder) {
             // As root, the server's user could clear the folder and not remove it from its parent.
@@ -250,7 +251,7 @@ pub(crate) async fn superuser(socket_folder: &Path, database: &str) -> Result<Cl
         .dbname(database)
         .connect(NoTls)
         .await
-        .map_err(|error| format!("PostgreSQL cannot be reached: {error}"))?;
+        .map_err(|error| format!("cannot connect to PostgreSQL: {error}"))?;
     // It ends with the client, or with the server.
     tokio::spawn(connection);
     Ok(client)
@@ -279,13 +280,13 @@ fn find_binaries() -> Result<PathBuf> {
         folders.extend(versions.into_iter().rev().map(|version| version.join("bin")));
     }
     folders.into_iter().find(complete).ok_or_else(|| {
-        "no PostgreSQL server is installed here (initdb, postgres and psql): run make setup, or \
-         install the package postgresql"
+        "cannot find a PostgreSQL server (initdb, postgres and psql): run make setup, or install the \
+         package postgresql"
             .into()
     })
 }
 
-/// Whom the server runs as when this process is root.
+/// The user that the server runs as when this process is root.
 fn owner() -> Result<Option<User>> {
     if !Uid::effective().is_root() {
         return Ok(None);
@@ -299,8 +300,8 @@ fn owner() -> Result<Option<User>> {
         .into())
 }
 
-/// A program of PostgreSQL's, without libpq's variables: the environment file, say, may be sourced
-/// here, and would send it to another server.
+/// A program of PostgreSQL's without libpq's variables: a sourced environment file, for example, would
+/// send it to another server.
 fn program(path: &Path) -> Command {
     let mut command = Command::new(path);
     for (name, _) in std::env::vars_os() {
@@ -322,8 +323,8 @@ fn command(path: &Path, owner: Option<&User>) -> Command {
     command
 }
 
-/// `parent/postgres`, or a folder for temporary files where that cannot be used: its socket's path
-/// would be too long, or the server's user cannot reach it.
+/// `parent/postgres`, or a temporary folder if the socket's path would be too long there or the
+/// server's user cannot reach it.
 fn cluster_folder(parent: &Path, owner: Option<&User>) -> Result<PathBuf> {
     let preferred = parent.join("postgres");
     let fits = preferred.join(SOCKET).as_os_str().len() <= LONGEST_SOCKET;

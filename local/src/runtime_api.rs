@@ -1,6 +1,6 @@
-//! Lambda's Runtime API, as far as a runtime uses it
-//! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>), and of the Extensions API
-//! what a function needs to be told of its end.
+//! The calls of Lambda's Runtime API that a runtime makes
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>), and the calls of the
+//! Extensions API with which a function asks for SIGTERM.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::{ACCOUNT, REGION, Result};
 /// Lambda's limit for a buffered response.
 const LONGEST_RESPONSE: usize = 6 * 1024 * 1024;
 
-/// How an invocation ended, as Lambda would tell its caller.
+/// The result of an invocation, as Lambda returns it to the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The function's response.
@@ -44,7 +44,7 @@ pub struct FunctionError {
 }
 
 impl Outcome {
-    /// The error, if it is one that can be read.
+    /// The error, if its body has the documented form.
     pub fn error(&self) -> Option<FunctionError> {
         match self {
             Self::Response(_) => None,
@@ -83,7 +83,7 @@ pub struct RuntimeApi {
 impl RuntimeApi {
     /// Starts on a free port of the loopback interface.
     pub async fn start(function: &str) -> Result<Self> {
-        let failed = |error: std::io::Error| format!("the Runtime API cannot listen: {error}");
+        let failed = |error: std::io::Error| format!("cannot start the Runtime API: {error}");
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let (queue, receiver) = mpsc::channel(1);
@@ -108,7 +108,7 @@ impl RuntimeApi {
         Ok(Self { address, queue, clock: SharedTimeSource::default(), shared, task })
     }
 
-    /// Whether the function has an extension: Lambda sends SIGTERM to no other.
+    /// Whether the function registered an extension: Lambda sends SIGTERM only then.
     pub(crate) fn has_extension(&self) -> bool {
         self.shared.has_extension.load(Ordering::Relaxed)
     }
@@ -182,7 +182,7 @@ async fn finish(
 ) -> StatusCode {
     match shared.current.lock().await.take_if(|(current, _)| *current == id) {
         Some((_, answer)) => {
-            // Whoever asked may have given up by now.
+            // The caller may have given up.
             let _ = answer.send(outcome);
             StatusCode::ACCEPTED
         }

@@ -1,4 +1,4 @@
-//! PostgreSQL, gate and STS together, with the files that tell clients about them.
+//! PostgreSQL, gate and STS together, with the files that clients read to reach them.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -31,13 +31,13 @@ pub struct Options {
     pub port: u16,
     /// The address that gate and STS listen on.
     pub listen: IpAddr,
-    /// A script that makes one's own schema, in place of the demo's table.
+    /// A script that creates a schema instead of the demo's table.
     pub init: Option<PathBuf>,
-    /// The database user that the environment file names; made if the script did not.
+    /// The database user in the environment file; created unless the script did so.
     pub user: String,
-    /// The most logins a second, and how many may come at once after a quiet while.
+    /// The most logins a second, and the most at once after a pause.
     pub throttle: Option<(u32, u32)>,
-    /// The network's latency each way.
+    /// The network's latency in each direction.
     pub latency: Duration,
     /// Whether the endpoint is, and behaves as, an RDS Proxy.
     pub proxy: bool,
@@ -51,7 +51,7 @@ pub struct Options {
     pub account: String,
     /// The database's resource id, as IAM policies name it.
     pub resource_id: String,
-    /// A fault to begin with.
+    /// A fault that is on from the start.
     pub fault: Fault,
     /// Whether the gate's log goes to standard error too.
     pub echo_log: bool,
@@ -88,8 +88,8 @@ impl Options {
     }
 }
 
-/// Everything running. Call [`Server::stop`] to see it end in order; dropping it ends it too, a
-/// moment later.
+/// PostgreSQL, gate and STS, running. [`Server::stop`] waits until all have stopped; dropping the
+/// server stops them too, a moment later.
 #[derive(Debug)]
 pub struct Server {
     /// The gate, with its log and its faults.
@@ -107,12 +107,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts everything. What was started is stopped again if a later part fails.
+    /// Starts everything.
+    ///
+    /// # Errors
+    ///
+    /// If a part cannot start; the parts that had started are stopped again.
     pub async fn start(options: Options) -> Result<Self> {
         if let Some(script) = &options.init
             && !script.is_file()
         {
-            return Err(format!("there is no file {}", script.display()));
+            return Err(format!("cannot find the script {}", script.display()));
         }
         // Before anything starts: what is wrong with a policy is said at once.
         let (iam, developer) = directory(&options)?;
@@ -127,45 +131,10 @@ impl Server {
         let address = gate_listener.local_addr().map_err(|error| error.to_string())?;
 
         let postgres = Postgres::start(&dir).await?;
-        let parts = async {
-            prepare_database(&postgres, &options).await?;
-            let now = options.clock.now();
-            let certificates =
-                Certificates::issue(&[options.host(), "localhost", "host.docker.internal"], now)?;
-            let log = Log::create(&dir.join("sts.log"), options.echo_log)?;
-            let sts = Sts::start(sts_listener, iam.clone(), options.clock.clone(), log)?;
-
-            let root = dir.join("ca.pem");
-            fs::write(&root, &certificates.root_pem)
-                .map_err(|error| format!("cannot write {}: {error}", root.display()))?;
-            let variables = variables(&options, &developer, &iam, address, sts.address, &root);
-            environment::write_private(&dir.join("credentials"), &iam.credentials_file())?;
-            environment::write_private(&dir.join("web-identity-token"), &iam.web_identity_token)?;
-            environment::write_sam_json(
-                &dir.join("env.json"),
-                &container_variables(&variables, address, sts.address, certificates.root_pem),
-            )?;
-            let settings = Settings {
-                host: options.host().into(),
-                port: address.port(),
-                region: REGION.into(),
-                iam: iam.clone(),
-                tls: certificates.server,
-                postgres: postgres.socket_folder().to_owned(),
-                clock: options.clock.clone(),
-                throttle: options.throttle.map(|(rate, burst)| Throttle::new(rate, burst)),
-                latency: options.latency,
-                proxy: options.proxy,
-                strict: options.strict,
-                log: Log::create(&dir.join("gate.log"), options.echo_log)?,
-            };
-            let gate = Gate::start(gate_listener, settings, Fault::None);
-            // Last of all: who finds it can connect.
-            environment::write_dotenv(&dir.join("env"), &variables, &dir)?;
-            Ok((gate, iam, sts, variables))
-        };
-        match parts.await {
-            Ok((gate, iam, sts, variables)) => {
+        let parts = [gate_listener, sts_listener];
+        let parts = serve(&options, &dir, &postgres, (&iam, &developer), parts).await;
+        match parts {
+            Ok((gate, sts, variables)) => {
                 let mut server =
                     Self { gate, iam, postgres, address, variables, dir, _sts: sts, _lock: lock };
                 if options.fault != Fault::None {
@@ -186,7 +155,11 @@ impl Server {
         self.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
     }
 
-    /// Injects a fault in place of the one before.
+    /// Injects a fault, which replaces the one before.
+    ///
+    /// # Errors
+    ///
+    /// If this machine cannot inject the fault, or PostgreSQL does not follow.
     pub async fn inject(&mut self, fault: Fault) -> Result<()> {
         Gate::check(fault).map_err(|error| {
             format!("this machine cannot silence connections, which the fault needs: {error}")
@@ -195,7 +168,7 @@ impl Server {
         self.gate.set_fault(fault);
         tokio::time::timeout(PORT_TIMEOUT, self.gate.settled())
             .await
-            .map_err(|_| "the gate's port could not be opened or closed".to_owned())?;
+            .map_err(|_| "the gate could not open or close its port".to_owned())?;
         match fault {
             Fault::Restart => self.postgres.restart().await,
             Fault::ReadOnly => self.postgres.set_read_only(DATABASE, Some("on")).await,
@@ -204,12 +177,58 @@ impl Server {
         }
     }
 
-    /// Stops everything, and removes the files whose keys are now worthless.
+    /// Stops everything, and removes the files with the keys.
     pub async fn stop(self) -> Result<()> {
         remove_files(&self.dir);
         drop(self.gate);
         self.postgres.stop().await
     }
+}
+
+/// Starts the gate and STS in front of a new PostgreSQL, and writes the files for clients.
+async fn serve(
+    options: &Options,
+    dir: &Path,
+    postgres: &Postgres,
+    (iam, developer): (&Arc<Iam>, &Identity),
+    [gate_listener, sts_listener]: [TcpListener; 2],
+) -> Result<(Gate, Sts, Variables)> {
+    let address = gate_listener.local_addr().map_err(|error| error.to_string())?;
+    prepare_database(postgres, options).await?;
+    let now = options.clock.now();
+    let certificates =
+        Certificates::issue(&[options.host(), "localhost", "host.docker.internal"], now)?;
+    let log = Log::create(&dir.join("sts.log"), options.echo_log)?;
+    let sts = Sts::start(sts_listener, iam.clone(), options.clock.clone(), log)?;
+
+    let root = dir.join("ca.pem");
+    fs::write(&root, &certificates.root_pem)
+        .map_err(|error| format!("cannot write {}: {error}", root.display()))?;
+    let variables = variables(options, developer, iam, address, sts.address, &root);
+    environment::write_private(&dir.join("credentials"), &iam.credentials_file())?;
+    environment::write_private(&dir.join("web-identity-token"), &iam.web_identity_token)?;
+    environment::write_sam_json(
+        &dir.join("env.json"),
+        &container_variables(&variables, address, sts.address, certificates.root_pem),
+    )?;
+    let settings = Settings {
+        host: options.host().into(),
+        port: address.port(),
+        region: REGION.into(),
+        iam: iam.clone(),
+        tls: certificates.server,
+        postgres: postgres.socket_folder().to_owned(),
+        clock: options.clock.clone(),
+        throttle: options.throttle.map(|(rate, burst)| Throttle::new(rate, burst)),
+        latency: options.latency,
+        proxy: options.proxy,
+        strict: options.strict,
+        log: Log::create(&dir.join("gate.log"), options.echo_log)?,
+    };
+    let gate = Gate::start(gate_listener, settings, Fault::None);
+    // Last of all: a client that finds this file can connect.
+    environment::write_dotenv(&dir.join("env"), &variables, dir)?;
+    Ok((gate, sts, variables))
 }
 
 fn remove_files(dir: &Path) {
@@ -218,7 +237,7 @@ fn remove_files(dir: &Path) {
     }
 }
 
-/// Only one server may use a folder. The lock goes with the process, however that ends.
+/// Only one server may use a folder. The kernel releases the lock when the process ends.
 fn lock(dir: &Path) -> Result<File> {
     let path = dir.join("lock");
     let failed = |error| format!("cannot use {}: {error}", path.display());
@@ -227,7 +246,7 @@ fn lock(dir: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(format!(
-            "another rds-local is serving {}: use that one, stop it, or choose another folder with --dir",
+            "another rds-local is serving {}: use it, stop it, or choose another folder with --dir",
             dir.display()
         )),
         Err(TryLockError::Error(error)) => Err(failed(error)),

@@ -1,5 +1,5 @@
 //! For a function's own tests: its real binary in a sandbox, against a real PostgreSQL behind the
-//! gate. What fails here fails the test, by a panic.
+//! gate. An error panics, and so fails the test.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -27,12 +27,12 @@ pub struct World {
 }
 
 impl World {
-    /// The demo's data, and a function that is to use it.
+    /// Starts a server with the demo's data, for a function's binary.
     pub async fn start(binary: impl Into<PathBuf>) -> Self {
         Self::with(binary, |options| options).await
     }
 
-    /// As [`World::start`], with other options for the server.
+    /// Like [`World::start`], with changed options for the server.
     pub async fn with(binary: impl Into<PathBuf>, change: impl FnOnce(Options) -> Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = Server::start(change(Options::new(folder.path()))).await.unwrap();
@@ -45,7 +45,7 @@ impl World {
         self.variables.insert(name.into(), value.into());
     }
 
-    /// Takes its queries from these files, named without `.sql`.
+    /// Replaces the function's queries by these: names without `.sql`, and texts.
     pub fn queries(&mut self, files: &[(&str, &str)]) {
         let folder = self.folder.path().join("queries");
         std::fs::create_dir_all(&folder).unwrap();
@@ -65,20 +65,20 @@ impl World {
         Function::start(&self.binary, &self.variables, timeout).await
     }
 
-    /// Logins that the gate accepted, and reasons of those it refused.
+    /// The number of logins that the gate accepted, and the reason of each refusal.
     pub fn logins(&self) -> (usize, Vec<String>) {
         let records = self.server.gate.log().records();
         let refused = records.iter().filter_map(|record| record.outcome.clone().err()).collect();
         (records.iter().filter(|record| record.outcome.is_ok()).count(), refused)
     }
 
-    /// What the superuser reads from the database.
+    /// Rows that the superuser reads.
     pub async fn rows(&self, sql: &str) -> Vec<tokio_postgres::Row> {
         let admin = self.server.postgres.superuser(crate::DATABASE).await.unwrap();
         admin.query(sql, &[]).await.unwrap()
     }
 
-    /// What the superuser changes in the database.
+    /// Runs statements as the superuser.
     pub async fn run(&self, sql: &str) {
         let admin = self.server.postgres.superuser(crate::DATABASE).await.unwrap();
         admin.batch_execute(sql).await.unwrap();
@@ -95,7 +95,7 @@ impl World {
     }
 }
 
-/// A sandbox, with what it logged.
+/// A sandbox and its log.
 #[derive(Debug)]
 pub struct Function {
     /// The process.
@@ -117,12 +117,12 @@ impl Function {
         Self { sandbox, lines }
     }
 
-    /// One invocation.
+    /// Invokes the function.
     pub async fn invoke(&mut self, event: impl Into<Vec<u8>>) -> Outcome {
         self.sandbox.invoke(event.into().into()).await
     }
 
-    /// One invocation that must succeed.
+    /// Invokes the function, which must succeed, and returns its response.
     pub async fn ok(&mut self, event: impl Into<Vec<u8>>) -> Value {
         match self.invoke(event).await {
             Outcome::Response(body) => serde_json::from_slice(&body).unwrap(),
@@ -130,14 +130,14 @@ impl Function {
         }
     }
 
-    /// One invocation that must fail.
+    /// Invokes the function, which must fail, and returns its error.
     pub async fn error(&mut self, event: impl Into<Vec<u8>>) -> FunctionError {
         let outcome = self.invoke(event).await;
-        outcome.error().unwrap_or_else(|| panic!("an error was expected, not {outcome:?}"))
+        outcome.error().unwrap_or_else(|| panic!("the invocation did not fail: {outcome:?}"))
     }
 
-    /// The process's memory in KiB, by a field of Linux's `/proc/PID/status`: `VmRSS` now, `VmHWM` at
-    /// its most.
+    /// The process's memory in KiB. `field` is one of Linux's `/proc/PID/status`: `VmRSS` for the
+    /// current size, `VmHWM` for the peak.
     pub fn memory_kib(&self, field: &str) -> u64 {
         let process = self.sandbox.process_id().unwrap();
         let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
@@ -145,7 +145,7 @@ impl Function {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// Ends the sandbox, and gives back everything that it wrote.
+    /// Ends the sandbox, and returns its log lines.
     pub async fn stop(self) -> Vec<String> {
         self.sandbox.stop().await;
         let lines = self.lines.lock().unwrap();
@@ -174,7 +174,7 @@ pub fn root(manifest_dir: &str) -> PathBuf {
     Path::new(manifest_dir).join("../..").canonicalize().unwrap()
 }
 
-/// A place in a text where a character begins.
+/// A random byte index at which a character of the text begins.
 fn place(text: &str, random: &mut fastrand::Rng) -> usize {
     let mut at = random.usize(0..=text.len());
     while !text.is_char_boundary(at) {
@@ -183,8 +183,8 @@ fn place(text: &str, random: &mut fastrand::Rng) -> usize {
     at
 }
 
-/// Changes a text at random, for fuzzing: cuts, inserts a character or one of `pieces`, repeats, or
-/// goes on as another of the `seeds` does.
+/// Changes a text at random, for fuzzing: deletes a range, inserts a character or one of `pieces`,
+/// repeats a range, or replaces the end by that of another of the `seeds`.
 pub fn mutate(text: &mut String, seeds: &[String], pieces: &[&str], random: &mut fastrand::Rng) {
     for _ in 0..random.usize(1..5) {
         let (a, b) = (place(text, random), place(text, random));

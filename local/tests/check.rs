@@ -54,7 +54,7 @@ fn offline_it_names_file_line_and_the_key_that_was_meant() {
         assert!(told.contains(expected), "{told}");
     }
     for (arguments, expected) in
-        [(["/no/such/file"], "no file or folder"), (["docs"], "no query file")]
+        [(["/no/such/file"], "no such file or folder"), (["docs"], "contains no query file")]
     {
         let (told, well) = check(&arguments, &[]);
         assert!(!well && told.contains(expected), "{told}");
@@ -78,7 +78,7 @@ async fn with_a_database_it_tells_types_and_what_postgresql_refuses() {
     std::fs::create_dir(&queries).unwrap();
     for (name, content) in [
         ("a.sql", "SELECT nothing FROM customers"),
-        ("b.sql", "SELECT 1 AS n;"),
+        ("b.sql", "SELECT 1 AS n; SELECT 2 AS n;"),
         ("c.sql", "SELECT $1::int AS n"),
         ("d.sql", "SELECT 1 AS n, 2 AS n"),
         ("e.sql", "SELECT 1 AS n\nFROM missing"),

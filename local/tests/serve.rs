@@ -127,7 +127,7 @@ fn a_failed_start_says_why_and_leaves_nothing() {
     let port = taken.local_addr().unwrap().port().to_string();
     for (arguments, told) in [
         (vec!["--init", broken.to_str().unwrap()], "broken.sql:2: ERROR"),
-        (vec!["--init", "missing.sql"], "no file missing.sql"),
+        (vec!["--init", "missing.sql"], "cannot find the script missing.sql"),
         (vec!["--port", &port], "choose another with --port"),
     ] {
         let dir = folder.path().join("dir");
@@ -159,7 +159,7 @@ fn invoking_without_a_server_says_what_to_do() {
     };
     assert!(invoke("rds-local").contains("is rds-local serve running?"));
     assert!(invoke("no-such-function").contains("functions/ has one folder"));
-    assert!(invoke("../x").contains("there is no file ../x"));
+    assert!(invoke("../x").contains("cannot find ../x"));
     assert!(invoke("a b").contains("not a function's name"));
 }
 

@@ -6,7 +6,8 @@
 mod common;
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -55,10 +56,8 @@ fn rows(body: &[u8]) -> usize {
     response["rows"].as_array().unwrap().len()
 }
 
-#[tokio::test]
-async fn awss_runtime_interface_emulator() {
-    let world = common::start().await;
-    let (port, api) = (free_port(), free_port());
+/// AWS's runtime interface emulator, from the SAM CLI.
+async fn emulator(folder: &Path) -> PathBuf {
     let site = helper("venv-sam/lib");
     let emulator = Command::new("find")
         .arg(site)
@@ -75,12 +74,18 @@ async fn awss_runtime_interface_emulator() {
         .unwrap();
     let emulator = String::from_utf8(emulator.stdout).unwrap();
     // The wheel does not mark it executable.
-    let folder = tempfile::tempdir().unwrap();
-    let executable = folder.path().join("aws-lambda-rie");
+    let executable = folder.join("aws-lambda-rie");
     std::fs::copy(emulator.lines().next().unwrap(), &executable).unwrap();
-    use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(&executable, std::fs::Permissions::from_mode(0o700)).unwrap();
+    executable
+}
 
+#[tokio::test]
+async fn awss_runtime_interface_emulator() {
+    let world = common::start().await;
+    let (port, api) = (free_port(), free_port());
+    let folder = tempfile::tempdir().unwrap();
+    let executable = emulator(folder.path()).await;
     let mut child = quiet(&executable)
         .args(["--runtime-interface-emulator-address", &format!("127.0.0.1:{port}")])
         .args(["--runtime-api-address", &format!("127.0.0.1:{api}")])

@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::sync::watch;
 
-/// What is wrong with the network or the server.
+/// A fault of the network or of the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Fault {
     /// Nothing
@@ -12,33 +12,33 @@ pub enum Fault {
     None,
     /// Connections stay open and silent, in both directions
     Stall,
-    /// What is open now goes silent for good, as after a freeze or a firewall's time-out; new connections work
+    /// Open connections go silent for good, as after a freeze or a firewall's time-out; new ones work
     Drop,
     /// Connections are reset, open ones and new ones
     Reset,
-    /// New connections are refused; open ones work on
+    /// New connections are refused; open ones continue to work
     Refuse,
-    /// Connections are reset after TLS, before anyone is asked for a token
+    /// Connections are reset after TLS, before the server asks for a token
     ResetBeforeLogin,
-    /// Connections are reset when a query was sent and PostgreSQL has not had it
+    /// Connections are reset when the client has sent a query, before PostgreSQL receives it
     ResetBeforeQuery,
-    /// Connections are reset when PostgreSQL has run a query and its answer is still to come
+    /// Connections are reset when PostgreSQL has run a query, before the client receives the answer
     ResetBeforeAnswer,
-    /// Connections are reset when PostgreSQL has run COMMIT and its answer is still to come
+    /// Connections are reset when PostgreSQL has run COMMIT, before the client receives the answer
     ResetAtCommit,
     /// Each login takes two seconds
     SlowLogin,
-    /// Every login is refused, as a throttled one is
+    /// Every login is refused, as if throttled
     Throttle,
     /// PostgreSQL restarts, once
     Restart,
-    /// PostgreSQL takes no writes, as an old writer after a failover
+    /// PostgreSQL refuses writes, as an old writer does after a failover
     ReadOnly,
-    /// As a failover: what is open now takes no writes any more, new connections do
+    /// Open connections can no longer write, new ones can, as after a failover
     Failover,
 }
 
-/// What is switched on, and how often open connections were dropped.
+/// The fault that is on, and how often open connections were silenced.
 #[derive(Clone, Copy, Debug)]
 struct State {
     fault: Fault,
@@ -59,7 +59,8 @@ impl Faults {
         faults
     }
 
-    /// Switches a fault on in place of the one before; `once` for the next connection that meets it.
+    /// Switches a fault on, which replaces the one before. With `once`, only the first connection
+    /// that meets the fault has it.
     pub(super) fn set(&self, fault: Fault, once: bool) {
         self.state.send_modify(|state| match fault {
             Fault::Drop => state.drops += 1,
@@ -95,7 +96,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Returns when what has just arrived may go on: at once, after a stall, or never.
+    /// Returns when bytes may pass: at once, after a stall, or never.
     pub(super) async fn pass(&mut self) {
         let drops = self.drops;
         let passes = |state: &State| state.fault != Fault::Stall && state.drops == drops;

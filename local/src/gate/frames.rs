@@ -1,10 +1,10 @@
 //! PostgreSQL's messages in a stream of bytes: a type, a length, and the start of the contents
 //! (<https://www.postgresql.org/docs/current/protocol-message-formats.html>).
 
-/// How much of a message's contents is kept: enough to tell what a statement begins with.
+/// How many bytes of a message are kept: enough to recognise a statement.
 const KEPT: usize = 1024;
 
-/// One message that has passed.
+/// One complete message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Frame<'a> {
     /// Its type.
@@ -15,7 +15,7 @@ pub(super) struct Frame<'a> {
     pub(super) length: usize,
 }
 
-/// Follows one direction of a connection, after its start-up packet.
+/// Parses one direction of a connection, after its start-up packet.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     header: Vec<u8>,
@@ -25,7 +25,7 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// Takes the next bytes, and tells each message as it becomes complete.
+    /// Takes the next bytes, and calls `each` for every message that they complete.
     pub(super) fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(Frame<'_>)) {
         while !bytes.is_empty() {
             if self.header.len() < 5 {
@@ -55,7 +55,7 @@ impl Frames {
 }
 
 impl Frame<'_> {
-    /// The statement of a Query or Parse message, as far as it was kept; `None` for others.
+    /// The kept part of a Query or Parse message's statement; `None` for other messages.
     pub(super) fn statement(&self) -> Option<String> {
         let text = match self.kind {
             b'Q' => self.start,

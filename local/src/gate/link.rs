@@ -1,4 +1,4 @@
-//! The network between a client and the gate: latency, silence and resets happen here, below TLS.
+//! The network between a client and the gate: latency and stalls happen here, below TLS.
 
 use std::future::pending;
 use std::io;
@@ -31,17 +31,17 @@ impl Link {
         (Self { client, far, latency, faults }, near)
     }
 
-    /// A handle on the socket, for what must happen to it from outside.
+    /// A second handle of the socket, to silence or reset it.
     pub(super) fn socket(&self) -> io::Result<socket2::Socket> {
         socket2::SockRef::from(&self.client).try_clone()
     }
 
-    /// Carries bytes both ways, until the gate's end is closed and all of it delivered, or the
-    /// client can no longer be written to.
+    /// Carries bytes both ways, until the gate's end is closed and everything is delivered, or the
+    /// client no longer accepts bytes.
     pub(super) async fn carry(mut self) {
         let (from_client, to_client) = self.client.split();
         let (from_gate, to_gate) = tokio::io::split(self.far);
-        // The kernel has answered the client's SYN already: its round trip is made up for here.
+        // The kernel has answered the client's SYN already, so the first bytes wait for that round trip.
         let handshake = self.latency * 2;
         let up = pump(from_client, to_gate, self.latency, handshake, self.faults.clone());
         let down = pump(from_gate, to_client, self.latency, Duration::ZERO, self.faults);
@@ -52,7 +52,7 @@ impl Link {
     }
 }
 
-/// Copies bytes until the sender ends, each `latency` after it came, the first still later.
+/// Copies bytes until the sender ends, each after `latency`, and the first after `first_after` more.
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
@@ -64,7 +64,7 @@ async fn pump(
     let read = async move {
         let mut extra = first_after;
         let mut buffer = vec![0; BUFFER];
-        // An error is the sender's end too, told after all that came before it.
+        // An error ends the sender too; the bytes before it are still delivered.
         while let Ok(length @ 1..) = from.read(&mut buffer).await {
             let at = Instant::now() + latency + std::mem::take(&mut extra);
             if queue.send((at, buffer[..length].to_vec())).await.is_err() {

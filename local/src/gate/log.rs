@@ -1,4 +1,4 @@
-//! What the gate decided, and why. The reason is told here and nowhere else, as on RDS.
+//! The gate's decisions and their reasons. Clients never see a reason, as on RDS.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -17,7 +17,7 @@ const KEPT: usize = 10_000;
 pub struct Record {
     /// The database user.
     pub user: String,
-    /// Who signed the token, or why the login was refused.
+    /// The ARN of the principal that signed the token, or the reason of the refusal.
     pub outcome: Result<String>,
     /// The TLS version, such as `TLSv1.3`.
     pub tls: Option<String>,

@@ -1,4 +1,4 @@
-//! Who is a member of `rds_iam`: PostgreSQL itself is asked, over one connection that is kept.
+//! The members of `rds_iam`, as PostgreSQL itself knows them; one connection is kept for the question.
 
 use std::io;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ const IS_MEMBER: &str = "
         UNION SELECT roleid FROM pg_auth_members a JOIN member m ON a.member = m.oid)
     SELECT 1 FROM member JOIN pg_roles USING (oid) WHERE rolname = 'rds_iam'";
 
-/// Asks PostgreSQL, as its superuser, about roles.
+/// Reads roles as PostgreSQL's superuser.
 #[derive(Debug)]
 pub(super) struct Members {
     socket_folder: PathBuf,
@@ -29,7 +29,7 @@ impl Members {
         Self { socket_folder, client: Mutex::default() }
     }
 
-    /// Whether this is a login that only a token opens.
+    /// Whether this user logs in with a token.
     pub(super) async fn contains(&self, user: &str) -> io::Result<bool> {
         let client = self.client().await?;
         let row = client.query_opt(IS_MEMBER, &[&user]).await.map_err(io::Error::other)?;

@@ -1,7 +1,7 @@
 //! The IAM gate: TLS, the token check, and a relay to PostgreSQL.
 //!
-//! It answers as RDS does. A login of an `rds_iam` member is asked for a clear-text password, and
-//! whatever is wrong with the token, the client learns only `PAM authentication failed`.
+//! It answers as RDS does. It asks an `rds_iam` member for a clear-text password, and refuses every
+//! wrong token with the same `PAM authentication failed`.
 
 mod faults;
 mod frames;
@@ -48,7 +48,7 @@ const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a login takes while [`Fault::SlowLogin`] is on.
 const SLOW_LOGIN: Duration = Duration::from_secs(2);
 
-/// Everything that a gate decides by.
+/// A gate's settings.
 #[derive(Debug)]
 pub struct Settings {
     /// The endpoint's name, which tokens must be signed for.
@@ -65,16 +65,16 @@ pub struct Settings {
     pub postgres: PathBuf,
     /// The wall clock.
     pub clock: SharedTimeSource,
-    /// The limit on logins, if any.
+    /// The limit on logins a second, if any.
     pub throttle: Option<Throttle>,
     /// Whether tokens of the short form are refused, see [`Expected::strict`].
     pub strict: bool,
-    /// How long bytes take from the client to here, and back.
+    /// The network's latency in each direction.
     pub latency: Duration,
     /// Whether to behave as RDS Proxy does: no start-up options, no cancel, and statements that
     /// would pin a session are counted.
     pub proxy: bool,
-    /// Where decisions are told.
+    /// Where the gate logs its decisions.
     pub log: Log,
 }
 
@@ -116,13 +116,13 @@ impl Gate {
         &self.shared.settings.log
     }
 
-    /// Injects a fault of the network's, into open connections too, in place of the one before.
-    /// Faults of the server's are [`crate::Server::inject`]'s.
+    /// Injects a fault of the network, which replaces the one before, into open and new connections.
+    /// [`crate::Server::inject`] also injects faults of the server.
     pub fn set_fault(&self, fault: Fault) {
         self.shared.faults.set(fault, false);
     }
 
-    /// As [`Gate::set_fault`], for the next connection that meets the fault and no other.
+    /// Like [`Gate::set_fault`], but only the first connection that meets the fault has it.
     pub fn set_fault_once(&self, fault: Fault) {
         self.shared.faults.set(fault, true);
     }
@@ -142,7 +142,7 @@ impl Gate {
         let _ = refusing.subscribe().wait_for(settled).await;
     }
 
-    /// How many statements would have pinned a session of RDS Proxy.
+    /// The number of statements that would have pinned a session of RDS Proxy.
     pub fn pinned(&self) -> usize {
         self.shared.pinned.load(Ordering::Relaxed)
     }
@@ -253,7 +253,7 @@ impl Connection {
                 let _ = socket.set_linger(Some(Duration::ZERO));
                 return;
             }
-            // Clients that hang up are everyday; what they did not manage to say is not.
+            // A client that closes its connection is not worth a line, a malformed message is.
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 log(&format!("connection dropped: {error}"));
             }
@@ -285,7 +285,7 @@ impl Connection {
         }
     }
 
-    /// Whether TLS starts now; if not, what was asked is already answered.
+    /// Returns whether TLS starts now. If not, the client has its answer already.
     async fn negotiate_tls(&self, stream: &mut BufReader<link::Stream>) -> io::Result<bool> {
         // PostgreSQL 17's direct TLS begins with a TLS record instead of a length.
         if stream.fill_buf().await?.first() == Some(&0x16) {
@@ -353,7 +353,7 @@ impl Connection {
         };
         if !member {
             let reason =
-                "not a login that has been granted rds_iam: the token was taken for a password";
+                "rds_iam is not granted to this user: PostgreSQL takes the token for a password";
             self.record(startup, Err(reason.into()), tls);
             let message = format!("password authentication failed for user \"{user}\"");
             startup::refuse(stream, "28P01", &message).await?;
@@ -410,9 +410,9 @@ impl Connection {
         UnixStream::connect(self.shared.settings.postgres.join(SOCKET)).await
     }
 
-    /// What PostgreSQL says itself while it starts.
+    /// Refuses a login with PostgreSQL's own message while it starts.
     async fn refuse_while_down<S: AsyncWrite + Unpin>(&self, stream: &mut S) -> io::Result<()> {
-        self.log("login refused: PostgreSQL is down, or starting");
+        self.log("login refused: PostgreSQL is stopped or starting");
         startup::refuse(stream, "57P03", "the database system is starting up").await
     }
 
@@ -420,13 +420,13 @@ impl Connection {
         self.log("cancel request");
         let mut upstream = self.upstream().await?;
         upstream.write_all(packet).await?;
-        // PostgreSQL hangs up when it has dealt with it.
+        // PostgreSQL closes the connection when it has handled the request.
         let mut rest = Vec::new();
         tokio::io::AsyncReadExt::read_to_end(&mut upstream, &mut rest).await?;
         Ok(())
     }
 
-    /// PostgreSQL itself answers the start-up packet: on its private socket it trusts the gate.
+    /// Has PostgreSQL answer the start-up packet: it trusts the gate on its private socket.
     async fn open_session<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         mut stream: S,

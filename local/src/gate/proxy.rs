@@ -19,10 +19,10 @@ const PINNING_STARTS: [&str; 11] = [
     "CREATE TEMP",
     "CREATE TEMPORARY",
 ];
-/// Calls that do so too.
+/// Function calls that change a session's state.
 const PINNING_CALLS: [&str; 4] = ["NEXTVAL(", "SETVAL(", "PG_ADVISORY_", "PG_TRY_ADVISORY_"];
 
-/// Why a message pins its client to one database connection, if it does.
+/// The reason why a message pins its client to one database connection, or `None`.
 pub(super) fn pins(frame: Frame<'_>) -> Option<&'static str> {
     let statement = frame.statement()?.to_ascii_uppercase();
     if frame.length > LONGEST_UNPINNED {

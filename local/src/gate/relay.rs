@@ -1,4 +1,4 @@
-//! Between an accepted client and PostgreSQL: messages pass as they are, until a fault stops them.
+//! Between an accepted client and PostgreSQL: messages pass unchanged, until a fault stops them.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -14,14 +14,14 @@ const BUFFER: usize = 64 * 1024;
 const READY_FOR_QUERY: u8 = b'Z';
 const BACKEND_KEY_DATA: u8 = b'K';
 
-/// What has gone through, as far as faults depend on it.
+/// The state of a session that faults depend on.
 #[derive(Debug, Default)]
 struct Traffic {
     /// Answers that PostgreSQL still owes: one for each Query and Sync.
     owed: usize,
     /// The answers are to be withheld, and the connection reset after the last.
     withheld: bool,
-    /// The client has said goodbye.
+    /// The client has sent Terminate.
     terminated: bool,
 }
 
@@ -34,7 +34,7 @@ pub(super) enum End {
     Closed,
 }
 
-/// Relays until either side ends. `pinned` is told of each statement that would pin a session of
+/// Relays until either side ends, and calls `pinned` for each statement that would pin a session of
 /// RDS Proxy.
 pub(super) async fn relay<S: AsyncRead + AsyncWrite + Unpin>(
     client: S,
@@ -124,8 +124,8 @@ async fn answers(
     }
 }
 
-/// An empty Query, and a Sync by itself, ask only whether the server is there; and the statements
-/// around a transaction are not what it is for.
+/// Whether a message is a query of the client's: not an empty Query, which only probes the server,
+/// and not BEGIN, COMMIT or ROLLBACK.
 fn is_query(frame: Frame<'_>) -> bool {
     frame.statement().is_some_and(|statement| {
         let first = statement.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
@@ -137,8 +137,8 @@ fn is_commit(frame: Frame<'_>) -> bool {
     frame.kind == b'Q' && frame.statement().is_some_and(|statement| statement == "COMMIT")
 }
 
-/// Passes PostgreSQL's answer to a start-up packet on, up to its first "ready for query": with the
-/// key for cancel requests left out, if it is not wanted. Whether the session was opened.
+/// Passes PostgreSQL's answer to a start-up packet on, up to its first ReadyForQuery, and returns
+/// whether the session is open. Without `with_key`, leaves out the key for cancel requests.
 pub(super) async fn start_session<S: AsyncWrite + Unpin>(
     client: &mut S,
     server: &mut UnixStream,
@@ -147,7 +147,7 @@ pub(super) async fn start_session<S: AsyncWrite + Unpin>(
     loop {
         let kind = match server.read_u8().await {
             Ok(kind) => kind,
-            // After an error PostgreSQL hangs up.
+            // PostgreSQL closes the connection after an error.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 client.shutdown().await?;
                 return Ok(false);

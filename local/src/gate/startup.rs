@@ -17,9 +17,9 @@ const CANCEL_REQUEST: u32 = 80_877_102;
 /// The first packet of a connection.
 #[derive(Debug)]
 pub(super) enum First {
-    /// Asks whether TLS is spoken.
+    /// Asks for TLS.
     Ssl,
-    /// Asks whether GSSAPI encryption is spoken.
+    /// Asks for GSSAPI encryption.
     GssEnc,
     /// Asks to stop a query; the whole packet.
     Cancel(Vec<u8>),
@@ -30,11 +30,11 @@ pub(super) enum First {
 /// A start-up packet.
 #[derive(Debug)]
 pub(super) struct Startup {
-    /// As it came, for the server.
+    /// The packet as received, for the server.
     pub(super) packet: Vec<u8>,
     pub(super) user: String,
     pub(super) database: String,
-    /// Whether it has command-line options for the server.
+    /// Whether the packet has command-line options for the server.
     pub(super) options: bool,
 }
 
@@ -53,7 +53,7 @@ pub(super) async fn read_first<S: AsyncRead + Unpin>(stream: &mut S) -> io::Resu
         GSSENC_REQUEST => Ok(First::GssEnc),
         CANCEL_REQUEST => Ok(First::Cancel(packet)),
         _ if code >> 16 == 3 => Startup::parse(packet, &body[4..]).map(First::Startup),
-        _ => Err(invalid("not PostgreSQL's protocol")),
+        _ => Err(invalid("the client does not speak PostgreSQL's protocol")),
     }
 }
 
@@ -67,7 +67,7 @@ impl Startup {
             texts.chunks_exact(2).find(|pair| pair[0] == name).map(|pair| pair[1].to_owned())
         };
         let user = find("user").filter(|user| !user.is_empty());
-        let user = user.ok_or_else(|| invalid("no user was given"))?;
+        let user = user.ok_or_else(|| invalid("the start-up packet names no user"))?;
         let database = find("database").unwrap_or_else(|| user.clone());
         let options = find("options").is_some();
         Ok(Self { packet, user, database, options })
@@ -81,7 +81,7 @@ pub(super) async fn ask_password<S: AsyncRead + AsyncWrite + Unpin>(
     stream.write_all(&[b'R', 0, 0, 0, 8, 0, 0, 0, 3]).await?;
     stream.flush().await?;
     if stream.read_u8().await? != b'p' {
-        return Err(invalid("a password was expected"));
+        return Err(invalid("the client sent another message instead of a password"));
     }
     let length = stream.read_u32().await? as usize;
     if !(5..=LONGEST_PASSWORD).contains(&length) {
@@ -93,7 +93,7 @@ pub(super) async fn ask_password<S: AsyncRead + AsyncWrite + Unpin>(
     String::from_utf8(body).map_err(|_| invalid("the password is not UTF-8"))
 }
 
-/// Ends the connection with an error of PostgreSQL's.
+/// Ends the connection with a FATAL error in PostgreSQL's form.
 pub(super) async fn refuse<S: AsyncWrite + Unpin>(
     stream: &mut S,
     sqlstate: &str,

@@ -30,7 +30,7 @@ struct State {
 }
 
 impl Throttle {
-    /// A full bucket. A rate and burst of 0 let nobody in.
+    /// A full bucket. A rate and burst of 0 refuse every login.
     pub fn new(rate: u32, burst: u32) -> Self {
         let (rate, burst) = (f64::from(rate), f64::from(burst));
         let state = State { level: burst, last: Instant::now(), in_use: HashMap::new() };
