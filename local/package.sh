@@ -43,6 +43,11 @@ fi
 mkdir -p "$package"
 cp "$binary" "$package/bootstrap"
 cp -R queries "$package/queries"
+# Roots that are not built in: PGSSLROOTCERT=certificates/FILE.pem, for 4 KB of environment hold no bundle.
+if compgen -G 'certificates/*.pem' >/dev/null; then
+  mkdir -p "$package/certificates"
+  cp certificates/*.pem "$package/certificates/"
+fi
 # SSL_CERT_FILE of template.yaml: what STS's certificates chain to.
 cat shared/roots/amazon.pem shared/roots/starfield.pem >"$package/aws-roots.pem"
 echo "$function for $arch: $(du -h "$package/bootstrap" | cut -f1) binary, newest symbol $newest" >&2

@@ -37,8 +37,16 @@ pub struct Endpoint {
     pub region: Option<String>,
 }
 
-const SUFFIXES: [&str; 4] =
-    [".amazonaws.com", ".amazonaws.com.cn", ".c2s.ic.gov", ".sc2s.sgov.gov"];
+/// The DNS suffix of each partition, as the SDKs' partitions.json has them; a test compares.
+const SUFFIXES: [&str; 7] = [
+    ".amazonaws.com",
+    ".amazonaws.com.cn",
+    ".amazonaws.eu",
+    ".c2s.ic.gov",
+    ".sc2s.sgov.gov",
+    ".cloud.adc-e.uk",
+    ".csp.hci.ic.gov",
+];
 
 impl Endpoint {
     /// Reads a host name. Fails, with the reason as a phrase, on what cannot be an endpoint.
@@ -114,14 +122,14 @@ fn classify(host: &str) -> (EndpointKind, Option<String>) {
     (kind, Some(region.to_owned()))
 }
 
-/// Whether this has the form of a region's name: `eu-west-1`, `us-gov-west-1`, `cn-north-1`.
+/// Whether this has the form of a region's name: `eu-west-1`, `us-gov-west-1`, `eusc-de-east-1`.
 pub fn is_region(name: &str) -> bool {
     let parts: Vec<&str> = name.split('-').collect();
     let [partition, areas @ .., number] = parts.as_slice() else {
         return false;
     };
     let word = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_lowercase());
-    partition.len() == 2
+    matches!(partition.len(), 2 | 4)
         && word(partition)
         && !areas.is_empty()
         && areas.iter().all(|area| word(area))
@@ -158,6 +166,11 @@ mod tests {
             ("db.c1a2b3.rds.cn-north-1.amazonaws.com.cn", Instance, "cn-north-1"),
             ("db.c1a2b3.cn-northwest-1.rds.amazonaws.com.cn", Instance, "cn-northwest-1"),
             ("p.proxy-c1a2b3.cn-north-1.rds.amazonaws.com.cn", Proxy, "cn-north-1"),
+            ("a.cluster-c1a2b3.eusc-de-east-1.rds.amazonaws.eu", ClusterWriter, "eusc-de-east-1"),
+            ("db.c1a2b3.us-iso-east-1.rds.c2s.ic.gov", Instance, "us-iso-east-1"),
+            ("db.c1a2b3.eu-isoe-west-1.rds.cloud.adc-e.uk", Instance, "eu-isoe-west-1"),
+            ("db.c1a2b3.us-isof-south-1.rds.csp.hci.ic.gov", Instance, "us-isof-south-1"),
+            ("db.c1a2b3.mx-central-1.rds.amazonaws.com", Instance, "mx-central-1"),
         ];
         for (host, kind, region) in cases {
             assert_eq!(kind_and_region(host), (kind, Some(region.to_owned())), "{host}");

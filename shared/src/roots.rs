@@ -31,9 +31,9 @@ impl Roots {
         }
         section(region).map(|pem| Self(pem.into())).ok_or_else(|| {
             format!(
-                "is not set, and there are no built-in RDS roots for {region}: set it to that \
-                 region's PEM bundle from AWS (truststore.pki.rds.amazonaws.com/{region}/{region}-bundle.pem, \
-                 or the GovCloud or China trust store)"
+                "is not set, and there are no built-in RDS roots for {region}: put that region's PEM \
+                 bundle (truststore.pki.rds.amazonaws.com/{region}/{region}-bundle.pem, or the \
+                 partition's own trust store) into certificates/ and set it to certificates/FILE.pem"
             )
         })
     }

@@ -27,6 +27,7 @@ use crate::token::TokenSigner;
 pub use batch::{Job, Outcome};
 use lease::Idle;
 pub use lease::{PROBE_AFTER, PROBE_TIMEOUT};
+use login::KeptToken;
 
 /// Lambda gives a sandbox that ends 300 ms from its SIGTERM.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
@@ -41,6 +42,7 @@ pub struct Session {
     connector: Connector,
     signer: TokenSigner,
     credentials: CachingProvider<SharedCredentialsProvider>,
+    token: std::sync::Mutex<Option<KeptToken>>,
     clock: SharedTimeSource,
     idle: Mutex<Option<Idle>>,
 }
@@ -77,6 +79,7 @@ impl Session {
             connector: Connector::new(config)?,
             signer,
             credentials,
+            token: std::sync::Mutex::default(),
             clock,
             idle: Mutex::default(),
         })
