@@ -103,3 +103,21 @@ async fn a_connection_that_dies_silently_in_a_long_query_is_found_out() {
     assert!(took > Duration::from_secs(20) && took < Duration::from_secs(60), "{took:?}");
     database.server.stop().await.unwrap();
 }
+
+/// RDS does not throttle a login with a token that is in use already.
+#[tokio::test]
+async fn a_reconnect_uses_the_token_that_is_in_use() {
+    let database =
+        Database::start(|options| rds_local::Options { throttle: Some((0, 1)), ..options }).await;
+    let session = database.session(&[("DB_LOGIN_ATTEMPTS", "1")]);
+    common::run(&session, "SELECT 1 AS n", "{}").await.unwrap();
+    let cut =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'iam_rw_user'";
+    database.admin(cut).await;
+    common::run(&session, "SELECT 1 AS n", "{}").await.unwrap();
+    // Another sandbox has another token, and is throttled.
+    let other = database.sandbox(&[("DB_LOGIN_ATTEMPTS", "1")]);
+    let error = common::run(&other, "SELECT 1 AS n", "{}").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AuthRejected);
+    database.server.stop().await.unwrap();
+}

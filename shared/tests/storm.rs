@@ -8,9 +8,8 @@ mod common;
 use std::time::Duration;
 
 use common::{Database, run_within};
-use rds_iam::{ErrorKind, Report, Session};
+use rds_iam::{ErrorKind, Report};
 use rds_local::Options;
-use rds_local::iam::{Identity, dbuser_arn};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -24,7 +23,7 @@ async fn storm(
     left: Duration,
     changes: &[(&str, &str)],
 ) -> (Vec<Outcome>, Duration) {
-    let sessions: Vec<_> = (0..sandboxes).map(|_| sandbox(database, changes)).collect();
+    let sessions: Vec<_> = (0..sandboxes).map(|_| database.sandbox(changes)).collect();
     let start = Instant::now();
     let mut storm = JoinSet::new();
     for session in sessions {
@@ -36,23 +35,6 @@ async fn storm(
         });
     }
     (storm.join_all().await, start.elapsed())
-}
-
-/// A session with keys of its own: of one key, all tokens of a second are the same, and a token in
-/// use is not throttled.
-fn sandbox(database: &Database, changes: &[(&str, &str)]) -> Session {
-    let may_connect = vec![dbuser_arn(rds_local::READ_WRITE_USER)];
-    let keys =
-        Identity::session("arn:aws:iam::123456789012:user/sandbox".into(), None, may_connect);
-    database.server.iam.add(keys.clone());
-    let token = keys.session_token.unwrap();
-    let mut changes = changes.to_vec();
-    changes.extend([
-        ("AWS_ACCESS_KEY_ID", keys.access_key_id.as_str()),
-        ("AWS_SECRET_ACCESS_KEY", &keys.secret_access_key),
-        ("AWS_SESSION_TOKEN", &token),
-    ]);
-    database.session(&changes)
 }
 
 fn sandboxes() -> usize {
@@ -79,9 +61,10 @@ async fn a_crowd_gets_in_at_the_rate_of_the_database() {
         "{sandboxes} sandboxes at {rate}/s, burst {burst}: {ratio:.2} × the ideal, {mean:.1} attempts each"
     );
     assert!(mean <= 8.0, "{mean} attempts each");
-    if sandboxes >= 1000 {
-        assert!(ratio <= 1.6, "{ratio} × the ideal");
-    }
+    // The database's rate bounds it from below. From above it is jitter, which a smaller crowd feels more.
+    assert!(ratio >= 0.9, "{ratio} × the ideal: the throttle did not hold");
+    let slowest = if sandboxes >= 1000 { 1.6 } else { 3.0 };
+    assert!(ratio <= slowest, "{ratio} × the ideal");
     database.server.stop().await.unwrap();
 }
 

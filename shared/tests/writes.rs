@@ -114,3 +114,77 @@ async fn a_sandbox_gone_between_statement_and_commit_holds_no_lock_for_long() {
     assert_eq!(database.number(COUNT).await, 0);
     database.server.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_deadlock_is_transient() {
+    let database = Database::start(|options| options).await;
+    database.admin("INSERT INTO marks VALUES (1, 'a'), (2, 'b')").await;
+    // The function's wait begins first, so it is the one that looks for a deadlock and gives way.
+    let admin = database.server.postgres.superuser(rds_local::DATABASE).await.unwrap();
+    admin
+        .batch_execute(
+            "SET deadlock_timeout = '1min'; BEGIN; UPDATE marks SET note = 'x' WHERE id = 1",
+        )
+        .await
+        .unwrap();
+    let session = database.session(&[]);
+    let text = "/*+++\nmode = \"write\"\n+++*/ UPDATE marks SET note = 'y'
+        WHERE id IN (SELECT id FROM marks ORDER BY id DESC FOR UPDATE) RETURNING id";
+    let function = common::run(&session, text, "{}");
+    let other = async {
+        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+        while database.number(waiting).await == 0 {}
+        admin.batch_execute("UPDATE marks SET note = 'x' WHERE id = 2").await.unwrap();
+        admin.batch_execute("ROLLBACK").await.unwrap();
+    };
+    let (error, ()) = tokio::join!(function, other);
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::QueryFailed);
+    assert!(error.is_transient() && error.to_string().contains("40P01"), "{error}");
+    assert!(!ErrorKind::QueryFailed.is_transient());
+    database.server.stop().await.unwrap();
+}
+
+/// The text of a RAISE, and every other field of it, is the database's code's to fill in.
+#[tokio::test]
+async fn no_text_of_the_databases_own_code_is_repeated() {
+    let database = Database::start(|options| options).await;
+    let session = database.session(&[]);
+    for (n, raise) in [
+        "RAISE EXCEPTION 's3cret' USING ERRCODE = '42501'",
+        "RAISE EXCEPTION 's3cret' USING ERRCODE = '53100'",
+        "RAISE EXCEPTION 's3cret' USING ERRCODE = '57P03'",
+        "RAISE EXCEPTION 's3cret' USING ERRCODE = '42601'",
+        "RAISE EXCEPTION 's3cret' USING ERRCODE = '23505', CONSTRAINT = 's3cret', TABLE = 's3cret', COLUMN = 's3cret'",
+        "RAISE EXCEPTION USING MESSAGE = 's3cret', DETAIL = 's3cret', HINT = 's3cret', SCHEMA = 's3cret', ERRCODE = '40001'",
+        "EXECUTE 'SELECT ' || quote_ident('s3cret')",
+        "EXECUTE 's3cret'",
+        "PERFORM 's3cret'::int",
+        "PERFORM set_config('s3cret', 'x', false)",
+        "EXECUTE 'SELECT * FROM ' || quote_ident('s3cret')",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let raise = raise.replace('\'', "''");
+        database
+            .admin(&format!(
+                "CREATE FUNCTION raise_{n}() RETURNS int LANGUAGE plpgsql AS 'BEGIN {raise}; RETURN 1; END'"
+            ))
+            .await;
+        for text in [
+            format!("SELECT raise_{n}() AS n"),
+            format!("/*+++\nmode = \"write\"\nresult = \"affected\"\n+++*/ INSERT INTO marks VALUES (raise_{n}())"),
+        ] {
+            let error = common::run(&session, &text, "{}").await.unwrap_err();
+            let message = format!("{error} {error:?}");
+            assert!(!message.contains("s3cret"), "{raise}: {message}");
+        }
+    }
+    // What the server itself says of the file's own text still helps.
+    let error = common::run(&session, "SELECT missing FROM marks", "{}").await.unwrap_err();
+    assert!(error.to_string().contains("\"missing\" does not exist"), "{error}");
+    let error = common::run(&session, "SELECT * FROM pg_authid", "{}").await.unwrap_err();
+    assert!(error.to_string().contains("permission denied for table pg_authid"), "{error}");
+    database.server.stop().await.unwrap();
+}

@@ -20,7 +20,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
     Message, MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
 };
-use common::{root, start};
+use common::{check_event, check_log, root, start};
 use rds_local::gate::Fault;
 use rds_local::runtime_api::Outcome;
 use rds_local::testing::{Function, World};
@@ -244,7 +244,10 @@ async fn poll(queues: Arc<Queues>, start: impl AsyncFn() -> Function, kills: Arc
             Some(function.invoke(event).await)
         };
         let done = match outcome {
-            Some(outcome) => acknowledged(&outcome, &messages),
+            Some(outcome) => {
+                check_event(&outcome);
+                acknowledged(&outcome, &messages)
+            }
             None => {
                 // Dropping it kills the process, wherever it is.
                 kills.fetch_add(1, SeqCst);
@@ -261,7 +264,7 @@ async fn poll(queues: Arc<Queues>, start: impl AsyncFn() -> Function, kills: Arc
             }
         }
     }
-    function.stop().await;
+    check_log(&function.stop().await);
 }
 
 fn poison_among(bodies: &[String]) -> usize {

@@ -8,7 +8,7 @@ mod common;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use common::start;
+use common::{check_event, check_log, start};
 use rds_local::gate::Fault;
 use rds_local::runtime_api::Outcome;
 use rds_local::testing::Function;
@@ -121,6 +121,7 @@ async fn what_is_acknowledged_has_been_committed_once() {
         while !world.rows(running).await.is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        check_event(&outcome);
         let failed: HashSet<String> = match &outcome {
             Outcome::Error(_) => records.iter().map(|record| record.id.clone()).collect(),
             Outcome::Response(body) => {
@@ -176,7 +177,7 @@ async fn what_is_acknowledged_has_been_committed_once() {
     println!("{batches} batches, {acknowledged_all} records acknowledged, {failed_all} failed");
     assert!(acknowledged_all > batches && failed_all > 0);
     for function in functions.into_values() {
-        function.stop().await;
+        check_log(&function.stop().await);
     }
     world.stop().await;
 }

@@ -20,6 +20,7 @@ use rds_iam::deadline::Deadline;
 use rds_iam::query::Answer;
 use rds_iam::query::{Parameters, Query};
 use rds_iam::{Config, Error, Session};
+use rds_local::iam::{Identity, dbuser_arn};
 use rds_local::{Options, READ_WRITE_USER, Server};
 use serde_json::value::RawValue;
 use tempfile::TempDir;
@@ -74,6 +75,23 @@ impl Database {
         );
         let provider = SharedCredentialsProvider::new(credentials);
         Session::with_credentials(config, provider, SharedTimeSource::default()).unwrap()
+    }
+
+    /// A session with keys of its own: of one key, all tokens of a second are the same, and a token in
+    /// use is not throttled.
+    pub fn sandbox(&self, changes: &[(&str, &str)]) -> Session {
+        let may_connect = vec![dbuser_arn(rds_local::READ_WRITE_USER)];
+        let keys =
+            Identity::session("arn:aws:iam::123456789012:user/sandbox".into(), None, may_connect);
+        self.server.iam.add(keys.clone());
+        let token = keys.session_token.unwrap();
+        let mut changes = changes.to_vec();
+        changes.extend([
+            ("AWS_ACCESS_KEY_ID", keys.access_key_id.as_str()),
+            ("AWS_SECRET_ACCESS_KEY", &keys.secret_access_key),
+            ("AWS_SESSION_TOKEN", &token),
+        ]);
+        self.session(&changes)
     }
 }
 

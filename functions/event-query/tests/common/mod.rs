@@ -27,3 +27,46 @@ pub async fn start() -> World {
     world.set("EVENT_ENVELOPES", "sns,s3,eventbridge");
     world
 }
+
+/// Kinds of failure that a fault of the network or the database may cause for a whole event.
+pub const OF_AN_EVENT: [&str; 5] = [
+    "Network.Unreachable",
+    "Network.Timeout",
+    "Auth.Rejected",
+    "Database.Unavailable",
+    "Query.Timeout",
+];
+
+/// Kinds of failure that such a fault, or a poison message, may cause for a record.
+pub const OF_A_RECORD: [&str; 9] = [
+    "Event.Invalid",
+    "Network.Unreachable",
+    "Network.Timeout",
+    "Auth.Rejected",
+    "Database.Unavailable",
+    "Query.Timeout",
+    "Query.OutcomeUnknown",
+    "Query.BadParameter",
+    "Query.Failed",
+];
+
+/// Checks that an event which failed did so for a known reason.
+pub fn check_event(outcome: &rds_local::runtime_api::Outcome) {
+    if let Some(error) = outcome.error() {
+        let kind = error.error_type.as_str();
+        assert!(OF_AN_EVENT.contains(&kind), "{kind}: {}", error.error_message);
+    }
+}
+
+/// Checks that every record which failed did so for a known reason, and that nothing panicked.
+pub fn check_log(log: &[String]) {
+    for line in log {
+        let line: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+        assert_ne!(line["message"], "panic", "{line}");
+        if line["message"] == "record failed" {
+            let kind = line["errorType"].as_str().unwrap();
+            assert!(OF_A_RECORD.contains(&kind), "{line}");
+        }
+    }
+}
