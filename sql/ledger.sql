@@ -1,9 +1,10 @@
--- The ledger of processed messages. A function that writes on a message's behalf records it here, by
--- a plain INSERT in the same transaction: a message that is delivered again then violates the primary
--- key, and changes nothing. An administrator runs this once, after sql/roles.sql; it may be run again.
+-- The ledger of processed messages. A function that writes for a message records it here, by a plain
+-- INSERT in the same transaction: a message that arrives again violates the primary key, and changes
+-- nothing. An administrator runs this once, after sql/roles.sql; running it again changes nothing.
 --   psql -h <endpoint> -U postgres -d <database> -f sql/ledger.sql
--- Queues keep a message for 14 days at most, so older entries can go:
---   DELETE FROM message_ledger WHERE recorded_at < now() - interval '15 days';
+-- An id can arrive again for as long as queues keep its message: 14 days, and after a redrive as long
+-- again, in the queue and in its dead-letter queue. Older entries can go:
+--   DELETE FROM message_ledger WHERE recorded_at < now() - interval '60 days';
 
 CREATE TABLE IF NOT EXISTS message_ledger (
     query text NOT NULL,
@@ -13,6 +14,6 @@ CREATE TABLE IF NOT EXISTS message_ledger (
 );
 CREATE INDEX IF NOT EXISTS message_ledger_recorded_at ON message_ledger (recorded_at);
 
--- Only to add: an entry that could be changed or removed would not keep anything from happening twice.
+-- INSERT only: an entry that the function could change or remove would not prevent a repetition.
 REVOKE ALL ON message_ledger FROM iam_rw_user, readonly_role;
 GRANT INSERT ON message_ledger TO iam_rw_user;
