@@ -162,7 +162,7 @@ async fn nothing_that_an_sts_echoes_reaches_response_or_log() {
         world.set("AWS_ENDPOINT_URL_STS", format!("http://{address}"));
         let mut function = world.function_with_timeout(Duration::from_secs(5)).await;
         let error = function.error(event("customers.json")).await;
-        assert_eq!(error.error_type, "Credentials.Unavailable", "{}", error.error_message);
+        assert!(error.error_type.starts_with("Credentials."), "{}", error.error_message);
         let mut lines = function.stop().await;
         assert!(lines.iter().any(|line| line.contains("invocation failed")), "{lines:?}");
         lines.push(error.error_message);
@@ -203,7 +203,8 @@ async fn echo(form: &'static str) -> (std::net::SocketAddr, tokio::task::JoinHan
             if let Ok(more) = tokio::time::timeout(Duration::from_millis(50), more).await {
                 length += more.unwrap();
             }
-            let request = String::from_utf8_lossy(&request[..length]);
+            // As STS escapes it: a raw one would not be XML, and would not be read.
+            let request = String::from_utf8_lossy(&request[..length]).replace('&', "&amp;");
             let answer = match form.split_once("\r\n\r\n") {
                 Some((head, body)) => {
                     let head = head.replace("ECHO", "s3cret-external-id");
