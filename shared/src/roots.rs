@@ -57,6 +57,11 @@ impl Roots {
         }
     }
 
+    /// The certificates as PEM, for a driver of your own.
+    pub fn pem(&self) -> &str {
+        &self.0
+    }
+
     /// The certificates, parsed.
     pub(crate) fn certificates(&self) -> Result<Vec<Certificate>, native_tls::Error> {
         Certificate::stack_from_pem(self.0.as_bytes())

@@ -65,7 +65,7 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 impl Connector {
     /// A connector for a configuration. Fails when TLS cannot be set up.
     pub fn new(config: Config) -> Result<Self, Error> {
-        let tls = tls::connector(&config)?;
+        let tls = tls::tls_connector(&config)?;
         Ok(Self { config, tls, failed: AtomicUsize::new(0) })
     }
 

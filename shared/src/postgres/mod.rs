@@ -19,3 +19,4 @@ mod tls;
 pub use connect::{Connection, Connector};
 pub use describe::{Description, describe};
 pub use login_error::LoginError;
+pub use tls::tls_connector;

@@ -7,7 +7,10 @@ use crate::config::{Config, SslMode, SslNegotiation};
 use crate::error::{Error, ErrorKind};
 
 /// A connector for the configured endpoint: TLS 1.2 or later, the configured roots and no other.
-pub(super) fn connector(config: &Config) -> Result<MakeTlsConnector, Error> {
+///
+/// # Errors
+/// [`ConfigInvalid`](ErrorKind::ConfigInvalid) if a root is not a certificate.
+pub fn tls_connector(config: &Config) -> Result<MakeTlsConnector, Error> {
     let build = || -> Result<TlsConnector, native_tls::Error> {
         let mut builder = TlsConnector::builder();
         builder.min_protocol_version(Some(Protocol::Tlsv12)).disable_built_in_roots(true);
