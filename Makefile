@@ -32,10 +32,11 @@ invoke: ## Run a function against `make serve`: FUNCTION=scheduled-query EVENT=e
 
 test: setup ## Run every test, on real parts, and every command of the documents
 	cargo test --locked --workspace
+	shared/features.sh
 	local/tests/template/run.sh
 	docs/check.sh
 
-check: ## Formatting, clippy and docs, with warnings denied
+check: ## Check formatting, clippy and docs, with warnings denied
 	@local/setup.sh
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
@@ -55,19 +56,19 @@ build-ScheduledQueryFunction:
 build-EventQueryFunction:
 	@local/package.sh event-query "$(ARTIFACTS_DIR)"
 
-sam-local: build ## sam local invoke, against make serve ARGS="--listen 0.0.0.0": FUNCTION=… EVENT=…
+sam-local: build ## Run a function with sam local invoke, against make serve ARGS="--listen 0.0.0.0": FUNCTION=… EVENT=…
 	@. target/rds-local/env; SAM_CLI_TELEMETRY=0 target/venv-sam/bin/sam local invoke $(LOGICAL_ID) \
 	  --event $(EVENT) --env-vars target/rds-local/env.json --add-host host.docker.internal:host-gateway
 
-test-sam: ## Every function on every event under sam local, where Docker is to be had
+test-sam: ## Run every function on every event under sam local; needs Docker
 	@local/setup.sh --deploy
 	@local/test-sam.sh
 
-bench: ## What signing costs, beside the AWS SDK; round trips, through injected latency
+bench: ## Measure signing beside the AWS SDK, and round trips through injected latency
 	@local/setup.sh
 	@cargo bench --quiet --locked --package rds-iam --bench token --bench round_trips
 
-soak: setup ## The long runs: logins at once, time-outs, invocations, messages, mutated tokens and events
+soak: setup ## Run the long tests: simultaneous logins, time-outs, invocations, messages, fuzzing
 	cargo build --locked --profile bench --workspace --examples
 	ulimit -n $$(ulimit -Hn); STORM=1000 cargo test --locked --profile bench --package rds-iam --test storm -- --nocapture --test-threads 1
 	TIMEOUTS=200 cargo test --locked --profile bench --package rds-iam --test timeouts -- --nocapture

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Builds the crate with every set of features that makes sense, signs a published test vector with
+# each, and compares the numbers of packages with README.md.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# A program outside the workspace: inside it, cargo would unite the features of all members.
+program=target/features
+mkdir -p "$program/src"
+cat >"$program/src/main.rs" <<'END'
+use aws_credential_types::Credentials;
+use rds_iam::token::TokenSigner;
+use std::time::{Duration, SystemTime};
+
+fn main() {
+    let signer = TokenSigner {
+        host: "prod-instance.us-east-1.rds.amazonaws.com".into(),
+        port: 3306,
+        region: "us-east-1".into(),
+        user: "peccy".into(),
+    };
+    let credentials = Credentials::new("akid", "secret", None, None, "test");
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_724_709_600);
+    let token = signer.sign(&credentials, now).expect("it signs");
+    let expected = "dd0cba843009474347af724090233265628ace491ea17ce3eb3da098b983ad89";
+    assert!(token.as_str().ends_with(expected), "another signature");
+}
+END
+
+wrong=0
+# name in README.md, and features
+while read -r name features; do
+  cargo clippy --quiet --locked --package rds-iam --lib --no-default-features --features "$features" -- -D warnings
+  cat >"$program/Cargo.toml" <<END
+[package]
+name = "features"
+edition = "2024"
+
+[workspace]
+
+[dependencies]
+aws-credential-types = "1"
+rds-iam = { path = "../../shared", default-features = false, features = [$(sed 's/[^,]\+/"&"/g' <<<"$features")] }
+END
+  cp Cargo.lock "$program/Cargo.lock"
+  cargo run --quiet --manifest-path "$program/Cargo.toml" --target-dir target/features/target
+  packages=$(cargo tree --locked --package rds-iam --no-default-features --features "$features" \
+    --edges normal --prefix none | sed 's/ (\*)$//' | sort -u | wc -l)
+  echo "features $name: built, signed a test vector, $packages packages"
+  grep -qF "| $name | $packages |" README.md || {
+    echo "README.md has another number of packages than $packages for: $name" >&2
+    wrong=1
+  }
+done <<'END'
+none
+`role` role
+`query` query
+`lambda` lambda
+`postgres` postgres
+`role`,`postgres` role,postgres
+`postgres`,`lambda` postgres,lambda
+`role`,`postgres`,`lambda` role,postgres,lambda
+END
+exit $wrong
