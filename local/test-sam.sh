@@ -83,7 +83,8 @@ else:
 environment_of() {
   python3 -c 'import json, sys
 variables = json.load(open(sys.argv[1]))
-variables["Parameters"].update(QUERY=sys.argv[2], PGUSER=sys.argv[3])
+variables["Parameters"].update(
+    QUERY=sys.argv[2], PGUSER=sys.argv[3], EVENT_ENVELOPES="sns,s3,eventbridge")
 json.dump(variables, open(sys.argv[4], "w"))' "$dir/env.json" "$@" "$dir/case.json"
   chmod 600 "$dir/case.json"
 }
