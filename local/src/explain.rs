@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_port_tells_the_engine() {
+    fn the_port_gives_the_engine() {
         let told = |port: &str| explain(&TOKEN.replace(":5432", port), at("20261123T120500Z"));
         let mysql = "CREATE USER 'a\"b' IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS';";
         let told_3306 = told(":3306").unwrap();
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_the_defect() {
         let now = at("20261123T120500Z");
         for (from, to, problem) in [
             (
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_an_error_that_does_not_repeat_it() {
+    fn a_text_that_is_not_a_token_is_not_repeated() {
         for text in ["", "s3cret", "s3cret:1/?", "s3cret:1?x", "h:s3cret/?a=1", &TOKEN[..150]] {
             let error = explain(text, SystemTime::UNIX_EPOCH).unwrap_err();
             assert!(error.contains("not an RDS IAM token") && !error.contains("s3cret"), "{error}");

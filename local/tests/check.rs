@@ -62,7 +62,7 @@ fn offline_it_names_file_line_and_the_key_that_was_meant() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_a_database_it_tells_types_and_what_postgresql_refuses() {
+async fn with_a_database_it_prints_types_and_refusals() {
     let (server, folder) = common::start(|options| Options { ..options }).await;
     let variables: Vec<(String, String)> = server.variables().into_iter().collect();
     let (told, well) = check(&["--database", "queries"], &variables);

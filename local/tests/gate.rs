@@ -314,7 +314,7 @@ async fn without_tls_there_is_no_login() {
 }
 
 #[tokio::test]
-async fn who_is_no_rds_iam_member_is_asked_for_a_password() {
+async fn a_user_without_rds_iam_is_asked_for_a_password() {
     let (server, _folder) = common::start(|options| options).await;
     let good = Recipe::good(&server);
     // Superusers count as members of every role, but not for logins.

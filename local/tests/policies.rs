@@ -174,7 +174,7 @@ async fn keys_of_ones_own() {
 }
 
 #[test]
-fn what_is_wrong_with_a_file_is_said_before_anything_starts() {
+fn a_wrong_file_is_reported_before_anything_starts() {
     let files = tempfile::tempdir().unwrap();
     let bad = |name: &str, text: &str| write(files.path(), name, text).display().to_string();
     let key = bad(

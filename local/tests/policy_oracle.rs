@@ -26,7 +26,7 @@ const DIFFERS: [(&str, &str); 6] = [
 ];
 
 #[test]
-fn a_simulator_of_others_gives_the_same_verdicts() {
+fn another_simulator_returns_the_same_verdicts() {
     let table = root().join("local/tests/corpus/policies/cases.json");
     let cases: Vec<Value> =
         serde_json::from_str(&std::fs::read_to_string(&table).unwrap()).unwrap();

@@ -26,7 +26,7 @@ fn certificate(name: &str, not_after: time::OffsetDateTime) -> String {
 }
 
 #[test]
-fn the_committed_roots_are_what_the_script_makes_of_them() {
+fn the_script_reproduces_the_committed_roots() {
     let folder = tempfile::tempdir().unwrap();
     let committed = root().join("shared/roots/rds.pem");
     let output = update(folder.path(), &[&committed]);

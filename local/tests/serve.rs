@@ -84,7 +84,7 @@ fn even_a_kill_leaves_no_server_behind() {
 }
 
 #[test]
-fn a_start_is_not_led_astray_by_a_sourced_environment_file() {
+fn a_start_ignores_a_sourced_environment_file() {
     let folder = tempfile::tempdir().unwrap();
     let schema = folder.path().join("schema.sql");
     std::fs::write(&schema, "CREATE TABLE mine (id int);\n").unwrap();

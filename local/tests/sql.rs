@@ -7,7 +7,7 @@ mod common;
 use common::{root, start};
 
 #[tokio::test]
-async fn the_scripts_can_be_run_again_and_grant_what_they_say() {
+async fn the_scripts_are_repeatable_and_grant_the_documented_rights() {
     let (server, _folder) = start(|options| options).await;
     for _ in 0..2 {
         for script in ["sql/roles.sql", "sql/proxy.sql", "sql/ledger.sql"] {

@@ -1,4 +1,4 @@
-//! The database's endpoint: what its host name says about region and kind.
+//! The database's endpoint: its host name gives the region and the kind.
 //!
 //! Name formats: <https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Aurora.Overview.Endpoints.html>,
 //! <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-proxy-endpoints.html>; China:
@@ -24,7 +24,7 @@ pub enum EndpointKind {
     Other,
 }
 
-/// A host and port, with what the name says.
+/// A host and port, with the kind and region that the name gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Lower-case host name: RDS names are, and tokens are signed for lower case.
@@ -49,7 +49,10 @@ const SUFFIXES: [&str; 7] = [
 ];
 
 impl Endpoint {
-    /// Reads a host name. Fails, with the reason as a phrase, on what cannot be an endpoint.
+    /// Reads a host name.
+    ///
+    /// # Errors
+    /// The reason as a phrase, if it cannot be an endpoint.
     pub fn parse(host: &str, port: u16) -> Result<Self, String> {
         check_host(host)?;
         let host = host.trim_end_matches('.').to_ascii_lowercase();
@@ -147,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn rds_names_tell_kind_and_region() {
+    fn rds_names_give_kind_and_region() {
         use EndpointKind::*;
         let cases = [
             ("db.c1a2b3.us-east-1.rds.amazonaws.com", Instance, "us-east-1"),
@@ -178,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_tell_no_region() {
+    fn other_names_have_no_region() {
         for host in ["localhost", "10.0.0.1", "db.example.com", "us-east-1.rds.amazonaws.com"] {
             assert_eq!(kind_and_region(host), (EndpointKind::Other, None), "{host}");
         }

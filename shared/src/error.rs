@@ -1,4 +1,4 @@
-//! The crate's one error: a kind from a closed list, and a message for whoever reads the log.
+//! The crate's one error: a kind from a closed list, and a message for the reader of the log.
 //!
 //! A message says what failed, why, and what to do. It is built only from names that the
 //! configuration, the query file or the server's own catalogue gave. The causes that libraries
@@ -14,11 +14,11 @@ use std::fmt;
 pub enum ErrorKind {
     /// A variable of the function's environment is missing or wrong.
     ConfigInvalid,
-    /// The event is not of a shape that the function takes.
+    /// The function does not take an event of this shape.
     EventInvalid,
     /// No AWS credentials were found.
     CredentialsUnavailable,
-    /// The credentials at hand have expired and could not be renewed.
+    /// The credentials have expired and were not renewed.
     CredentialsExpired,
     /// The name does not resolve, or the connection was refused or reset.
     NetworkUnreachable,
@@ -46,7 +46,7 @@ pub enum ErrorKind {
     QueryOutcomeUnknown,
     /// The rows do not fit into a Lambda response.
     ResultTooLarge,
-    /// One row was promised, and none or several came.
+    /// The query promises one row, and returned none or several.
     ResultNotOne,
     /// A data check found violations.
     CheckViolations,
@@ -125,7 +125,7 @@ impl ErrorKind {
     }
 }
 
-/// A failure, told in at most three parts: what failed, why, and what to do about it.
+/// A failure: what failed, why, and what to do about it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error {
     kind: ErrorKind,
@@ -148,7 +148,7 @@ impl Error {
         self
     }
 
-    /// Adds what the reader should do next, as a sentence without its full stop.
+    /// Adds what to do next, as a sentence without its full stop.
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn message_says_what_why_and_what_to_do() {
+    fn a_message_says_what_failed_why_and_what_to_do() {
         let error = Error::new(ErrorKind::QueryNotFound, "there is no query \"x\"")
             .because("queries/x.sql does not exist")
             .remedy("Add the file");

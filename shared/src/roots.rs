@@ -23,8 +23,10 @@ const BEGIN_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 pub struct Roots(Arc<str>);
 
 impl Roots {
-    /// The built-in roots of a region, or of RDS Proxy. Fails, with the reason as a phrase, for a
-    /// region that has none.
+    /// The built-in roots of a region, or of RDS Proxy.
+    ///
+    /// # Errors
+    /// The reason as a phrase, for a region that has none.
     pub fn built_in(region: &str, proxy: bool) -> Result<Self, String> {
         if proxy {
             return Ok(Self(AMAZON_ROOTS.into()));
@@ -39,6 +41,9 @@ impl Roots {
     }
 
     /// The value of `PGSSLROOTCERT`: the path of a PEM file, or the PEM text itself.
+    ///
+    /// # Errors
+    /// The reason as a phrase, if it is neither.
     pub fn from_variable(value: &str) -> Result<Self, String> {
         if value.contains(BEGIN_CERTIFICATE) {
             return Self::checked(value, "the PEM text");
@@ -99,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_vouched_for_by_amazons_roots() {
+    fn a_proxy_is_trusted_by_amazons_roots() {
         assert_eq!(Roots::built_in("us-east-1", true).unwrap().certificates().unwrap().len(), 4);
     }
 

@@ -2,8 +2,7 @@
 //! password of one login.
 //!
 //! <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html>. Signing
-//! is local and costs microseconds, so there is one token for each login, and what is cached are
-//! the credentials.
+//! is local and costs microseconds; the credentials are what is worth caching.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -28,7 +27,7 @@ pub const TOKEN_LIFETIME: Duration = Duration::from_secs(900);
 /// Signature Version 4 leaves only RFC 3986's unreserved characters as they are.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What a token is good for: one user, at one endpoint.
+/// Signs tokens for one user at one endpoint.
 ///
 /// ```
 /// # use std::time::{Duration, SystemTime};
@@ -61,7 +60,11 @@ pub struct TokenSigner {
 
 impl TokenSigner {
     /// Signs a token. It can be used from `now` on, for [`TOKEN_LIFETIME`] or until the
-    /// credentials expire, whichever comes first. Dead credentials are an error.
+    /// credentials expire, whichever comes first.
+    ///
+    /// # Errors
+    /// [`CredentialsExpired`](ErrorKind::CredentialsExpired) if the credentials have expired;
+    /// [`ConfigInvalid`](ErrorKind::ConfigInvalid) if the host or the credentials cannot be signed.
     pub fn sign(&self, credentials: &Credentials, now: SystemTime) -> Result<AuthToken, Error> {
         let mut expires_at = now + TOKEN_LIFETIME;
         if let Some(expiry) = credentials.expiry() {
@@ -85,6 +88,10 @@ impl TokenSigner {
     /// Resolves credentials without blocking, then signs: for callers that need a token and no
     /// [`Session`](crate::Session). Give it a [`CachingProvider`](crate::credentials::CachingProvider),
     /// or every token may cost a call to STS.
+    ///
+    /// # Errors
+    /// [`CredentialsUnavailable`](ErrorKind::CredentialsUnavailable) if there are none; otherwise as
+    /// [`TokenSigner::sign`].
     pub async fn token(
         &self,
         provider: &impl ProvideCredentials,

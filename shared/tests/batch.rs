@@ -1,4 +1,4 @@
-//! Batches over one connection: each statement's fate is its own, and a message takes effect once.
+//! Batches over one connection: each statement succeeds or fails by itself, and a message takes effect once.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -50,7 +50,7 @@ async fn run(session: &Session, left: Duration, messages: &[Prepared]) -> (Vec<O
 const LONG: Duration = Duration::from_secs(20);
 
 /// `ok`, `duplicate` or an error's type, for each.
-fn told(outcomes: &[Outcome]) -> Vec<&'static str> {
+fn kinds(outcomes: &[Outcome]) -> Vec<&'static str> {
     outcomes
         .iter()
         .map(|outcome| match outcome {
@@ -77,14 +77,14 @@ async fn one_failure_is_alone_and_a_message_takes_effect_once() {
         ];
         let (outcomes, _) = run(&session, LONG, &batch).await;
         let expected = ["ok", "Query.BadParameter", "ok", "Query.Failed", "ok", "duplicate"];
-        assert_eq!(told(&outcomes), expected, "{outcomes:?}");
+        assert_eq!(kinds(&outcomes), expected, "{outcomes:?}");
         assert!(matches!(outcomes[0], Ok(Delivered::Answered(Answer::Affected(1)))));
         assert_eq!(database.number(COUNT).await, 2);
         // What failed has no entry, and may succeed when it comes again.
         assert_eq!(database.number("SELECT count(*) FROM message_ledger").await, 2);
         let again = [message(text, "1", "a"), message(text, "9", "c"), message(text, "2", "d")];
         let (outcomes, report) = run(&session, LONG, &again).await;
-        assert_eq!(told(&outcomes), ["duplicate", "ok", "duplicate"]);
+        assert_eq!(kinds(&outcomes), ["duplicate", "ok", "duplicate"]);
         assert!(report.reused);
     }
     database.server.stop().await.unwrap();
@@ -107,7 +107,7 @@ async fn a_connection_lost_in_the_middle_changes_nothing() {
             database.server.gate.set_fault_once(fault);
             let (outcomes, _) = run(&session, LONG, &batch).await;
             assert!(
-                told(&outcomes).iter().all(|told| matches!(*told, "ok" | "duplicate")),
+                kinds(&outcomes).iter().all(|kinds_seen| matches!(*kinds_seen, "ok" | "duplicate")),
                 "{fault:?}: {outcomes:?}"
             );
             database.server.gate.set_fault(Fault::None);
@@ -126,13 +126,19 @@ async fn statements_without_time_are_errors_and_run_once_when_they_arrive_again(
     let batch: Vec<Prepared> =
         (0..60).map(|n| message(slow, &n.to_string(), &n.to_string())).collect();
     let (outcomes, _) = run(&session, Duration::from_secs(3), &batch).await;
-    let told = told(&outcomes);
-    let done = told.iter().filter(|told| **told == "ok").count();
+    let kinds_seen = kinds(&outcomes);
+    let done = kinds_seen.iter().filter(|kinds_seen| **kinds_seen == "ok").count();
     assert!(done > 3 && done < 30, "{done}");
     // What was sent may have been committed; what was not sent has changed nothing.
-    let sent = told[done..].iter().take_while(|told| **told == "Query.OutcomeUnknown").count();
-    assert!((1..=25).contains(&sent), "{told:?}");
-    assert!(told[done + sent..].iter().all(|told| *told == "Query.Timeout"), "{told:?}");
+    let sent = kinds_seen[done..]
+        .iter()
+        .take_while(|kinds_seen| **kinds_seen == "Query.OutcomeUnknown")
+        .count();
+    assert!((1..=25).contains(&sent), "{kinds_seen:?}");
+    assert!(
+        kinds_seen[done + sent..].iter().all(|kinds_seen| *kinds_seen == "Query.Timeout"),
+        "{kinds_seen:?}"
+    );
     // They arrive again, and take effect once.
     let (outcomes, _) = run(&session, Duration::from_secs(60), &batch).await;
     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
@@ -158,9 +164,9 @@ async fn one_huge_row_fails_its_record_only() {
         message(INSERT, "4", "e"),
     ];
     let (outcomes, _) = run(&session, LONG, &batch).await;
-    assert_eq!(told(&outcomes), ["ok", "ok", "Result.TooLarge", "ok", "ok"], "{outcomes:?}");
+    assert_eq!(kinds(&outcomes), ["ok", "ok", "Result.TooLarge", "ok", "ok"], "{outcomes:?}");
     let (outcomes, _) = run(&session, LONG, &[message(&write, "5", "f")]).await;
-    assert_eq!(told(&outcomes), ["Result.TooLarge"], "{outcomes:?}");
+    assert_eq!(kinds(&outcomes), ["Result.TooLarge"], "{outcomes:?}");
     assert_eq!(database.number(COUNT).await, 2);
     assert_eq!(database.number("SELECT count(*) FROM message_ledger").await, 2);
     database.server.stop().await.unwrap();
@@ -186,12 +192,12 @@ async fn other_parameters_than_declared_are_invalid_on_every_path() {
             let alone = session.run(&wrong.0, &wrong.1, &mut work).await.unwrap_err();
             assert_eq!(alone.kind(), ErrorKind::QueryInvalid, "{front}: {alone}");
             let (outcomes, _) = run(&session, LONG, &[wrong]).await;
-            assert_eq!(told(&outcomes), ["Query.Invalid"], "{front}: {outcomes:?}");
+            assert_eq!(kinds(&outcomes), ["Query.Invalid"], "{front}: {outcomes:?}");
         }
     }
     for (count, sql) in [(1, "SELECT $1::int AS a, $2::int AS b"), (2, "SELECT $1::int AS a")] {
         let (outcomes, _) = run(&session, LONG, &[declaring("", count, sql)]).await;
-        assert_eq!(told(&outcomes), ["Query.Invalid"], "{outcomes:?}");
+        assert_eq!(kinds(&outcomes), ["Query.Invalid"], "{outcomes:?}");
     }
     assert_eq!(database.number(COUNT).await, 0);
     assert_eq!(database.number("SELECT count(*) FROM message_ledger").await, 0);
@@ -213,7 +219,7 @@ async fn a_message_id_of_any_text_goes_into_the_ledger_as_it_is() {
     let session = database.session(&[]);
     let hostile = "'; DROP TABLE marks; -- $1 \\ é\n$$";
     let (outcomes, _) = run(&session, LONG, &[message(INSERT, "1", hostile)]).await;
-    assert_eq!(told(&outcomes), ["ok"], "{outcomes:?}");
+    assert_eq!(kinds(&outcomes), ["ok"], "{outcomes:?}");
     let admin = database.server.postgres.superuser(rds_local::DATABASE).await.unwrap();
     let row = admin.query_one("SELECT query, message_id FROM message_ledger", &[]).await.unwrap();
     assert_eq!((row.get::<_, &str>(0), row.get::<_, &str>(1)), ("q", hostile));
@@ -230,7 +236,7 @@ async fn one_statements_timeout_does_not_end_its_neighbours() {
         INSERT INTO marks (id) SELECT $1::int FROM pg_sleep(0.6) RETURNING id";
     let batch = [message(slow, "1", "a"), message(short, "2", "b"), message(slow, "3", "c")];
     let (outcomes, _) = run(&session, LONG, &batch).await;
-    assert_eq!(told(&outcomes), ["ok", "Query.Timeout", "ok"], "{outcomes:?}");
+    assert_eq!(kinds(&outcomes), ["ok", "Query.Timeout", "ok"], "{outcomes:?}");
     database.server.stop().await.unwrap();
 }
 
@@ -250,14 +256,14 @@ async fn without_a_ledger_nothing_is_written() {
 }
 
 #[tokio::test]
-async fn what_is_given_up_half_way_is_not_committed_with_the_next() {
+async fn an_abandoned_write_is_not_committed_with_the_next() {
     let database = Database::start(|options| options).await;
     let session = database.session(&[]);
     let huge = "/*+++\nmode = \"write\"\nresult = \"metric\"\nparams = [{ name = \"id\" }]\n+++*/
         INSERT INTO marks (id, note) SELECT $1::int + n, repeat('x', 1000) FROM generate_series(1, 9000) n RETURNING *";
     let batch = [message(huge, "100", "a"), message(AFFECTED, "1", "b")];
     let (outcomes, _) = run(&session, LONG, &batch).await;
-    assert_eq!(told(&outcomes), ["Result.TooLarge", "ok"], "{outcomes:?}");
+    assert_eq!(kinds(&outcomes), ["Result.TooLarge", "ok"], "{outcomes:?}");
     assert_eq!(database.number(COUNT).await, 1);
     assert_eq!(database.number("SELECT count(*) FROM message_ledger").await, 1);
     database.server.stop().await.unwrap();

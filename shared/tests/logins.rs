@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 const READ: &str = "SELECT 1 AS n";
 
 #[tokio::test]
-async fn a_full_database_is_tried_again_and_then_told() {
+async fn a_full_database_is_tried_again_and_then_an_error() {
     let database = Database::start(|options| options).await;
     database.admin("ALTER ROLE iam_rw_user CONNECTION LIMIT 0").await;
     let session = database.session(&[("DB_LOGIN_ATTEMPTS", "3")]);
@@ -28,7 +28,7 @@ async fn a_full_database_is_tried_again_and_then_told() {
 }
 
 #[tokio::test]
-async fn what_passes_meanwhile_is_not_noticed() {
+async fn short_faults_are_not_noticed() {
     let mut database = Database::start(|options| options).await;
     let patience = [("DB_LOGIN_ATTEMPTS", "50")];
     for fault in [Fault::Refuse, Fault::Throttle, Fault::ResetBeforeLogin] {

@@ -26,7 +26,7 @@ fn read(front: &str, sql: &str) -> String {
 }
 
 #[tokio::test]
-async fn each_example_gives_what_its_result_promises() {
+async fn each_example_returns_its_documented_result() {
     let database = Database::start(|options| options).await;
     let session = database.session(&[]);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../queries");

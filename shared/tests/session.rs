@@ -201,7 +201,7 @@ async fn a_query_that_writes_is_denied_before_any_login() {
 }
 
 #[tokio::test]
-async fn what_runs_unwrapped_answers_with_its_count() {
+async fn an_unwrapped_statement_returns_its_count() {
     let world = World::start(0).await;
     let (answer, _) =
         world.read("/*+++\nresult = \"affected\"\n+++*/ SELECT * FROM customers").await;

@@ -69,7 +69,7 @@ async fn a_crowd_gets_in_at_the_rate_of_the_database() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_does_not_get_in_is_told_plainly() {
+async fn a_login_that_never_succeeds_has_a_clear_error() {
     let sandboxes = sandboxes();
     let database = Database::start(|options| Options { throttle: Some((20, 20)), ..options }).await;
     let (outcomes, _) = storm(&database, sandboxes, Duration::from_secs(30), &[]).await;

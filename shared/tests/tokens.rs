@@ -179,7 +179,7 @@ async fn the_aws_sdk_for_rust_signs_the_same() {
 
 proptest! {
     #[test]
-    fn the_gate_accepts_what_is_signed_and_nothing_else(case in cases(), flip in any::<proptest::sample::Index>()) {
+    fn the_gate_accepts_signed_tokens_only(case in cases(), flip in any::<proptest::sample::Index>()) {
         let iam = Iam::new("unused");
         iam.add(Identity::with_key(&case.key, &case.secret, case.session.clone(), "arn:signer", &[dbuser_arn("*")]));
         let host = case.signer.host.to_ascii_lowercase();

@@ -15,7 +15,7 @@ const INSERT: &str = "/*+++\nmode = \"write\"\nparams = [{ name = \"id\" }]\n+++
 const COUNT: &str = "SELECT count(*) FROM marks";
 
 #[tokio::test]
-async fn a_write_answers_with_what_it_returns_and_is_committed() {
+async fn a_write_returns_its_rows_and_is_committed() {
     let database = Database::start(|options| options).await;
     let session = database.session(&[]);
     let answer = run(&session, INSERT, r#"{"id":1}"#).await.unwrap();
@@ -28,7 +28,7 @@ async fn a_write_answers_with_what_it_returns_and_is_committed() {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_rolled_back_and_the_connection_used_on() {
+async fn a_refused_write_is_rolled_back_and_the_connection_kept() {
     let database = Database::start(|options| options).await;
     database
         .admin(

@@ -148,7 +148,7 @@ async fn no_id_marks_another_message_as_done() {
 }
 
 #[tokio::test]
-async fn told_to_expect_an_envelope_it_takes_that_one_only() {
+async fn an_expected_envelope_is_unwrapped_and_no_other() {
     let mut world = start().await;
     world.set("EVENT_ENVELOPES", "sns");
     let mut function = world.function().await;

@@ -26,7 +26,7 @@ fn documented() -> Vec<[String; 3]> {
         .collect()
 }
 
-fn told(outcome: &Outcome) -> String {
+fn outcome_of(outcome: &Outcome) -> String {
     let body = match outcome {
         Outcome::Error(_) => return outcome.error().unwrap().error_type,
         Outcome::Response(body) => body,
@@ -47,7 +47,7 @@ async fn counts(world: &World) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn every_event_file_comes_to_what_is_documented() {
+async fn every_event_file_has_its_documented_outcome() {
     let documented = documented();
     let files = std::fs::read_dir(root().join("events/event-query")).unwrap();
     let files = files.filter(|entry| entry.as_ref().unwrap().path().extension().unwrap() == "json");
@@ -57,12 +57,12 @@ async fn every_event_file_comes_to_what_is_documented() {
         world.set("QUERY", query);
         let mut function = world.function().await;
         let outcome = function.invoke(event(file)).await;
-        assert_eq!(told(&outcome), *expected, "{file}: {outcome:?}");
+        assert_eq!(outcome_of(&outcome), *expected, "{file}: {outcome:?}");
         let before = counts(&world).await;
         // A direct invocation has no id but Lambda's, which a second one does not share.
         if !file.starts_with("direct") {
             let outcome = function.invoke(event(file)).await;
-            assert_eq!(told(&outcome), *expected, "{file} again: {outcome:?}");
+            assert_eq!(outcome_of(&outcome), *expected, "{file} again: {outcome:?}");
             assert_eq!(counts(&world).await, before, "{file} again");
         }
         function.stop().await;
@@ -93,7 +93,7 @@ async fn every_event_file_comes_to_what_is_documented() {
 }
 
 #[tokio::test]
-async fn failures_are_told_apart_in_log_and_metric() {
+async fn log_and_metric_distinguish_failures() {
     let mut world = start().await;
     world.set("DB_LOGIN_ATTEMPTS", "1");
     let mut function = world.function().await;

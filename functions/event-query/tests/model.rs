@@ -79,7 +79,7 @@ fn event(records: &[Record], fifo: bool) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn what_is_acknowledged_has_been_committed_once() {
+async fn acknowledged_messages_are_committed_once() {
     let batches: usize = std::env::var("MODEL").map_or(120, |text| text.parse().unwrap());
     let seed = fastrand::u64(..);
     println!("seed {seed}");

@@ -114,7 +114,7 @@ async fn a_silent_sts_is_an_error_within_the_invocations_time() {
 }
 
 #[tokio::test]
-async fn an_unreachable_sts_is_told_without_the_request() {
+async fn an_unreachable_sts_is_reported_without_the_request() {
     let mut world = common::start().await;
     world.set("DB_ROLE_ARN", world.variables["DB_ROLE_ARN_EXAMPLE"].clone());
     world.set("DB_ROLE_EXTERNAL_ID", "s3cret-external-id");

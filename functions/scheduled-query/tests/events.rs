@@ -30,7 +30,7 @@ fn documented() -> BTreeMap<String, Result<Option<usize>, String>> {
 }
 
 #[tokio::test]
-async fn every_event_file_gives_what_is_documented() {
+async fn every_event_file_has_its_documented_response() {
     let documented = documented();
     let files: Vec<String> = std::fs::read_dir(root().join("events/scheduled-query"))
         .unwrap()
@@ -233,7 +233,7 @@ async fn a_bad_configuration_is_the_first_invocations_error() {
 }
 
 #[test]
-fn started_by_hand_it_says_what_it_is() {
+fn a_start_by_hand_explains_the_program() {
     let output = std::process::Command::new(common::BINARY)
         .arg("--help")
         .env_remove("AWS_LAMBDA_RUNTIME_API")

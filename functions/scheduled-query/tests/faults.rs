@@ -1,4 +1,4 @@
-//! What goes wrong between the function and its database: each is told by its error type, within
+//! Failures between the function and its database: each has its error type, within
 //! the invocation's time, and the function recovers when the fault is gone.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
@@ -32,7 +32,7 @@ async fn a_dead_connection_is_replaced_within_the_invocation() {
 }
 
 #[tokio::test]
-async fn a_reset_is_told_and_survived() {
+async fn a_reset_is_reported_and_the_next_invocation_works() {
     let world = common::start().await;
     let mut function = world.function().await;
     function.ok(event("customers.json")).await;
@@ -188,7 +188,7 @@ async fn direct_tls_and_a_tunnel_lead_to_the_same_database() {
 }
 
 #[tokio::test]
-async fn logins_that_the_database_refuses_are_told_apart() {
+async fn errors_distinguish_refused_logins() {
     let mut world = common::start().await;
     let admin = world.server.postgres.superuser("sample_db").await.unwrap();
     for statement in [

@@ -1,4 +1,4 @@
-//! Lambda's 6 MB: what fits goes out, what does not is told early, and neither takes much memory.
+//! Lambda's limit of 6 MB: more is an error early, and neither case takes much memory.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 

@@ -95,7 +95,7 @@ async fn metrics_are_of_the_published_format() {
 }
 
 #[tokio::test]
-async fn a_summary_tells_every_step() {
+async fn a_summary_has_the_time_of_every_step() {
     let world = world().await;
     let mut function = world.function().await;
     for _ in 0..2 {
@@ -154,7 +154,7 @@ async fn no_line_is_malformed_under_stress() {
 }
 
 #[tokio::test]
-async fn levels_and_switches_are_heeded() {
+async fn levels_and_switches_apply() {
     let mut world = world().await;
     let count = async |world: &World| {
         let mut function = world.function().await;

@@ -82,7 +82,7 @@ async fn thousands_of_invocations_give_no_wrong_answer_and_no_growth() {
     }
     let late = function.memory_kib("VmRSS");
     println!(
-        "{count} invocations, {struck} faults, {failed} told as errors; {early} KiB resident after \
+        "{count} invocations, {struck} faults, {failed} reported as errors; {early} KiB resident after \
          a quarter, {late} KiB at the end"
     );
     assert!(struck > 0 && failed < struck);

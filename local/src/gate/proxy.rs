@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_changes_a_sessions_state_pins_it() {
+    fn statements_that_change_session_state_pin_it() {
         let pinned = |text: &str| {
             let start = format!("{text}\0");
             pins(Frame { kind: b'Q', start: start.as_bytes(), length: start.len() })

@@ -94,7 +94,7 @@ fn every_case_of_the_table() {
 
 /// What IAM refuses, or what it takes and this does not, is an error that says what and where.
 #[test]
-fn what_is_not_supported_is_an_error() {
+fn unsupported_elements_are_errors() {
     let statement = r#""Effect": "Allow", "Action": "rds-db:connect", "Resource": "*""#;
     let condition =
         |condition: &str| format!(r#"{{"Statement": {{{statement}, "Condition": {condition}}}}}"#);

@@ -1,4 +1,4 @@
-//! Variables, and what is wrong with them: every problem is noted, so that all can be told at once.
+//! Variables, and what is wrong with them: every problem is collected, so that one error reports them all.
 
 use std::collections::HashSet;
 use std::ffi::OsString;

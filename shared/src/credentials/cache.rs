@@ -1,5 +1,5 @@
-//! A cache in front of any provider, which never serves dead credentials. It knows nothing of RDS or
-//! of roles.
+//! A cache in front of any provider, which never serves expired credentials. It knows nothing of RDS
+//! and of roles.
 
 use std::fmt;
 use std::sync::Arc;
@@ -57,6 +57,9 @@ impl<P: ProvideCredentials> CachingProvider<P> {
     }
 
     /// Cached credentials, or fresh ones.
+    ///
+    /// # Errors
+    /// As the provider, unless living credentials are cached.
     pub async fn get(&self) -> Result<Credentials, CredentialsError> {
         let mut state = self.state.lock().await;
         let now = self.clock.now();

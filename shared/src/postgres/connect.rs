@@ -1,4 +1,4 @@
-//! One login: dial, TLS, authenticate, within one bound; and what of it may be tried again.
+//! One login: dial, TLS and authentication, within one bound.
 //!
 //! Dialling is done here and not by tokio-postgres, so that `PGHOSTADDR` and `DB_TUNNEL` change
 //! the address and nothing else, and so that each step's time is known.
@@ -35,7 +35,7 @@ pub struct Connector {
     failed: AtomicUsize,
 }
 
-/// A logged-in connection. Dropping it cuts it, [`Connection::close`] ends it properly.
+/// A logged-in connection. Dropping it closes the socket; [`Connection::close`] says goodbye first.
 pub struct Connection {
     /// The protocol client.
     pub client: Client,
@@ -63,7 +63,10 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 impl Connector {
-    /// A connector for a configuration. Fails when TLS cannot be set up.
+    /// A connector for a configuration.
+    ///
+    /// # Errors
+    /// [`ConfigInvalid`](crate::ErrorKind::ConfigInvalid) if TLS cannot be set up.
     pub fn new(config: Config) -> Result<Self, Error> {
         let tls = tls::tls_connector(&config)?;
         Ok(Self { config, tls, failed: AtomicUsize::new(0) })
@@ -77,8 +80,11 @@ impl Connector {
     /// One login, bounded by `PGCONNECT_TIMEOUT` and by `bound`, whichever is sooner. After a
     /// failed one, the next begins with another of the name's addresses.
     ///
+    /// # Errors
+    /// [`LoginError`], which says whether another attempt may help.
+    ///
     /// # Cancel safety
-    /// Dropping the future closes whatever was open.
+    /// Dropping the future closes the socket.
     pub async fn login(
         &self,
         token: &AuthToken,

@@ -1,4 +1,4 @@
-//! What PostgreSQL makes of a query, without running it.
+//! What PostgreSQL says about a query, without running it.
 
 use tokio_postgres::Client;
 use tokio_postgres::types::Oid;
@@ -21,7 +21,11 @@ const TYPE_NAMES: &str = "
     SELECT coalesce(array_agg(pg_catalog.format_type(type, NULL) ORDER BY number), '{}')
     FROM unnest($1::oid[]) WITH ORDINALITY AS types (type, number)";
 
-/// Has PostgreSQL prepare a query's statement, as it stands and as it is wrapped to run.
+/// Has PostgreSQL prepare a query's statement, as it is in the file and as it is wrapped to run.
+///
+/// # Errors
+/// [`QueryInvalid`](ErrorKind::QueryInvalid) if the statement is wrong or takes other parameters than it
+/// declares; other kinds as a statement that runs.
 pub async fn describe(client: &Client, query: &Query) -> Result<Description, Error> {
     let plain = client.prepare(&query.sql).await;
     let plain = plain.map_err(|error| statement_error(query, &error, 0))?;

@@ -1,6 +1,6 @@
 //! A query file's front matter: TOML between `/*+++` and `+++*/`, before the statement.
 //!
-//! Checked strictly, so that a misspelt key is an error and not a surprise.
+//! It is checked strictly: a misspelt key is an error.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub enum Mode {
     Write,
 }
 
-/// What a query answers with.
+/// The form of a query's answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ResultKind {
     /// Its rows, each as a JSON object.
@@ -75,13 +75,13 @@ pub enum ParamType {
 pub struct Param {
     /// Its name in the event.
     pub name: String,
-    /// What stands in for it when the event has none, as JSON.
+    /// The value when the event has none, as JSON.
     pub default: Option<Box<RawValue>>,
-    /// Whether the event must have it. One that is not required and has no default is NULL.
+    /// Whether the event must give a value. Without one and without a default it is NULL.
     pub required: bool,
-    /// How an array or object is written.
+    /// The form in which an array or object is written.
     pub param_type: Option<ParamType>,
-    /// Where in a message its value is; without it, the member of its own name.
+    /// Where in a message the value is; without it, the member with the parameter's name.
     pub from: Option<Source>,
 }
 

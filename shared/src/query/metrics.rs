@@ -1,6 +1,6 @@
 //! `result = "metric"`: numeric columns become CloudWatch metrics, text columns their dimensions.
 //!
-//! A value that CloudWatch would refuse, or drop without a word, is an error here.
+//! A value that CloudWatch would refuse, or drop silently, is an error here.
 
 use std::time::SystemTime;
 
@@ -60,12 +60,12 @@ fn largest() -> f64 {
 }
 
 impl Metrics {
-    /// How many values they hold.
+    /// The number of values.
     pub fn len(&self) -> usize {
         self.documents.iter().map(|document| document.metrics.len()).sum()
     }
 
-    /// Whether they hold none.
+    /// Whether there is no value.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -86,7 +86,7 @@ impl Metrics {
         let refused = |index: usize, why: &str| {
             Error::new(
                 ErrorKind::QueryInvalid,
-                format!("query {} gave what cannot be a metric", query.name),
+                format!("query {} returned a value that cannot be a metric", query.name),
             )
             .because(format!("row {}: {why}", index + 1))
             .remedy("Cast columns to numbers or text, list the dimensions in the front matter, and use COALESCE where NULL may come; docs/queries.md has the rules")
@@ -111,7 +111,7 @@ impl Metrics {
 }
 
 impl Document {
-    /// About how long its lines are, together: each name stands there twice.
+    /// The approximate length of its lines together: each name occurs twice.
     fn size(&self) -> usize {
         let dimensions = self.dimensions.iter().map(|(name, value)| 2 * name.len() + value.len());
         let metrics = self.metrics.iter().map(|(name, value)| 2 * name.len() + value.get().len());
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cloudwatch_would_drop_is_refused_by_name_and_without_its_value() {
+    fn values_that_cloudwatch_drops_are_errors_without_the_value() {
         let many: Vec<String> = (0..31).map(|n| format!("\"d{n}\":\"s3cret\"")).collect();
         for (row, told) in [
             (r#"{"v":"NaN"}"#.to_owned(), "column v is NaN"),

@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_postgresql_cannot_hold_is_refused() {
+    fn values_that_postgresql_cannot_hold_are_refused() {
         assert!(text(r#""a\u0000b""#, None).unwrap_err().contains("NUL"));
         assert!(text(r#"["a\u0000b"]"#, Some(ParamType::Array)).unwrap_err().contains("NUL"));
         assert!(text(r#""\ud800""#, None).unwrap_err().contains("Unicode"));

@@ -12,18 +12,18 @@ use crate::json::Object;
 pub enum Source {
     /// A JSON Pointer into the message, as its unescaped tokens.
     Pointer(Vec<String>),
-    /// Something that the message has beside its contents.
+    /// A property of the message beside its contents.
     Field(Field),
 }
 
-/// What a message has beside its contents.
+/// A property of a message beside its contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
-    /// The innermost message's id.
+    /// The id of the innermost message.
     MessageId,
-    /// When it was sent, as RFC 3339.
+    /// The time when it was sent, as RFC 3339.
     Timestamp,
-    /// Its text, as it came.
+    /// Its text, unchanged.
     Body,
     /// The bucket of an S3 notification.
     Bucket,
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_pointer_nor_field_is_refused() {
+    fn other_sources_are_refused() {
         assert_eq!(Source::parse("message_id"), Ok(Source::Field(Field::MessageId)));
         assert_eq!(Source::parse("/~01"), Ok(Source::Pointer(vec!["~1".into()])));
         for wrong in ["order_id", "#/a", "/a~", "/a~2", "detail/x"] {
