@@ -259,6 +259,11 @@ async fn bind(address: IpAddr, port: u16) -> Result<TcpListener> {
     })
 }
 
+/// A script of `sql/` without the lines that are commands of psql, which the server does not know.
+fn statements(script: &str) -> String {
+    script.lines().filter(|line| !line.starts_with('\\')).collect::<Vec<_>>().join("\n")
+}
+
 async fn prepare_database(postgres: &Postgres, options: &Options) -> Result<()> {
     let sql = |error: tokio_postgres::Error| match error.as_db_error() {
         Some(db) => format!("PostgreSQL refused the set-up: {}", db.message()),
@@ -269,7 +274,7 @@ async fn prepare_database(postgres: &Postgres, options: &Options) -> Result<()> 
     let admin = postgres.superuser(DATABASE).await?;
     // RDS has this role from the start; the rest is what an administrator runs there too.
     admin.batch_execute("CREATE ROLE rds_iam").await.map_err(sql)?;
-    admin.batch_execute(include_str!("../../sql/roles.sql")).await.map_err(sql)?;
+    admin.batch_execute(&statements(include_str!("../../sql/roles.sql"))).await.map_err(sql)?;
     match &options.init {
         None => admin.batch_execute(include_str!("demo.sql")).await.map_err(sql)?,
         Some(script) => {
@@ -279,7 +284,7 @@ async fn prepare_database(postgres: &Postgres, options: &Options) -> Result<()> 
         }
     }
     // event-query's, in whatever schema.
-    admin.batch_execute(include_str!("../../sql/ledger.sql")).await.map_err(sql)?;
+    admin.batch_execute(&statements(include_str!("../../sql/ledger.sql"))).await.map_err(sql)?;
     let user = &options.user;
     if user != READ_ONLY_USER && user != READ_WRITE_USER {
         let exists = admin.query_opt("SELECT 1 FROM pg_roles WHERE rolname = $1", &[user]).await;

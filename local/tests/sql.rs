@@ -60,3 +60,55 @@ async fn the_ledger_takes_a_message_once_for_each_query() {
     assert_eq!(twice.as_db_error().unwrap().constraint(), Some("message_ledger_pkey"));
     server.stop().await.unwrap();
 }
+
+/// Runs scripts of `sql/` in a database of its own as `master`, who is what RDS makes of its
+/// administrator: no superuser, with CREATEROLE, the owner of the database and of none of its tables.
+async fn as_master(server: &rds_local::Server, folder: &std::path::Path, scripts: &[&str]) {
+    let mut wrapper = String::from("SET SESSION AUTHORIZATION master;\n\\set ON_ERROR_STOP off\n");
+    for script in scripts {
+        wrapper += &format!("\\i '{}'\n", root().join(script).display());
+    }
+    let file = folder.join("as_master.sql");
+    std::fs::write(&file, wrapper).unwrap();
+    server.postgres.run_script("shop", &file).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_master_who_owns_no_table_grants_on_anothers_in_any_order() {
+    for order in [["sql/roles.sql", "sql/ledger.sql"], ["sql/ledger.sql", "sql/roles.sql"]] {
+        let (server, folder) = start(|options| options).await;
+        let admin = server.postgres.superuser("postgres").await.unwrap();
+        let roles = "DROP OWNED BY iam_ro_user, iam_rw_user, readonly_role; \
+            CREATE ROLE master LOGIN CREATEROLE; CREATE ROLE app";
+        admin.batch_execute(roles).await.unwrap();
+        admin.batch_execute("CREATE DATABASE shop OWNER master").await.unwrap();
+        let admin = server.postgres.superuser("shop").await.unwrap();
+        let tables = "GRANT CREATE ON SCHEMA public TO app; SET ROLE app; \
+            CREATE TABLE items (id serial); RESET ROLE";
+        admin.batch_execute(tables).await.unwrap();
+        for _ in 0..2 {
+            as_master(&server, folder.path(), &order).await;
+        }
+        admin.batch_execute("SET ROLE app; CREATE TABLE later (id serial); RESET ROLE").await.unwrap();
+
+        let rights = |user: &'static str, table: &'static str| {
+            let admin = &admin;
+            async move {
+                let sql = "SELECT array_agg(r) FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', \
+                    'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) r WHERE has_table_privilege($1, $2, r)";
+                let row = admin.query_one(sql, &[&user, &table]).await.unwrap();
+                row.get::<_, Option<Vec<String>>>(0).unwrap_or_default()
+            }
+        };
+        for table in ["items", "later"] {
+            assert_eq!(rights("iam_ro_user", table).await, ["SELECT"], "{order:?} {table}");
+            let write = ["SELECT", "INSERT", "UPDATE", "DELETE"];
+            assert_eq!(rights("iam_rw_user", table).await, write, "{order:?} {table}");
+        }
+        assert_eq!(rights("iam_rw_user", "message_ledger").await, ["INSERT"], "{order:?}");
+        assert!(rights("iam_ro_user", "message_ledger").await.is_empty(), "{order:?}");
+        let row = admin.query_one("SELECT pg_has_role('master', 'app', 'MEMBER')", &[]).await.unwrap();
+        assert!(!row.get::<_, bool>(0), "the membership ends with the script");
+        server.stop().await.unwrap();
+    }
+}

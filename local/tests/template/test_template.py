@@ -213,6 +213,67 @@ def test_schedules_are_retried_and_name_queries_that_exist(template):
         assert schedule["ScheduleExpressionTimezone"] == {"Ref": "ScheduleTimezone"}
 
 
+def test_two_stacks_share_no_name(template):
+    """dev and prod stand side by side in one account: every name holds the stack's, or is generated."""
+    fixed = []
+    for name, resource in template["Resources"].items():
+        for key, value in resource.get("Properties", {}).items():
+            names_it = key in NAMES or (key == "Name" and resource["Type"] in NAMED_BY_NAME)
+            if names_it and not holds_the_stack(value, template["Resources"]):
+                fixed.append(f"{name} {key}: {value}")
+    for name, output in template["Outputs"].items():
+        if "Export" in output and not holds_the_stack(output["Export"]["Name"], template["Resources"]):
+            fixed.append(f"output {name} Export")
+    assert not fixed
+    # The metrics of the alarms are the stack's own, too.
+    for name, resource in template["Resources"].items():
+        if resource["Type"] == "AWS::Logs::MetricFilter":
+            for transformation in resource["Properties"]["MetricTransformations"]:
+                assert holds_the_stack(transformation["MetricNamespace"], {}), name
+
+
+# Properties that name a resource for the whole account and region.
+NAMES = {
+    "AlarmName",
+    "BucketName",
+    "DashboardName",
+    "FunctionName",
+    "GroupName",
+    "LogGroupName",
+    "ManagedPolicyName",
+    "QueueName",
+    "RoleName",
+    "StateMachineName",
+    "TopicName",
+}
+NAMED_BY_NAME = {"AWS::Scheduler::Schedule", "AWS::Scheduler::ScheduleGroup", "AWS::Events::Rule", "AWS::Pipes::Pipe"}
+
+
+def holds_the_stack(value, resources):
+    """Whether a name is built from the stack's, or refers to a resource of the stack."""
+    if not isinstance(value, dict):
+        return False
+    [(function, argument)] = value.items()
+    if function == "Ref":
+        return argument in resources
+    return function == "Fn::Sub" and "${AWS::StackName}" in argument
+
+
+def test_a_queue_policy_speaks_of_its_own_queue(template):
+    """SQS refuses a policy with an ARN of another queue, and takes a queue's last policy alone."""
+    queues = {n for n, r in template["Resources"].items() if r["Type"] == "AWS::SQS::Queue"}
+    over_tls = []
+    for name, resource in template["Resources"].items():
+        if resource["Type"] != "AWS::SQS::QueuePolicy":
+            continue
+        over_tls += [queue["Ref"] for queue in resource["Properties"]["Queues"]]
+        for statement in resource["Properties"]["PolicyDocument"]["Statement"]:
+            statement = statement.get("Fn::If", [None, statement])[1]
+            of_one = len(resource["Properties"]["Queues"]) == 1
+            assert statement["Resource"] == "*" or (of_one and isinstance(statement["Resource"], dict)), name
+    assert sorted(over_tls) == sorted(queues), "each queue has one policy"
+
+
 def test_a_queue_tells_each_records_fate_and_sets_poison_aside(template):
     resources = template["Resources"]
     [source] = [r["Properties"] for r in resources.values() if r["Type"] == "AWS::Lambda::EventSourceMapping"]
