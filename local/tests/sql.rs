@@ -89,7 +89,10 @@ async fn a_master_who_owns_no_table_grants_on_anothers_in_any_order() {
         for _ in 0..2 {
             as_master(&server, folder.path(), &order).await;
         }
-        admin.batch_execute("SET ROLE app; CREATE TABLE later (id serial); RESET ROLE").await.unwrap();
+        admin
+            .batch_execute("SET ROLE app; CREATE TABLE later (id serial); RESET ROLE")
+            .await
+            .unwrap();
 
         let rights = |user: &'static str, table: &'static str| {
             let admin = &admin;
@@ -107,7 +110,8 @@ async fn a_master_who_owns_no_table_grants_on_anothers_in_any_order() {
         }
         assert_eq!(rights("iam_rw_user", "message_ledger").await, ["INSERT"], "{order:?}");
         assert!(rights("iam_ro_user", "message_ledger").await.is_empty(), "{order:?}");
-        let row = admin.query_one("SELECT pg_has_role('master', 'app', 'MEMBER')", &[]).await.unwrap();
+        let row =
+            admin.query_one("SELECT pg_has_role('master', 'app', 'MEMBER')", &[]).await.unwrap();
         assert!(!row.get::<_, bool>(0), "the membership ends with the script");
         server.stop().await.unwrap();
     }

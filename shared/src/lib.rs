@@ -105,6 +105,8 @@
 //! No token, key, external id, parameter value or row is in an error, a log line or a `Debug` output of
 //! this crate. The causes that libraries report are not kept as `source()`, because they quote values.
 
+#![warn(clippy::missing_errors_doc)]
+
 pub mod credentials;
 pub mod endpoint;
 mod error;

@@ -241,8 +241,8 @@ fn not_tried() -> Error {
     Error::new(ErrorKind::QueryFailed, "a record was not tried")
 }
 
-/// A line for each record that failed. A transient failure needs nobody; a permanent one ends in the
-/// dead-letter queue.
+/// A line for each record that failed. A transient failure may succeed on the next delivery; a permanent
+/// one ends in the dead-letter queue.
 fn log_failure(id: &str, error: &Error) {
     tracing::warn!(
         recordId = id,

@@ -1,7 +1,7 @@
 //! Which envelopes the function takes a message out of.
 //!
-//! AWS vouches for the event that Lambda delivers, and not for the text inside a message: whoever may
-//! send to the queue or topic writes that. A text that only looks like a notification could choose its
+//! AWS vouches for the event that Lambda delivers, and not for the text inside a message: a sender
+//! writes that. A text that only looks like a notification could choose its
 //! own id, so it is unwrapped only if the function expects that envelope.
 
 use rds_iam::{Error, ErrorKind};

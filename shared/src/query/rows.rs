@@ -1,4 +1,4 @@
-//! Rows as PostgreSQL rendered them: raw JSON, decoded by nobody on the way.
+//! Rows as PostgreSQL rendered them: raw JSON, passed on without decoding.
 
 use serde::de::DeserializeOwned;
 use serde::ser::SerializeSeq;

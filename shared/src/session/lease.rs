@@ -34,7 +34,7 @@ pub(super) struct Lease<'s> {
 }
 
 impl Session {
-    /// The connection at hand if it still works, else a new one.
+    /// The kept connection if it still works, else a new one.
     pub(super) async fn lease(&self, work: &mut Work) -> Result<Lease<'_>, Error> {
         let mut slot = self.lock(work.deadline).await?;
         let before = slot.take();

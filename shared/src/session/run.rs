@@ -101,7 +101,7 @@ impl Session {
         };
         let proxy = self.connector.config().proxy;
         let start = Instant::now();
-        // The server keeps a query's own time-out; only behind RDS Proxy is it not told.
+        // The server enforces a query's own time-out, except behind RDS Proxy.
         let grace = if proxy { Duration::ZERO } else { OWN_TIMEOUT_GRACE };
         let bound = query.timeout.map(|own| start + own + grace);
         let bound = deadline.answer_by().min(bound.unwrap_or(deadline.answer_by()));
