@@ -160,3 +160,46 @@ async fn direct_writes_of_two_requests_take_effect_twice() {
     assert_eq!(rows[0].get::<_, i64>(0), 2);
     world.stop().await;
 }
+
+/// A write whose COMMIT was sent may have happened, so it is never reported as timed out.
+#[tokio::test]
+async fn a_write_without_an_answer_in_time_has_an_unknown_outcome() {
+    let mut world = start().await;
+    let slow = "/*+++\nmode = \"write\"\nid = \"/orderId\"\nparams = [{ name = \"orderId\" }]\n+++*/
+        INSERT INTO orders (order_id, total, received_at) SELECT $1, 1, now() FROM pg_sleep(0.3) RETURNING 1";
+    world.queries(&[("slow", slow)]);
+    world.set("QUERY", "slow");
+    let records: Vec<Value> = (0..60)
+        .map(|n| {
+            let body = format!(r#"{{"orderId":"slow-{n}"}}"#);
+            serde_json::json!({
+                "messageId": format!("m{n}"), "body": body, "eventSource": "aws:sqs",
+                "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:orders",
+            })
+        })
+        .collect();
+    let mut function = world.function_with_timeout(std::time::Duration::from_secs(3)).await;
+    let response = function.ok(serde_json::json!({ "Records": records }).to_string()).await;
+    let failed: Vec<&str> = response["batchItemFailures"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["itemIdentifier"].as_str().unwrap())
+        .collect();
+    let log = function.stop().await;
+    let kind_of = |id: &str| {
+        let lines = log.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let mut lines = lines.filter(|line| line["recordId"] == id);
+        lines.next().unwrap()["errorType"].as_str().unwrap().to_owned()
+    };
+    let kinds: Vec<String> = failed.iter().map(|id| kind_of(id)).collect();
+    let unknown = kinds.iter().filter(|kind| *kind == "Query.OutcomeUnknown").count();
+    // 25 are sent ahead of their answers; the others were not sent.
+    assert!((1..=25).contains(&unknown), "{kinds:?}");
+    assert!(kinds[unknown..].iter().all(|kind| kind == "Query.Timeout"), "{kinds:?}");
+    // Whatever was not acknowledged and was committed all the same is among the unknown.
+    let written = world.rows("SELECT count(*) FROM orders").await[0].get::<_, i64>(0) as usize;
+    let acknowledged = 60 - failed.len();
+    assert!((acknowledged..=acknowledged + unknown).contains(&written), "{written}");
+    world.stop().await;
+}
