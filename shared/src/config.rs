@@ -189,20 +189,8 @@ impl Vars<'_> {
         let _ = self.one_of("DB_METRICS", &[("true", true), ("false", false)], "");
         let ssl_mode = self.ssl_mode();
         let roots = self.roots(region.as_deref(), proxy, ssl_mode);
-        let ssl_negotiation = self
-            .one_of(
-                "PGSSLNEGOTIATION",
-                &[("postgres", SslNegotiation::Postgres), ("direct", SslNegotiation::Direct)],
-                "",
-            )
-            .unwrap_or(SslNegotiation::Postgres);
-        let target_session_attrs = self
-            .one_of(
-                "PGTARGETSESSIONATTRS",
-                &[("any", TargetSessionAttrs::Any), ("read-write", TargetSessionAttrs::ReadWrite)],
-                "",
-            )
-            .unwrap_or(TargetSessionAttrs::Any);
+        let ssl_negotiation = self.ssl_negotiation();
+        let target_session_attrs = self.target_session_attrs();
         let connect_timeout = self.number("PGCONNECT_TIMEOUT", 5, 1..=900, "seconds");
         let login_attempts = self.number("DB_LOGIN_ATTEMPTS", 4, 1..=1000, "a count");
         let function = self.optional("AWS_LAMBDA_FUNCTION_NAME");
@@ -262,6 +250,17 @@ impl Vars<'_> {
         let modes = [("verify-full", SslMode::VerifyFull), ("verify-ca", SslMode::VerifyCa)];
         let reason = ", because the token travels as a clear-text password inside TLS";
         self.one_of("PGSSLMODE", &modes, reason).unwrap_or(SslMode::VerifyFull)
+    }
+
+    fn ssl_negotiation(&mut self) -> SslNegotiation {
+        let ways = [("postgres", SslNegotiation::Postgres), ("direct", SslNegotiation::Direct)];
+        self.one_of("PGSSLNEGOTIATION", &ways, "").unwrap_or(SslNegotiation::Postgres)
+    }
+
+    fn target_session_attrs(&mut self) -> TargetSessionAttrs {
+        let servers =
+            [("any", TargetSessionAttrs::Any), ("read-write", TargetSessionAttrs::ReadWrite)];
+        self.one_of("PGTARGETSESSIONATTRS", &servers, "").unwrap_or(TargetSessionAttrs::Any)
     }
 
     fn sts_endpoint(&mut self) -> Option<String> {

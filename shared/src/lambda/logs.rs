@@ -162,13 +162,44 @@ impl Logs {
         if !wanted {
             return;
         }
+        let mut summary = Summary::new(context, cold_start, invocation, took, error);
+        if self.metrics && self.json && !summary.function.is_empty() {
+            summary.counters.extend([
+                ("cold_starts", cold_start.into()),
+                ("reused", invocation.work.report.reused.into()),
+                ("errors", error.is_some().into()),
+            ]);
+            summary.metadata = Some(summary.metadata(now));
+        }
+        if let Ok(serde_json::Value::Object(mut line)) = serde_json::to_value(&summary) {
+            line.retain(|_, value| !value.is_null());
+            println!("{}", if self.json { json(&line) } else { text(line) });
+        }
+    }
+
+    /// Writes lines that are metrics and nothing else.
+    pub(super) fn metrics(self, metrics: &Metrics, now: SystemTime) {
+        for line in metrics.lines(now) {
+            println!("{line}");
+        }
+    }
+}
+
+impl<'a> Summary<'a> {
+    fn new(
+        context: &'a Context,
+        cold_start: bool,
+        invocation: &'a Invocation,
+        took: Duration,
+        error: Option<&Error>,
+    ) -> Self {
         let report = &invocation.work.report;
         let login = report.login;
         let connect = login.map(|steps| {
             let before = report.resolve.unwrap_or_default() + report.sign.unwrap_or_default();
             before + steps.dial + steps.tls + steps.login
         });
-        let mut summary = Summary {
+        Self {
             timestamp: timestamp(),
             level: if error.is_some() { "ERROR" } else { "INFO" },
             message: if error.is_some() { "invocation failed" } else { "invocation succeeded" },
@@ -198,30 +229,9 @@ impl Logs {
             error_message: error.map(ToString::to_string),
             counters: invocation.counters.iter().copied().collect(),
             metadata: None,
-        };
-        if self.metrics && self.json && !summary.function.is_empty() {
-            summary.counters.extend([
-                ("cold_starts", cold_start.into()),
-                ("reused", report.reused.into()),
-                ("errors", error.is_some().into()),
-            ]);
-            summary.metadata = Some(summary.metadata(now));
-        }
-        if let Ok(serde_json::Value::Object(mut line)) = serde_json::to_value(&summary) {
-            line.retain(|_, value| !value.is_null());
-            println!("{}", if self.json { json(&line) } else { text(line) });
         }
     }
 
-    /// Writes lines that are metrics and nothing else.
-    pub(super) fn metrics(self, metrics: &Metrics, now: SystemTime) {
-        for line in metrics.lines(now) {
-            println!("{line}");
-        }
-    }
-}
-
-impl<'a> Summary<'a> {
     /// Few metrics in few dimensions: CloudWatch bills each combination.
     fn metadata(&self, now: SystemTime) -> Metadata<'a> {
         let present = |name: &'static str, unit: &'static str, there: bool| {

@@ -9,13 +9,11 @@ use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use toml::Spanned;
 
-use super::lexer;
+use super::markers::{line_of, split};
 use super::metrics::MetricOptions;
 use super::source::Source;
 use crate::emf::UNITS;
 
-const START: &str = "/*+++";
-const END: &str = "+++*/";
 /// Lambda's longest time-out.
 const LONGEST_TIMEOUT: f64 = 900.0;
 
@@ -280,47 +278,6 @@ impl RawFrontMatter {
     }
 }
 
-/// Whether a file holds no statement.
-pub(super) fn is_empty(text: &str) -> bool {
-    let body = match split(text) {
-        Ok(Some((before, front))) => &text[before + front.len() + END.len()..],
-        _ => text,
-    };
-    matches!(body[lexer::skip_comments(body, START)..].trim_end(), "" | ";")
-}
-
-/// Where the TOML starts, and the TOML. Comments, such as a licence, may come before it.
-fn split(text: &str) -> Result<Option<(usize, &str)>, String> {
-    let start = lexer::skip_comments(text, START);
-    let Some(rest) = text[start..].strip_prefix(START) else {
-        return no_marker(text, 0).map(|()| None);
-    };
-    let before = start + START.len();
-    let line = line_of(text, start);
-    let end =
-        rest.find(END).ok_or_else(|| format!("line {line}: {START} is never closed by {END}"))?;
-    no_marker(&text[..start], 0)?;
-    no_marker(text, before + end + END.len())?;
-    Ok(Some((before, &rest[..end])))
-}
-
-/// Front matter in another place would be ignored silently.
-fn no_marker(text: &str, from: usize) -> Result<(), String> {
-    let found =
-        [START, END].into_iter().find_map(|marker| Some((marker, text[from..].find(marker)?)));
-    match found {
-        None => Ok(()),
-        Some((marker, at)) => Err(format!(
-            "line {}: {marker} belongs to front matter, which comes once, before the statement",
-            line_of(text, from + at)
-        )),
-    }
-}
-
-fn line_of(text: &str, offset: usize) -> usize {
-    text[..offset].matches('\n').count() + 1
-}
-
 impl Param {
     fn from_raw(raw: RawParam) -> Result<Self, String> {
         let RawParam { name, default, required, param_type, from } = raw;
@@ -377,7 +334,6 @@ mod tests {
     fn none_means_the_defaults() {
         let front = parse("-- plain\nSELECT 1").unwrap();
         assert_eq!((front.mode, front.result), (Mode::Read, ResultKind::Rows));
-        assert!(!is_empty("SELECT 1") && !is_empty("/*+++\n+++*/x"));
     }
 
     #[test]
@@ -391,29 +347,6 @@ mod tests {
         assert!(error("mode = ").contains("line 2"));
         assert!(error("description = \"*/\"").contains("/* or */"));
         assert!(parse("/*+++\nSELECT 1").unwrap_err().contains("never closed"));
-    }
-
-    #[test]
-    fn comments_may_come_before_it() {
-        let text = "-- Copyright\n/* All rights /* reserved */ */\n/*+++\nmode = \"write\"\n+++*/\nSELECT 1";
-        assert_eq!(parse(text).unwrap().mode, Mode::Write);
-        let typo = text.replace("mode", "mod");
-        assert!(parse(&typo).unwrap_err().starts_with("line 4: unknown key mod"));
-    }
-
-    #[test]
-    fn front_matter_elsewhere_is_an_error() {
-        for (text, line) in [
-            ("SELECT 1\n/*+++\nmode = \"write\"\n+++*/", "line 2: /*+++"),
-            ("SELECT 1 +++*/", "line 1: +++*/"),
-            ("/*+++\n+++*/\nSELECT 1\n/*+++\n+++*/", "line 4: /*+++"),
-            ("/* x\n/*+++ y */ */ SELECT 1", "line 2: /*+++"),
-            ("-- /*+++\n/*+++\n+++*/ SELECT 1", "line 1: /*+++"),
-            ("/*+++\n+++*/ SELECT '/*+++'", "line 2: /*+++"),
-        ] {
-            let error = parse(text).unwrap_err();
-            assert!(error.starts_with(line), "{text}: {error}");
-        }
     }
 
     #[test]

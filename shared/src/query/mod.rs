@@ -7,6 +7,7 @@ mod answer;
 mod front_matter;
 mod lexer;
 mod library;
+mod markers;
 mod metrics;
 mod parameters;
 mod rows;
@@ -100,7 +101,7 @@ impl Query {
             return Err(invalid("it holds a NUL character".into()));
         }
         let front = front_matter::parse(sql).map_err(invalid)?;
-        if front_matter::is_empty(sql) {
+        if markers::is_empty(sql) {
             return Err(invalid("it holds no statement".into()));
         }
         for param in &front.params {
