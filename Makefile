@@ -35,6 +35,7 @@ test: setup ## Run every test, on real parts, and every command of the documents
 	shared/features.sh
 	local/tests/template/run.sh
 	docs/check.sh
+	local/tests/wheel.sh
 
 check: ## Check formatting, clippy and docs, with warnings denied
 	@local/setup.sh
@@ -49,6 +50,12 @@ build: ## Build every function for Lambda, with sam build: ARCH=arm64 or x86_64
 	@sed -i.orig '/^  Architecture:/,/^  [A-Z]/s/Default: .*/Default: $(BUILD_ARCH)/' .aws-sam/build/template.yaml
 	@du -h .aws-sam/build/*/bootstrap
 
+wheel: ## Build a Python wheel that carries rds-local, for test suites in any language
+	@local/setup.sh --deploy
+	@PATH="$$PWD/target/venv/bin:$$PATH" maturin build --quiet --locked --release --zig --compatibility manylinux_2_28 \
+	  --features vendored-openssl --manifest-path local/Cargo.toml --out target/wheels
+	@ls target/wheels/*.whl
+
 # Called by sam build, once for each function of the template.
 build-ScheduledQueryFunction:
 	@local/package.sh scheduled-query "$(ARTIFACTS_DIR)"
@@ -56,7 +63,7 @@ build-ScheduledQueryFunction:
 build-EventQueryFunction:
 	@local/package.sh event-query "$(ARTIFACTS_DIR)"
 
-sam-local: build ## Run a function with sam local invoke, against make serve ARGS="--listen 0.0.0.0": FUNCTION=… EVENT=…
+sam-local: build ## Run a function with sam local invoke, against make serve ARGS="--listen 0.0.0.0 --public": FUNCTION=… EVENT=…
 	@. target/rds-local/env; SAM_CLI_TELEMETRY=0 target/venv-sam/bin/sam local invoke $(LOGICAL_ID) \
 	  --event $(EVENT) --env-vars target/rds-local/env.json --add-host host.docker.internal:host-gateway
 
@@ -86,4 +93,4 @@ roots: ## Renew the built-in RDS roots from AWS, or from BUNDLE=file.pem
 clean: ## Remove everything that was built
 	cargo clean
 
-.PHONY: help setup demo serve invoke test check build sam-local test-sam bench soak roots clean
+.PHONY: help setup demo serve invoke test check build wheel sam-local test-sam bench soak roots clean

@@ -56,7 +56,7 @@ make --no-print-directory build ARCH="$arch"
 cargo build --quiet --locked --workspace
 mkdir -p "$dir"
 # Containers reach it by the host's address.
-target/debug/rds-local serve --dir "$dir" --listen 0.0.0.0 2>"$dir/serve.log" &
+target/debug/rds-local serve --dir "$dir" --listen 0.0.0.0 --public 2>"$dir/serve.log" &
 server=$!
 for _ in $(seq 600); do
   [ -e "$dir/env" ] && break

@@ -15,6 +15,7 @@ pub mod gate;
 pub mod iam;
 pub mod invoke;
 pub mod postgres;
+pub mod ready;
 pub mod runtime_api;
 mod server;
 mod sigv4;

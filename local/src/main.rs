@@ -14,7 +14,7 @@ use rds_iam::token::TokenSigner;
 use rds_local::gate::Fault;
 use rds_local::invoke::{Sandbox, find_function};
 use rds_local::runtime_api::Outcome;
-use rds_local::{Options, Result, Server, check, demo, environment, explain};
+use rds_local::{Options, Result, Server, check, demo, environment, explain, ready};
 
 /// RDS IAM authentication on your machine: a real PostgreSQL behind a gate that checks tokens.
 ///
@@ -70,9 +70,15 @@ struct Serve {
     /// Port of the gate; 0 takes a free one and writes it to DIR/env
     #[arg(long, default_value_t = 0)]
     port: u16,
-    /// Address to listen on; 0.0.0.0 for containers, as sam local invoke uses them
+    /// Address to listen on; 0.0.0.0 with --public for containers, as sam local invoke uses them
     #[arg(long, default_value = "127.0.0.1")]
     listen: IpAddr,
+    /// Allow --listen with an address that other machines reach. Its keys are then known to everyone
+    #[arg(long)]
+    public: bool,
+    /// Print the ready line as JSON, with the variables of DIR/env, for a program that starts this one
+    #[arg(long)]
+    json: bool,
     /// SQL script (for psql) that creates your own schema instead of the demo's table
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
@@ -185,6 +191,9 @@ fn fail(error: &str) -> ExitCode {
 
 async fn run_serve(serve: Serve) -> Result<()> {
     let mut interrupted = std::pin::pin!(rds_local::interrupted()?);
+    if let Some(warning) = ready::check_listen(serve.listen, serve.public)? {
+        eprintln!("rds-local: {warning}");
+    }
     let options = Options {
         port: serve.port,
         listen: serve.listen,
@@ -203,7 +212,14 @@ async fn run_serve(serve: Serve) -> Result<()> {
     };
     // An interrupt during the start is remembered: everything then stops in order.
     let mut server = Server::start(options).await?;
-    println!("rds-local: ready on {}; run:  . {}", server.address, serve.dir.join("env").display());
+    println!(
+        "{}",
+        if serve.json {
+            ready::for_programs(server.address, &serve.dir, server.variables())?
+        } else {
+            ready::for_people(server.address, &serve.dir)
+        }
+    );
     let mut fault_is_due =
         std::pin::pin!(tokio::time::sleep(Duration::from_secs(serve.fault_after)));
     let mut injected = serve.fault == Fault::None;

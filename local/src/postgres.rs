@@ -280,8 +280,8 @@ fn find_binaries() -> Result<PathBuf> {
         folders.extend(versions.into_iter().rev().map(|version| version.join("bin")));
     }
     folders.into_iter().find(complete).ok_or_else(|| {
-        "cannot find a PostgreSQL server (initdb, postgres and psql): run make setup, or install the \
-         package postgresql"
+        "no PostgreSQL server found (initdb, postgres and psql): install the package postgresql \
+         (Debian, Homebrew) or postgresql-server (Fedora), or put the folder of its programs into PATH"
             .into()
     })
 }

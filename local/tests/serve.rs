@@ -70,6 +70,45 @@ fn it_ends_cleanly_by_ctrl_c_and_by_sigterm() {
 }
 
 #[test]
+fn a_program_reads_all_that_it_needs_from_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, line) = started(folder.path(), &["--json"]);
+    let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(ready["event"], "ready");
+    let address: std::net::SocketAddr = ready["address"].as_str().unwrap().parse().unwrap();
+    drop(std::net::TcpStream::connect(address).unwrap());
+    // What the shell would have after `. env`.
+    let file = ready["env_file"].as_str().unwrap();
+    let exported = Command::new("bash")
+        .args(["-c", ". \"$1\"; env -0", "bash", file])
+        .env_clear()
+        .output()
+        .unwrap();
+    let exported: std::collections::BTreeMap<String, String> = text(&exported.stdout)
+        .split_terminator('\0')
+        .filter_map(|pair| pair.split_once('='))
+        // bash's own.
+        .filter(|(name, _)| !["PWD", "SHLVL", "_"].contains(name))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    assert!(exported.contains_key("AWS_SESSION_TOKEN") && exported.contains_key("RDS_LOCAL_DIR"));
+    assert_eq!(ready["variables"], serde_json::json!(exported));
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn an_address_for_everyone_needs_a_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("served");
+    let refused = serve(&dir, &["--listen", "0.0.0.0", "--json"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let told = text(&refused.stderr);
+    assert!(told.contains("known to everyone") && told.contains("--public"), "{told}");
+    assert!(refused.stdout.is_empty() && !dir.exists());
+}
+
+#[test]
 fn even_a_kill_leaves_no_server_behind() {
     let folder = tempfile::tempdir().unwrap();
     let (mut child, _) = started(folder.path(), &[]);
