@@ -48,6 +48,10 @@ impl Roots {
         if value.contains(BEGIN_CERTIFICATE) {
             return Self::checked(value, "the PEM text");
         }
+        if value.contains("-----BEGIN") || value.contains('\n') {
+            // Nothing of it is repeated: it may be a private key.
+            return Err("is text without a certificate; give the path of a PEM file, or the PEM text of certificates".into());
+        }
         let pem = std::fs::read_to_string(Path::new(value)).map_err(|error| {
             format!("names a file that cannot be read ({value}: {error}); give the path of a PEM file, or the PEM text")
         })?;
@@ -122,6 +126,9 @@ mod tests {
         assert!(Roots::from_variable("missing.pem").unwrap_err().contains("missing.pem"));
         let broken = format!("{BEGIN_CERTIFICATE}\nAAAA\n-----END CERTIFICATE-----\n");
         assert!(Roots::from_variable(&broken).is_err());
+        let key = "-----BEGIN PRIVATE KEY-----\ns3cret\n-----END PRIVATE KEY-----";
+        let error = Roots::from_variable(key).unwrap_err();
+        assert!(!error.contains("s3cret"), "{error}");
         let no_certificate = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
         assert!(Roots::from_variable(no_certificate).unwrap_err().contains("certificate"));
     }

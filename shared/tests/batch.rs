@@ -193,6 +193,7 @@ async fn other_parameters_than_declared_are_invalid_on_every_path() {
             assert_eq!(alone.kind(), ErrorKind::QueryInvalid, "{front}: {alone}");
             let (outcomes, _) = run(&session, LONG, &[wrong]).await;
             assert_eq!(kinds(&outcomes), ["Query.Invalid"], "{front}: {outcomes:?}");
+            assert!(alone.to_string().contains("declare"), "{alone}");
         }
     }
     for (count, sql) in [(1, "SELECT $1::int AS a, $2::int AS b"), (2, "SELECT $1::int AS a")] {
@@ -243,16 +244,60 @@ async fn one_statements_timeout_does_not_end_its_neighbours() {
 #[tokio::test]
 async fn without_a_ledger_nothing_is_written() {
     let database = Database::start(|options| options).await;
-    database.admin("ALTER TABLE message_ledger RENAME TO another_name").await;
     let session = database.session(&[]);
-    for text in [INSERT, AFFECTED] {
-        let (outcomes, _) = run(&session, LONG, &[message(text, "1", "a")]).await;
-        let error = outcomes[0].as_ref().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::QueryDenied);
-        assert!(error.to_string().contains("sql/ledger.sql"), "{error}");
+    for (change, why) in [
+        ("REVOKE ALL ON message_ledger FROM PUBLIC, iam_rw_user", "may not INSERT"),
+        ("ALTER TABLE message_ledger RENAME TO another_name", "missing"),
+    ] {
+        database.admin(change).await;
+        for text in [INSERT, AFFECTED] {
+            let (outcomes, _) = run(&session, LONG, &[message(text, "1", "a")]).await;
+            let error = outcomes[0].as_ref().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::QueryDenied);
+            let text = error.to_string();
+            assert!(text.contains("sql/ledger.sql") && text.contains(why), "{text}");
+        }
     }
     assert_eq!(database.number(COUNT).await, 0);
     database.server.stop().await.unwrap();
+}
+
+/// The database's own code can write any field of an error, and a parameter any text.
+#[tokio::test]
+async fn an_error_that_looks_like_the_ledgers_is_not_taken_for_it() {
+    let database = Database::start(|options| options).await;
+    database
+        .admin(
+            "CREATE FUNCTION forge() RETURNS int LANGUAGE plpgsql AS $$BEGIN
+             RAISE unique_violation USING CONSTRAINT = 'message_ledger_pkey', TABLE = 'message_ledger';
+             END$$",
+        )
+        .await;
+    let session = database.session(&[]);
+    let value = r#""\"a message_ledger s3cret\"""#;
+    for (result, returning) in [("rows", "RETURNING 1 AS one"), ("affected", "")] {
+        let front =
+            format!("mode = \"write\"\nresult = \"{result}\"\nparams = [{{ name = \"id\" }}]");
+        let write = |value: &str| {
+            format!("/*+++\n{front}\n+++*/ INSERT INTO marks (id, note) SELECT {value} {returning}")
+        };
+        let batch = [
+            message(&write("forge(), $1::text"), "1", "a"),
+            message(&write("1, $1::text::regclass::text"), value, "b"),
+        ];
+        let (outcomes, _) = run(&session, LONG, &batch).await;
+        assert_eq!(kinds(&outcomes), ["Query.Failed", "Query.Invalid"], "{outcomes:?}");
+        assert!(!format!("{outcomes:?}").contains("s3cret"), "{outcomes:?}");
+    }
+    database.server.stop().await.unwrap();
+}
+
+#[test]
+fn debug_of_a_job_shows_no_id() {
+    let (query, parameters, message_id) = message(INSERT, "1", "id:s3cret");
+    let job =
+        Job { query: &query, parameters: &parameters, message_id: &message_id, keeps_rows: false };
+    assert!(!format!("{job:?}").contains("s3cret"), "{job:?}");
 }
 
 #[tokio::test]

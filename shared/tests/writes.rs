@@ -145,6 +145,24 @@ async fn a_deadlock_is_transient() {
     database.server.stop().await.unwrap();
 }
 
+/// A deferred trigger's notice arrives after COMMIT was sent.
+#[tokio::test]
+async fn a_huge_message_in_the_answer_to_commit_leaves_the_outcome_unknown() {
+    let database = Database::start(|options| options).await;
+    database
+        .admin(
+            "CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS
+             $$BEGIN RAISE NOTICE '%', repeat('x', 8000000); RETURN NULL; END$$;
+             CREATE CONSTRAINT TRIGGER shout AFTER INSERT ON marks DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW EXECUTE FUNCTION shout()",
+        )
+        .await;
+    let session = database.session(&[]);
+    let error = run(&session, INSERT, r#"{"id":1}"#).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::QueryOutcomeUnknown, "{error}");
+    database.server.stop().await.unwrap();
+}
+
 /// The text of a RAISE, and every other field of it, is the database's code's to fill in.
 #[tokio::test]
 async fn no_text_of_the_databases_own_code_is_repeated() {
@@ -179,6 +197,28 @@ async fn no_text_of_the_databases_own_code_is_repeated() {
             let error = common::run(&session, &text, "{}").await.unwrap_err();
             let message = format!("{error} {error:?}");
             assert!(!message.contains("s3cret"), "{raise}: {message}");
+        }
+    }
+    // The server's own messages repeat arguments too.
+    database.admin("CREATE ROLE s3cret").await;
+    for call in [
+        "set_config('role', $1, true)",
+        "set_config('session_authorization', $1, true)",
+        "set_config($1, 'x', true)",
+        "current_setting($1)",
+        "pg_read_file($1)",
+        "to_regclass($1)::text || $1::text::regclass",
+        "$1::text::regtype::text",
+        "$1::text::jsonpath::text",
+        "to_tsquery($1 || ' s3cret :')::text",
+        "query_to_xml($1, true, true, '')::text",
+    ] {
+        for value in ["s3cret", "\"x message_ledger s3cret\"", "SELECT 's3cret'::int"] {
+            let params = serde_json::json!({ "v": value }).to_string();
+            let read = format!("/*+++\nparams = [{{ name = \"v\" }}]\n+++*/ SELECT {call} AS v");
+            let Err(error) = common::run(&session, &read, &params).await else { continue };
+            let message = format!("{error} {error:?}");
+            assert!(!message.contains("s3cret"), "{call}: {message}");
         }
     }
     // What the server itself says of the file's own text still helps.

@@ -157,6 +157,8 @@ impl Batch {
         let counters = [
             ("records", self.ids.len()),
             ("duplicates", self.duplicates),
+            ("transient_failures", transient.len()),
+            // The same under its former name, which dashboards may still use.
             ("passing_failures", transient.len()),
             ("permanent_failures", permanent.len()),
         ];
@@ -248,6 +250,8 @@ fn log_failure(id: &str, error: &Error) {
         recordId = id,
         errorType = error.kind().error_type(),
         errorMessage = error.to_string(),
+        transient = error.is_transient(),
+        // The same in its former words.
         failure = if error.is_transient() { "passing" } else { "permanent" },
         "record failed"
     );

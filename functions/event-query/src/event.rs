@@ -24,7 +24,6 @@ pub(crate) enum Event {
 }
 
 /// A record, with the messages in it.
-#[derive(Debug)]
 pub(crate) struct Delivery {
     /// What the queue knows it by; the index for other sources.
     pub(crate) id: String,
@@ -32,6 +31,14 @@ pub(crate) struct Delivery {
     pub(crate) group: Option<String>,
     /// What it holds: several for an S3 notification of several records.
     pub(crate) messages: Result<Vec<Message>, Error>,
+}
+
+/// Shows no message group: the sender chose it, and it may name a customer.
+impl std::fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let messages = self.messages.as_ref().map(Vec::len);
+        f.debug_struct("Delivery").field("messages", &messages).finish_non_exhaustive()
+    }
 }
 
 impl Event {

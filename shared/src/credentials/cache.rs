@@ -47,6 +47,8 @@ pub struct CachingProvider<P> {
 #[derive(Default)]
 struct State {
     current: Option<Credentials>,
+    /// Whether a server refused the current ones: they are renewed at once.
+    refused: bool,
     failure: Option<(SystemTime, Arc<CredentialsError>)>,
 }
 
@@ -67,6 +69,7 @@ impl<P: ProvideCredentials> CachingProvider<P> {
             credentials.expiry().is_none_or(|expiry| expiry > time)
         };
         if let Some(current) = &state.current
+            && !state.refused
             && lives_past(current, now + REFRESH_BUFFER)
         {
             return Ok(current.clone());
@@ -75,7 +78,8 @@ impl<P: ProvideCredentials> CachingProvider<P> {
         let failed =
             |error: &Arc<CredentialsError>| CredentialsError::provider_error(error.clone());
         if let Some((since, error)) = &state.failure {
-            let backoff = if still_alive.is_some() { RENEWAL_BACKOFF } else { FAILURE_BACKOFF };
+            let renews_early = still_alive.is_some() && !state.refused;
+            let backoff = if renews_early { RENEWAL_BACKOFF } else { FAILURE_BACKOFF };
             let age = now.duration_since(*since).unwrap_or(backoff);
             if age < backoff {
                 return still_alive.ok_or_else(|| failed(error));
@@ -90,8 +94,7 @@ impl<P: ProvideCredentials> CachingProvider<P> {
         };
         match loaded {
             Ok(fresh) => {
-                state.failure = None;
-                state.current = Some(fresh.clone());
+                *state = State { current: Some(fresh.clone()), ..State::default() };
                 Ok(fresh)
             }
             Err(error) => {
@@ -111,11 +114,13 @@ impl<P: ProvideCredentials> CachingProvider<P> {
         }
     }
 
-    /// Forgets `stale` after the server refused it. Nothing happens if another caller already did.
+    /// Has `stale` renewed by the next caller, after a server refused it. If that fails they are served
+    /// while they live, because a throttled login looks like a refusal. Nothing happens if another
+    /// caller has renewed them already.
     pub async fn invalidate(&self, stale: &Credentials) {
         let mut state = self.state.lock().await;
         if state.current.as_ref().is_some_and(|c| c.access_key_id() == stale.access_key_id()) {
-            state.current = None;
+            state.refused = true;
         }
     }
 }
@@ -271,6 +276,25 @@ mod tests {
         tokio::task::yield_now().await;
         leader.abort();
         assert_eq!(key(&cache).await, "K2");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_credentials_are_renewed_and_served_while_the_source_is_silent() {
+        let (issuer, cache) = cache();
+        let first = cache.get().await.unwrap();
+        issuer.silent.store(true, SeqCst);
+        cache.invalidate(&first).await;
+        let start = tokio::time::Instant::now();
+        assert_eq!(key(&cache).await, "K1");
+        assert_eq!((start.elapsed(), issuer.calls.load(SeqCst)), (RENEWAL_TIMEOUT, 2));
+        issuer.silent.store(false, SeqCst);
+        issuer.clock.0.advance(FAILURE_BACKOFF);
+        assert_eq!(key(&cache).await, "K3");
+        assert_eq!(key(&cache).await, "K3");
+        cache.invalidate(&cache.get().await.unwrap()).await;
+        issuer.failing.store(1, SeqCst);
+        issuer.clock.0.advance(HOUR);
+        assert!(cache.get().await.is_err(), "the dead are never served");
     }
 
     #[tokio::test]

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use futures_util::future::{join, join3};
 use tokio_postgres::Client;
+use tokio_postgres::error::ErrorPosition;
 use tokio_postgres::types::Type;
 
 use super::execute::{Statement, begin};
 use super::outcome::{Failure, Progress, Stage};
-use super::statement_error::{condition, outcome_unknown, own_words};
+use super::statement_error::{condition, is_raised, names_an_object, outcome_unknown, own_words};
 use super::text;
 use crate::error::{Error, ErrorKind};
 use crate::query::{Answer, Delivered, Mode, Parameters, Query, ResultKind};
@@ -130,19 +131,35 @@ fn failed(
     stage: Stage,
 ) -> Failure {
     let failure = statement.failed_write(error, stage);
-    let error = ledger_error(query, error).unwrap_or(failure.error);
+    let error = ledger_error(statement, query, error).unwrap_or(failure.error);
     Failure { error, repeat: failure.repeat || !failure.usable, ..failure }
 }
 
-/// The error of a ledger that is missing, or that the user may not write to.
-fn ledger_error(query: &Query, error: &tokio_postgres::Error) -> Option<Error> {
-    let db = error.as_db_error().filter(|db| db.code().code().starts_with("42"))?;
-    let message = own_words(db)?;
-    if !message.contains(" message_ledger") && !message.contains("\"message_ledger\"") {
-        return None;
-    }
+/// The error of a ledger that is missing, or that the user may not write to. The server's message is
+/// compared and not passed on: a statement's own error can hold a value that looks like the table's name.
+fn ledger_error(
+    statement: &Statement<'_>,
+    query: &Query,
+    error: &tokio_postgres::Error,
+) -> Option<Error> {
+    let db = error.as_db_error()?;
+    let code = db.code().code();
+    let in_the_entry = match db.position() {
+        Some(ErrorPosition::Original(at)) => (*at as usize) <= statement.prefix.max(INSERT.len()),
+        _ => false,
+    };
+    let names_it = db.message().contains("message_ledger");
+    let why = match code {
+        "42501" if names_it && own_words(db).is_some() && names_an_object(db) => {
+            "the database user may not INSERT into it"
+        }
+        _ if code.starts_with("42") && names_it && in_the_entry => {
+            "the table is missing, or is not the one that sql/ledger.sql makes"
+        }
+        _ => return None,
+    };
     let what = format!("query {} could not write its entry into message_ledger", query.name);
-    let why = format!("{message} ({})", condition(db.code().code()));
+    let why = format!("{why} ({})", condition(code));
     Some(Error::new(ErrorKind::QueryDenied, what).because(why).remedy(
         "Run sql/ledger.sql in this database as an administrator, and grant INSERT on the table to the function's user",
     ))
@@ -150,7 +167,8 @@ fn ledger_error(query: &Query, error: &tokio_postgres::Error) -> Option<Error> {
 
 fn is_duplicate(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_some_and(|db| {
-        db.code().code() == "23505"
+        !is_raised(db)
+            && db.code().code() == "23505"
             && db.constraint() == Some(CONSTRAINT)
             && db.table() == Some("message_ledger")
     })

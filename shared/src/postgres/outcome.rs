@@ -1,7 +1,7 @@
 //! How a statement ended, and what may be done about it.
 
 use crate::error::Error;
-use crate::query::{Query, too_large};
+use crate::query::{Mode, Query, too_large};
 
 /// Why a statement gave no answer, and what may be done about it.
 #[derive(Debug)]
@@ -19,10 +19,16 @@ impl Failure {
         Self { error, usable: true, repeat: false }
     }
 
-    /// One row was too long, and ended the connection. It came before `COMMIT`, so nothing was
-    /// written.
-    pub(crate) fn too_long(query: &Query) -> Self {
-        Self::lost(too_large(&query.name, "Lambda's limit is 6 MB, and one row alone is longer"))
+    /// One message was too long, a row mostly, and ended the connection. `None` if it was the answer to
+    /// a write's `COMMIT`, a notice of a deferred trigger say: then the write may have happened.
+    pub(crate) fn too_long(query: &Query, stage: Stage) -> Option<Self> {
+        if query.mode == Mode::Write && stage == Stage::Committing {
+            return None;
+        }
+        Some(Self::lost(too_large(
+            &query.name,
+            "Lambda's limit is 6 MB, and one row alone is longer",
+        )))
     }
 
     /// The connection cannot be used any more.

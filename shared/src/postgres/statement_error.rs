@@ -28,6 +28,8 @@ enum Why {
     Condition,
     /// The server's message, where it is the server's own.
     Message,
+    /// The same, for a refusal that names an object of the catalogue and nothing else.
+    Privilege,
     /// The server's message and the line of the query file, for errors of parsing.
     Located,
     /// The time-out that applied.
@@ -42,7 +44,7 @@ const TRY_LATER: &str = "Try again when the database has recovered";
 const NOT_VALID: &str = "A query file holds one statement and no semicolon: a SELECT, VALUES, TABLE or WITH, or with mode = \"write\" an INSERT, UPDATE or DELETE … RETURNING; anything else needs result = \"affected\"";
 
 /// The first row whose code begins the server's. The last row takes everything else.
-const MEANINGS: [Meaning; 14] = {
+const MEANINGS: [Meaning; 15] = {
     use ErrorKind::*;
     use Why::*;
     const fn row(
@@ -80,7 +82,7 @@ const MEANINGS: [Meaning; 14] = {
             "42501",
             QueryDenied,
             "is not permitted",
-            Message,
+            Privilege,
             "GRANT the right to the database user, or use a user that has it",
         ),
         row(
@@ -89,6 +91,13 @@ const MEANINGS: [Meaning; 14] = {
             "has other parameters than its front matter declares",
             Condition,
             "Declare one entry in params for each of $1…$n, in that order",
+        ),
+        row(
+            "42P18",
+            QueryInvalid,
+            "is not valid",
+            Condition,
+            "Use each parameter that params declares, and cast one whose type the statement does not give: $1::text",
         ),
         row("53", DatabaseUnavailable, "could not run", Message, TRY_LATER),
         row("57P01", DatabaseUnavailable, "could not run", Message, TRY_LATER),
@@ -132,6 +141,9 @@ pub(super) fn statement_error(
     let why = match meaning.why {
         Why::Condition => condition(code),
         Why::Message => own_words(db).map_or_else(|| condition(code), str::to_owned),
+        Why::Privilege => own_words(db)
+            .filter(|_| names_an_object(db))
+            .map_or_else(|| condition(code), str::to_owned),
         Why::Located => located(query, db, wrapped_after),
         Why::TimedOut => timed_out(query),
         Why::Names => names(db),
@@ -170,10 +182,17 @@ pub(super) fn own_words(db: &DbError) -> Option<&str> {
 }
 
 /// Whether the database's own code raised it: then every field of it is that code's to fill in.
-fn is_raised(db: &DbError) -> bool {
+pub(super) fn is_raised(db: &DbError) -> bool {
     let languages = ["plperl", "plpy", "pltcl", "plv8"];
     db.routine() == Some("exec_stmt_raise")
         || db.file().is_some_and(|file| languages.iter().any(|language| file.starts_with(language)))
+}
+
+/// Whether a refused privilege is one on an object, which the message names. Other messages of the same
+/// SQLSTATE repeat a function's argument: `permission denied to set role "…"`.
+pub(super) fn names_an_object(db: &DbError) -> bool {
+    let routine = db.routine().unwrap_or_default();
+    routine.starts_with("aclcheck_error") || routine == "ExecWithCheckOptions"
 }
 
 fn located(query: &Query, db: &DbError, wrapped_after: usize) -> String {
@@ -296,10 +315,16 @@ pub(super) fn condition(code: &str) -> String {
         "25006" => "read-only SQL transaction",
         "40001" => "serialization failure",
         "40P01" => "deadlock detected",
+        "42501" => "insufficient privilege",
         "42601" => "syntax error",
         "42703" => "undefined column",
         "42883" => "undefined function",
         "42P01" => "undefined table",
+        "42P18" => "parameter of unclear type",
+        "53100" => "disk full",
+        "53200" => "out of memory",
+        "53300" => "too many connections",
+        "53400" => "configuration limit exceeded",
         "55P03" => "lock not available",
         "P0001" => "raised by the database's own code",
         _ => return format!("SQLSTATE {code}"),

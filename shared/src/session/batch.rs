@@ -20,7 +20,7 @@ use crate::work::Work;
 const WINDOW: usize = 25;
 
 /// One record's statement.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Job<'a> {
     /// The query.
     pub query: &'a Query,
@@ -30,6 +30,13 @@ pub struct Job<'a> {
     pub message_id: &'a str,
     /// Whether the caller uses the rows.
     pub keeps_rows: bool,
+}
+
+/// Shows no id: it may be a value of the message.
+impl std::fmt::Debug for Job<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").field("query", &self.query.name).finish_non_exhaustive()
+    }
 }
 
 /// How one job ended.
@@ -192,7 +199,9 @@ impl<'a> Slot<'a> {
     }
 
     fn end_as_too_long(&mut self) {
-        self.result = Some(Err(Failure::too_long(self.job.query)));
+        if let Some(failure) = Failure::too_long(self.job.query, self.progress.stage) {
+            self.result = Some(Err(failure));
+        }
     }
 
     /// Ends a job that was sent and got no answer in time.

@@ -113,8 +113,11 @@ impl Session {
         work.report.query = Some(start.elapsed());
         work.report.violations = progress.violations;
         if let Ok(result) = result {
-            let too_long = result.is_err() && connection.got_too_long_a_message();
-            return if too_long { Err(Failure::too_long(query)) } else { result };
+            return result.map_err(|failure| {
+                let too_long = connection.got_too_long_a_message();
+                let too_long = too_long.then(|| Failure::too_long(query, progress.stage)).flatten();
+                too_long.unwrap_or(failure)
+            });
         }
         self.cancel(connection, deadline).await;
         Err(Failure::lost(no_answer_in_time(query, progress.stage)))
