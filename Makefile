@@ -57,11 +57,11 @@ wheel: ## Build a Python wheel that carries rds-local, for test suites in any la
 	@ls target/wheels/*.whl
 
 # Called by sam build, once for each function of the template.
-build-ScheduledQueryFunction:
-	@local/package.sh scheduled-query "$(ARTIFACTS_DIR)"
+build-%Function:
+	@local/package.sh "$$(sed -E 's/([a-z])([A-Z])/\1-\2/g' <<<"$*" | tr A-Z a-z)" "$(ARTIFACTS_DIR)"
 
-build-EventQueryFunction:
-	@local/package.sh event-query "$(ARTIFACTS_DIR)"
+template: ## Write the generated half of template.yaml, after a change of its functions
+	@local/template/generate.py
 
 sam-local: build ## Run a function with sam local invoke, against make serve ARGS="--listen 0.0.0.0 --public": FUNCTION=… EVENT=…
 	@. target/rds-local/env; SAM_CLI_TELEMETRY=0 target/venv-sam/bin/sam local invoke $(LOGICAL_ID) \
@@ -93,4 +93,4 @@ roots: ## Renew the built-in RDS roots from AWS, or from BUNDLE=file.pem
 clean: ## Remove everything that was built
 	cargo clean
 
-.PHONY: help setup demo serve invoke test check build wheel sam-local test-sam bench soak roots clean
+.PHONY: help setup demo serve invoke test check build template wheel sam-local test-sam bench soak roots clean

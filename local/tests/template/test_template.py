@@ -5,9 +5,11 @@ moto's CloudFormation.
 """
 
 import io
+import itertools
 import json
 import os
 import pathlib
+import re
 import zipfile
 
 import boto3
@@ -33,8 +35,12 @@ class NoManagedPolicies:
         return {}
 
 
+def source():
+    return yaml_parse((ROOT / "template.yaml").read_text())
+
+
 def translated(parameters=None):
-    template = yaml_parse((ROOT / "template.yaml").read_text())
+    template = source()
     # What `sam deploy` puts there after the upload.
     template["Globals"]["Function"]["CodeUri"] = {"Bucket": "code", "Key": "code.zip"}
     return transform(template, parameters or {}, NoManagedPolicies())
@@ -50,9 +56,12 @@ def roles(template):
 
 
 def functions(template):
-    found = {n: r["Properties"] for n, r in template["Resources"].items() if r["Type"] == "AWS::Lambda::Function"}
-    assert set(found) == {"ScheduledQueryFunction", "EventQueryFunction"}
-    return found
+    return {n: r["Properties"] for n, r in template["Resources"].items() if r["Type"] == "AWS::Lambda::Function"}
+
+
+def name_of(function):
+    """scheduled-query, of ${AWS::StackName}-scheduled-query."""
+    return function["FunctionName"]["Fn::Sub"].removeprefix("${AWS::StackName}-")
 
 
 def statements(role):
@@ -72,7 +81,20 @@ NETWORK = [
     "ec2:UnassignPrivateIpAddresses",
 ]
 SELF = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}-%s"
-DATABASE_USER = "arn:${AWS::Partition}:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:${DatabaseResourceId}/${%s}"
+DATABASE_USER = "arn:${AWS::Partition}:rds-db:${Region}:${AWS::AccountId}:dbuser:${%s}/${%s}"
+DATABASE_REGION = {"Region": {"Fn::If": ["HasDatabaseRegion", {"Ref": "DatabaseRegion"}, {"Ref": "AWS::Region"}]}}
+DELIVER = {
+    "Fn::If": [
+        "HasOnSuccess",
+        {
+            "Sid": "DeliverResponses",
+            "Effect": "Allow",
+            "Action": {"Fn::If": ["OnSuccessIsTopic", "sns:Publish", "sqs:SendMessage"]},
+            "Resource": {"Ref": "OnSuccessDestinationArn"},
+        },
+        {"Ref": "AWS::NoValue"},
+    ]
+}
 TRACE = {
     "Fn::If": [
         "Trace",
@@ -87,85 +109,93 @@ TRACE = {
 }
 
 
-def what_every_function_may_do(name, log_group, user):
-    """Log in, write its log, report its failures, and let Lambda attach it to the VPC."""
-    return {
-        "LogIn": {
-            "Sid": "LogIn",
-            "Effect": "Allow",
-            # Its only right on a database: to connect as its own user, or to assume the one role.
-            "Action": {"Fn::If": ["AssumeRole", "sts:AssumeRole", "rds-db:connect"]},
-            "Resource": {"Fn::If": ["AssumeRole", {"Ref": "RoleArn"}, {"Fn::Sub": DATABASE_USER % user}]},
-        },
-        "WriteLog": {
+def what_every_function_may_do(name, log_group, login):
+    """Write its log, report its failures and responses, and let Lambda attach it to the VPC."""
+    return [
+        *login,
+        {
             "Sid": "WriteLog",
             "Effect": "Allow",
             "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
             "Resource": arn(log_group),
         },
-        "ReportFailedRuns": {
+        {
             "Sid": "ReportFailedRuns",
             "Effect": "Allow",
             "Action": "sqs:SendMessage",
             "Resource": arn("FailedRuns"),
         },
-        "AttachToVpc": {"Sid": "AttachToVpc", "Effect": "Allow", "Action": NETWORK, "Resource": "*"},
-        "AttachToVpcNotFromCode": {
+        {"Sid": "AttachToVpc", "Effect": "Allow", "Action": NETWORK, "Resource": "*"},
+        {
             "Sid": "AttachToVpcNotFromCode",
             "Effect": "Deny",
             "Action": "ec2:*",
             "Resource": "*",
             "Condition": {"ArnEquals": {"lambda:SourceFunctionArn": {"Fn::Sub": SELF % name}}},
         },
-    }
+        DELIVER,
+        TRACE,
+    ]
+
+
+def login(metadata):
+    """Its only right on a database: to connect as its own user, or to assume the one role."""
+    if "LogsInAs" not in metadata:
+        return []
+    role, user = metadata["Assumes"], tuple(metadata["LogsInAs"].split("/"))
+    return [
+        {
+            "Sid": "LogIn",
+            "Effect": "Allow",
+            "Action": {"Fn::If": [f"Has{role}", "sts:AssumeRole", "rds-db:connect"]},
+            "Resource": {
+                "Fn::If": [f"Has{role}", {"Ref": role}, {"Fn::Sub": [DATABASE_USER % user, DATABASE_REGION]}]
+            },
+        }
+    ]
+
+
+# Who logs in as whom. No two functions share a role to assume unless they share their user.
+LOGINS = {
+    "ScheduledQueryFunction": {"LogsInAs": "DatabaseResourceId/DatabaseUser", "Assumes": "RoleArn"},
+    "EventQueryFunction": {"LogsInAs": "DatabaseResourceId/EventDatabaseUser", "Assumes": "EventRoleArn"},
+}
+# What a function may do beyond what each may: policies that are written by hand, by role.
+MORE = {
+    "EventQueryRole": [
+        {
+            "Effect": "Allow",
+            "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
+            "Resource": arn("Messages"),
+        }
+    ],
+}
 
 
 def test_each_role_may_do_exactly_this(template):
     found = roles(template)
-    assert set(found) == {"ScheduledQueryRole", "ScheduledQueryFunctionCustomersRole", "EventQueryRole"}
-    for role in found.values():
-        assert not role.get("ManagedPolicyArns")
-    for name in ["ScheduledQueryRole", "EventQueryRole"]:
-        assert found[name]["AssumeRolePolicyDocument"]["Statement"] == [
+    resources = source()["Resources"]
+    generated = {n: resources[n]["Metadata"].get("Generated", {}) for n in functions(template)}
+    assert generated == LOGINS
+    expected = {n.removesuffix("Function") + "Role": n for n in functions(template)}
+    assert set(found) == {*expected, "ScheduledQueryFunctionConnectionRole"}
+    boundary = {"Fn::If": ["HasPermissionsBoundary", {"Ref": "PermissionsBoundaryArn"}, {"Ref": "AWS::NoValue"}]}
+    for name, role in found.items():
+        assert not role.get("ManagedPolicyArns"), name
+        assert role["PermissionsBoundary"] == boundary, name
+    for role, function in expected.items():
+        assert found[role]["AssumeRolePolicyDocument"]["Statement"] == [
             {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
         ]
+        log_group = role.removesuffix("Role") + "LogGroup"
+        name = name_of(functions(template)[function])
+        assert statements(found[role]) == what_every_function_may_do(name, log_group, login(generated[function]))
 
-    common = what_every_function_may_do("scheduled-query", "ScheduledQueryLogGroup", "DatabaseUser")
-    assert statements(found["ScheduledQueryRole"]) == [
-        *common.values(),
-        {
-            "Fn::If": [
-                "HasOnSuccess",
-                {
-                    "Sid": "DeliverRows",
-                    "Effect": "Allow",
-                    "Action": {"Fn::If": ["OnSuccessIsTopic", "sns:Publish", "sqs:SendMessage"]},
-                    "Resource": {"Ref": "OnSuccessDestinationArn"},
-                },
-                {"Ref": "AWS::NoValue"},
-            ]
-        },
-        TRACE,
-    ]
+    more = [r["Properties"] for r in template["Resources"].values() if r["Type"] == "AWS::IAM::Policy"]
+    assert {p["Roles"][0]["Ref"]: p["PolicyDocument"]["Statement"] for p in more} == MORE
+    assert all(len(p["Roles"]) == 1 for p in more)
 
-    common = what_every_function_may_do("event-query", "EventQueryLogGroup", "EventDatabaseUser")
-    messages = {
-        "Sid": "TakeMessages",
-        "Effect": "Allow",
-        "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
-        "Resource": arn("Messages"),
-    }
-    assert statements(found["EventQueryRole"]) == [
-        common["LogIn"],
-        common["WriteLog"],
-        messages,
-        common["ReportFailedRuns"],
-        common["AttachToVpc"],
-        common["AttachToVpcNotFromCode"],
-        TRACE,
-    ]
-
-    schedule = found["ScheduledQueryFunctionCustomersRole"]
+    schedule = found["ScheduledQueryFunctionConnectionRole"]
     assert schedule["AssumeRolePolicyDocument"]["Statement"] == [
         {"Effect": "Allow", "Principal": {"Service": ["scheduler.amazonaws.com"]}, "Action": ["sts:AssumeRole"]}
     ]
@@ -173,6 +203,51 @@ def test_each_role_may_do_exactly_this(template):
         {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": arn("ScheduledQueryFunction")},
         {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": arn("UndeliveredSchedules")},
     ]
+
+
+def references(value):
+    """Names of resources and parameters that a value refers to, outside of `Fn::If`."""
+    if isinstance(value, list):
+        return set().union(*map(references, value))
+    if not isinstance(value, dict):
+        return set()
+    found = set()
+    for key, inner in value.items():
+        if key == "Fn::If":
+            continue
+        if key == "Ref":
+            found.add(inner)
+        elif key == "Fn::GetAtt":
+            found.add(inner[0] if isinstance(inner, list) else inner.split(".")[0])
+        elif key == "Fn::Sub":
+            text = inner if isinstance(inner, str) else inner[0]
+            found |= set(re.findall(r"\$\{(\w+)", text))
+        else:
+            found |= references(inner)
+    return found
+
+
+def test_every_function_can_be_left_out(template):
+    """Each has a parameter, all but scheduled-query are off, and nothing without it refers to it."""
+    resources = template["Resources"]
+    for name, function in functions(template).items():
+        condition = resources[name]["Condition"]
+        assert condition == "With" + name.removesuffix("Function")
+        parameter = template["Parameters"][condition]
+        assert parameter["AllowedValues"] == ["true", "false"]
+        assert parameter["Default"] == ("true" if name == "ScheduledQueryFunction" else "false"), name
+    for name, thing in [*resources.items(), *template["Outputs"].items()]:
+        for other in references({k: v for k, v in thing.items() if k != "Condition"}):
+            needed = resources.get(other, {}).get("Condition")
+            allowed = {needed, *IMPLIED.get(needed, ())}
+            assert needed is None or thing.get("Condition") in allowed, f"{name} refers to {other}"
+
+
+# Conditions that hold only where another one does.
+IMPLIED = {
+    "WithScheduledQuery": ["WithHeartbeat"],
+    "MakeSecurityGroup": ["MakeSecurityGroupWithEndpoints", "MakeSecurityGroupWithS3"],
+}
 
 
 def test_nothing_is_public(template):
@@ -196,7 +271,7 @@ def test_every_variable_of_the_contract_can_be_overridden_by_sam_local(template)
     assert len(names) >= 18
     for name, function in functions(template).items():
         # Only event-query takes messages out of envelopes.
-        own = names if name.startswith("EventQuery") else names - {"EVENT_ENVELOPES"}
+        own = names if name == "EventQueryFunction" else names - {"EVENT_ENVELOPES"}
         assert own <= set(function["Environment"]["Variables"]), name
 
 
@@ -286,31 +361,90 @@ def test_a_queue_tells_each_records_fate_and_sets_poison_aside(template):
     timeout = resources["EventQueryFunction"]["Properties"]["Timeout"]
     assert queue["VisibilityTimeout"] >= 6 * timeout
     assert queue["RedrivePolicy"] == {"deadLetterTargetArn": arn("PoisonMessages"), "maxReceiveCount": 5}
-    # A poison message is kept at least as long again as it was in its queue.
-    assert resources["PoisonMessages"]["Properties"]["MessageRetentionPeriod"] == queue["MessageRetentionPeriod"]
+    # A message takes its age along, so the dead-letter queue must keep it for longer than its queue.
+    assert resources["PoisonMessages"]["Properties"]["MessageRetentionPeriod"] > 3 * queue["MessageRetentionPeriod"]
     query = template["Parameters"]["EventQuery"]["Default"]
     assert (ROOT / "queries" / f"{query}.sql").is_file()
 
 
+def alarms(template):
+    return {n: r["Properties"] for n, r in template["Resources"].items() if r["Type"] == "AWS::CloudWatch::Alarm"}
+
+
+def metrics(alarm):
+    if "MetricName" in alarm:
+        return {alarm["MetricName"]}
+    return {m["MetricStat"]["Metric"]["MetricName"] for m in alarm["Metrics"] if "MetricStat" in m}
+
+
 def test_alarms_cover_what_can_go_wrong(template):
-    alarms = {n: r["Properties"] for n, r in template["Resources"].items() if r["Type"] == "AWS::CloudWatch::Alarm"}
-    assert {a["MetricName"] for a in alarms.values()} == {
+    found = alarms(template)
+    assert set().union(*map(metrics, found.values())) == {
         "Errors",
         "AccessErrors",
         "AvailabilityErrors",
         "CheckViolations",
         "Throttles",
         "Duration",
+        "AsyncEventsDropped",
+        "DestinationDeliveryFailures",
+        "Invocations",
         "ApproximateNumberOfMessagesVisible",
         "ApproximateAgeOfOldestMessage",
     }
-    body = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
-    json.loads(body)
-    for name, alarm in alarms.items():
-        assert "${%s.Arn}" % name in body, f"{name} is on the dashboard"
+    for name, alarm in found.items():
         assert alarm["AlarmActions"], name
-    for name, alarm in [("ScheduledQueryFunction", "DurationAlarm"), ("EventQueryFunction", "EventDurationAlarm")]:
-        assert alarms[alarm]["Threshold"] == 0.8 * functions(template)[name]["Timeout"] * 1000
+    for name, function in functions(template).items():
+        own = name.removesuffix("Function")
+        assert {f"{own}{kind}Alarm" for kind in ["Errors", "Throttles", "Duration", "LostEvents"]} <= set(found)
+        assert found[f"{own}DurationAlarm"]["Threshold"] == 0.8 * function["Timeout"] * 1000
+
+
+def test_filters_count_an_invocation_once(template):
+    """An invocation has one summary line; lines of single records have an errorType too."""
+    summary = (ROOT / "shared/src/lambda/logs.rs").read_text()
+    assert '"invocation failed"' in summary
+    filters = [r["Properties"] for r in template["Resources"].values() if r["Type"] == "AWS::Logs::MetricFilter"]
+    assert filters
+    for properties in filters:
+        assert properties["FilterPattern"].startswith('{ ($.message = "invocation failed") && (')
+
+
+def dashboard(template, conditions):
+    """The dashboard's body, as CloudFormation makes it where these conditions hold."""
+    join = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Join"]
+    assert join[0] == ""
+    pieces = []
+    for piece in join[1]:
+        if isinstance(piece, dict) and "Fn::If" in piece:
+            condition, yes, no = piece["Fn::If"]
+            piece = yes if condition in conditions else no
+        pieces.append(piece["Fn::Sub"] if isinstance(piece, dict) else piece)
+    return json.loads("".join(pieces))
+
+
+def test_the_dashboard_shows_what_the_stack_has(template):
+    resources = template["Resources"]
+    switches = sorted({resources[n]["Condition"] for n in [*functions(template), "HeartbeatAlarm"]})
+    for count in range(len(switches) + 1):
+        for conditions in itertools.combinations(switches, count):
+            body = dashboard(template, conditions)
+            there = {n for n in alarms(template) if resources[n].get("Condition") in (None, *conditions)}
+            shown = body["widgets"][0]["properties"]["alarms"]
+            assert sorted(shown) == sorted("${%s.Arn}" % name for name in there)
+            for name in re.findall(r"\$\{(\w+)[.}]", json.dumps(body)):
+                assert resources[name].get("Condition") in (None, *conditions), name
+            titles = [w["properties"]["title"] for w in body["widgets"]]
+            for name, function in functions(template).items():
+                rows = [t for t in titles if t.startswith(name_of(function) + ": ")]
+                assert bool(rows) == (resources[name]["Condition"] in conditions)
+
+
+def test_expressions_quote_their_namespace(template):
+    """CloudWatch reads an unquoted namespace with a slash or a hyphen as several words."""
+    body = json.dumps(dashboard(template, ["WithScheduledQuery"]))
+    for namespace in re.findall(r"SEARCH\('\{([^,]+),", json.loads(json.dumps(body))):
+        assert namespace.strip("\\").startswith('"'), namespace
 
 
 # moto's CloudFormation has no model for these; their properties are checked by cfn-lint, against
@@ -333,9 +467,13 @@ def without_what_moto_cannot_make(template):
     for name, kind in sorted(left_out.items()):
         print(f"moto cannot make {kind} {name}: no CloudFormation model")
         del template["Resources"][name]
-    body = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]
+    for function in functions(template):
+        if template["Resources"][function].get("DependsOn") in left_out:
+            del template["Resources"][function]["DependsOn"]
+    body = json.dumps(template["Resources"]["Dashboard"]["Properties"])
     for name in left_out:
-        body["Fn::Sub"] = body["Fn::Sub"].replace("${%s.Arn}" % name, name)
+        body = body.replace("${%s.Arn}" % name, name)
+    template["Resources"]["Dashboard"]["Properties"] = json.loads(body)
     return template
 
 
@@ -361,6 +499,7 @@ def test_it_deploys():
         "SubnetIds": ",".join(subnets),
         "VpcId": vpc,
         "DatabaseSecurityGroupId": database,
+        "WithEventQuery": "true",
     }
     cloudformation = boto3.client("cloudformation")
     cloudformation.create_stack(
