@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every ```sh block of the documents, against a server of its own on the default folder.
+# Runs every ```sh block of the documents, against its own server on the default folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -46,7 +46,7 @@ DECLARE
     owned record;
     joined boolean;
 BEGIN
-    -- What extensions brought is theirs, and readable as they decided.
+    -- Objects of extensions keep the rights that their extension gave them.
     CREATE TEMPORARY TABLE granted ON COMMIT DROP AS
         SELECT c.oid::regclass AS relation, c.relname, c.relkind, r.rolname AS owner
         FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
@@ -79,7 +79,7 @@ BEGIN
             END IF;
         END LOOP;
 
-        -- What this role creates later: the administrator in schemas of its own too.
+        -- Objects that this role creates later; the administrator's in every schema.
         later := format('ALTER DEFAULT PRIVILEGES FOR ROLE %I ', table_owner);
         IF table_owner = current_user THEN
             EXECUTE later || 'GRANT USAGE ON SCHEMAS TO readonly_role, iam_rw_user';

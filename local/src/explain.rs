@@ -11,7 +11,7 @@ use crate::Result;
 use crate::sigv4::{self, Scope};
 use crate::token_text::{Form, TokenText};
 
-/// RDS takes no token for longer, whatever it says.
+/// RDS accepts no token for longer, whatever its X-Amz-Expires says.
 const LONGEST: u64 = 900;
 
 /// A token's parts that may be shown.
@@ -156,7 +156,7 @@ impl<'a> Token<'a> {
         )
     }
 
-    /// What the database needs: the port tells the engine, unless somebody chose another.
+    /// What the database needs: the port implies the engine.
     fn grants(&self) -> Vec<(&'static str, String)> {
         let postgres = format!("GRANT rds_iam TO \"{}\";", self.user.replace('"', "\"\""));
         let mysql = format!(

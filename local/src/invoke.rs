@@ -86,7 +86,7 @@ impl Sandbox {
         Ok(Self { api, child, log_readers, timeout })
     }
 
-    /// Runs one invocation, with a request id of its own. Lambda's error is the outcome if the
+    /// Runs one invocation, with its own request id. Lambda's error is the outcome if the
     /// function crashes or exceeds its time-out.
     pub async fn invoke(&mut self, event: Bytes) -> Outcome {
         self.invoke_as(&Uuid::new_v4().to_string(), event).await

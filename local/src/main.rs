@@ -105,7 +105,7 @@ struct Serve {
     /// boundaries and trust (docs/iam.md). May be given more than once
     #[arg(long, value_name = "FILE")]
     policy: Vec<PathBuf>,
-    /// Access keys of your own for these users, in the format of ~/.aws/credentials, a profile for
+    /// Your own access keys for these users, in the format of ~/.aws/credentials, a profile for
     /// each user; [default] is the default user. May be given more than once
     #[arg(long, value_name = "FILE")]
     user_key_file: Vec<PathBuf>,
@@ -157,8 +157,8 @@ struct Token {
     region: Option<String>,
     #[command(flatten)]
     principal: rds_local::credentials::Principal,
-    /// Read a token from standard input instead, and say what it is for, when it dies, and which
-    /// policy and GRANT it needs. Works offline, and shows none of its secret parts
+    /// Read a token from standard input instead, and explain its endpoint, user and expiry, and the
+    /// policy and GRANT that it needs. Works offline, and shows no secret
     #[arg(long)]
     explain: bool,
 }
@@ -302,7 +302,7 @@ async fn run_token(token: Token) -> Result<()> {
     let region = endpoint
         .region
         .or(token.region)
-        .ok_or("the hostname tells no region: give it with --region, or set AWS_REGION")?;
+        .ok_or("the hostname contains no region: use --region, or set AWS_REGION")?;
     let signer = TokenSigner {
         host: endpoint.host,
         port: endpoint.port,

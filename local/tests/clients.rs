@@ -136,7 +136,7 @@ async fn the_aws_cli_assumes_the_example_role() {
 }
 
 #[tokio::test]
-async fn ones_own_schema_and_user() {
+async fn a_schema_and_user_of_the_callers_choice() {
     let folder = tempfile::tempdir().unwrap();
     let schema = folder.path().join("schema.sql");
     // As pg_dump writes it: psql's own commands, COPY, a schema of one's own.

@@ -1,4 +1,4 @@
-//! The gate refuses every defect of a login with RDS's message, tells the true reason only in its
+//! The gate refuses every defect of a login with RDS's message, and writes the true reason only to its
 //! own log, and accepts what is good. Each case is a real login over TCP and TLS.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
@@ -102,7 +102,7 @@ impl Recipe {
     }
 }
 
-/// A login with this password; what the client is told when it fails.
+/// A login with this password, and the error that the client gets.
 async fn login(
     server: &Server,
     user: &str,

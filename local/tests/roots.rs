@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use common::{root, text};
 use rcgen::{CertificateParams, DnType, KeyPair};
 
-/// Runs the script in a folder of its own, with these bundles.
+/// Runs the script in a separate folder, with these bundles.
 fn update(folder: &Path, bundles: &[&Path]) -> Output {
     let script = folder.join("update.sh");
     std::fs::copy(root().join("shared/roots/update.sh"), &script).unwrap();

@@ -1,4 +1,4 @@
-//! The command line: a ready line, a clean end however it comes, and nothing left behind.
+//! The command line: a ready line, a clean end after every signal, and no process left behind.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -19,7 +19,7 @@ fn serve(dir: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Starts it and waits for the ready line, which tells that clients can connect.
+/// Starts it and waits for the ready line, after which clients can connect.
 fn started(dir: &Path, arguments: &[&str]) -> (Child, String) {
     let mut child =
         serve(dir, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -109,7 +109,7 @@ fn an_address_for_everyone_needs_a_flag() {
 }
 
 #[test]
-fn even_a_kill_leaves_no_server_behind() {
+fn a_killed_process_leaves_no_server_behind() {
     let folder = tempfile::tempdir().unwrap();
     let (mut child, _) = started(folder.path(), &[]);
     child.kill().unwrap();

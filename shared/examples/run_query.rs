@@ -1,4 +1,4 @@
-//! A Lambda function of your own on this crate: runs any query file, those that write too.
+//! A Lambda function on this crate: runs any query file, writes included.
 //!
 //! Its event is `{"query": "add_customer", "params": {…}}`. With `make serve` running, try it by
 //! `cargo build --examples` and `rds-local invoke target/debug/examples/run_query --event FILE`.

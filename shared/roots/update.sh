@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Rebuilds rds.pem (one section a region) from AWS's bundle, without what has expired.
 #   shared/roots/update.sh [BUNDLE.pem ...]     default: fetched from AWS
-# GovCloud and China publish bundles of their own: fetch those and name them too.
+# GovCloud and China publish their own bundles: download those and name them too.
 set -euo pipefail
 bundle_url=https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem
 here=$(cd "$(dirname "$0")" && pwd)

@@ -39,7 +39,7 @@ pub enum SslNegotiation {
     Direct,
 }
 
-/// Which servers are good enough (`PGTARGETSESSIONATTRS`).
+/// Which servers to accept (`PGTARGETSESSIONATTRS`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetSessionAttrs {
     /// Any server.
@@ -67,7 +67,7 @@ pub struct Config {
     pub endpoint: Endpoint,
     /// The region that tokens are signed for.
     pub region: String,
-    /// Where connections really go.
+    /// The address that connections use.
     pub dial: Dial,
     /// Database name.
     pub database: String,
@@ -81,7 +81,7 @@ pub struct Config {
     pub ssl_negotiation: SslNegotiation,
     /// Bound of one login attempt, DNS to ready.
     pub connect_timeout: Duration,
-    /// Which servers are good enough.
+    /// Which servers to accept.
     pub target_session_attrs: TargetSessionAttrs,
     /// Whether the endpoint is RDS Proxy, which allows no start-up options and no SET.
     pub proxy: bool,
@@ -303,7 +303,7 @@ impl Vars<'_> {
             }
             None => {
                 if endpoint.is_some() {
-                    self.problem("DB_REGION", "is not set, and PGHOST is not an RDS name that tells the region: set the database's region, such as eu-west-1 (or AWS_REGION outside Lambda)");
+                    self.problem("DB_REGION", "is not set, and PGHOST is not an RDS name that contains the region: set the database's region, such as eu-west-1 (or AWS_REGION outside Lambda)");
                 }
                 None
             }

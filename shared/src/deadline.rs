@@ -1,7 +1,7 @@
 //! The time budget of one invocation. Everything that waits takes its bound from here.
 //!
 //! Lambda kills a sandbox at the deadline, and the caller then learns nothing. So the function
-//! answers a little before it, and the server gives up a statement a little before that.
+//! answers a little before it, and the server cancels a statement a little before that.
 
 use std::time::{Duration, SystemTime};
 

@@ -16,7 +16,7 @@ pub enum EndpointKind {
     ClusterReader,
     /// An Aurora custom endpoint.
     ClusterCustom,
-    /// The writer endpoint of an Aurora global database, whose name tells no region.
+    /// The writer endpoint of an Aurora global database, whose name has no region.
     Global,
     /// RDS Proxy, its default endpoint or an additional one.
     Proxy,

@@ -52,8 +52,7 @@ pub enum ErrorKind {
     CheckViolations,
     /// A bug of the function: it panicked.
     InternalPanic,
-    /// An `errorType` of a function of your own, such as `"Orders.Stale"`. Nothing in this crate uses
-    /// it.
+    /// An `errorType` of your own function, such as `"Orders.Stale"`. This crate never uses it.
     Custom(&'static str),
 }
 
@@ -82,7 +81,7 @@ impl ErrorKind {
         Self::InternalPanic,
     ];
 
-    /// Whether the same may succeed later, with nothing changed.
+    /// Whether a retry may succeed with nothing changed.
     pub const fn is_transient(self) -> bool {
         matches!(
             self,
@@ -162,7 +161,7 @@ impl Error {
         self
     }
 
-    /// Whether the same may succeed later, with nothing changed.
+    /// Whether a retry may succeed with nothing changed.
     pub fn is_transient(&self) -> bool {
         self.transient
     }

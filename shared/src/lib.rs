@@ -26,9 +26,9 @@
 //! | `sso` | no | profiles of IAM Identity Center, for a laptop |
 //!
 //! With none of them the crate is a signer of tokens ([`token::TokenSigner`]) and a cache of credentials
-//! ([`credentials::CachingProvider`]), for a driver or pool of your own.
+//! ([`credentials::CachingProvider`]), for your own driver or pool.
 //!
-//! # A function of your own
+//! # Your own function
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -95,8 +95,8 @@
 //! # Cancel safety
 //!
 //! Every future of this crate can be dropped. A call that is dropped while a statement runs drops its
-//! connection, and the next call logs in anew; the server stops the statement by its own time-out, which
-//! ends before the deadline. Whether a dropped write has happened is unknown, unless the ledger records it
+//! connection, and the next call logs in again; the server stops the statement by its own time-out, which
+//! ends before the deadline. Whether a dropped write took effect is unknown, unless the ledger records it
 //! ([`Session::run_batch`]). A dropped [`CachingProvider::get`](credentials::CachingProvider::get) leaves
 //! the cache as it was.
 //!

@@ -2,7 +2,7 @@
 //!
 //! | what failed | retried | how often | how long |
 //! |---|---|---|---|
-//! | a login ([`Retry::Again`], [`Retry::FreshCredentials`]) | with a new token, the second after resolving credentials anew | [`RetryPolicy::attempts`] in an invocation (`DB_LOGIN_ATTEMPTS`) | within a quarter of the time left, with full jitter between 0 and 100 ms … 2 s |
+//! | a login ([`Retry::Again`], [`Retry::FreshCredentials`]) | with the token of the last login while it is fresh, else a new one; the second with a new token and credentials resolved again | [`RetryPolicy::attempts`] in an invocation (`DB_LOGIN_ATTEMPTS`) | within a quarter of the time left, with full jitter between 0 and 100 ms … 2 s |
 //! | a read on a connection that broke | on a new connection | once in an invocation | while time is left |
 //! | a write on a connection that broke | only if it was never run, or if the ledger keeps it from happening twice | once in an invocation | while time is left |
 //! | a statement that the server refused | never here: the event source repeats the event | | |
@@ -14,15 +14,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What another attempt could change about a failure.
+/// Whether another attempt may succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Retry {
-    /// Nothing: the same would happen again.
+    /// It would fail in the same way.
     No,
     /// The server or the network may recover.
     Again,
-    /// RDS refused the token: sign again, with credentials resolved anew. A throttled login looks
+    /// RDS refused the token: sign again, with credentials resolved again. A throttled login looks
     /// exactly like this.
     FreshCredentials,
 }

@@ -1,4 +1,4 @@
-//! The certificates that may vouch for a database server.
+//! The root certificates that the database server's certificate may chain to.
 //!
 //! Only the roots of the database's own region are used, never the system's store. They come from
 //! AWS's bundle
@@ -18,7 +18,7 @@ const AMAZON_ROOTS: &str = include_str!("../roots/amazon.pem");
 
 const BEGIN_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 
-/// The certificates that may vouch for the server, as PEM.
+/// The root certificates that the server's certificate may chain to, as PEM.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Roots(Arc<str>);
 
@@ -66,7 +66,7 @@ impl Roots {
         }
     }
 
-    /// The certificates as PEM, for a driver of your own.
+    /// The certificates as PEM, for your own driver.
     pub fn pem(&self) -> &str {
         &self.0
     }

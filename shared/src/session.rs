@@ -34,7 +34,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
 /// A cancel request takes four round trips.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The database, ready for queries: it logs in when it must.
+/// The database, ready for queries. It logs in when it has no usable connection.
 ///
 /// It holds one connection, so calls run one after another. Each call takes the invocation's
 /// [`Work`](crate::Work): the deadline that bounds it, and the report that it fills in.
@@ -86,7 +86,7 @@ impl Session {
     }
 
     /// Closes the connection as the protocol asks, so that no backend stays behind: for when the
-    /// sandbox ends. A later call logs in anew.
+    /// sandbox ends. A later call logs in again.
     pub async fn close(&self) {
         // While a call is using the connection, there is nothing to close.
         let idle = self.idle.try_lock().ok().and_then(|mut idle| idle.take());

@@ -1,4 +1,4 @@
-//! Batches over one connection: each statement succeeds or fails by itself, and a message takes effect once.
+//! Batches on one connection: each statement succeeds or fails alone, and a message takes effect once.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -80,7 +80,7 @@ async fn one_failure_is_alone_and_a_message_takes_effect_once() {
         assert_eq!(kinds(&outcomes), expected, "{outcomes:?}");
         assert!(matches!(outcomes[0], Ok(Delivered::Answered(Answer::Affected(1)))));
         assert_eq!(database.number(COUNT).await, 2);
-        // What failed has no entry, and may succeed when it comes again.
+        // What failed has no entry, and may succeed when it arrives again.
         assert_eq!(database.number("SELECT count(*) FROM message_ledger").await, 2);
         let again = [message(text, "1", "a"), message(text, "9", "c"), message(text, "2", "d")];
         let (outcomes, report) = run(&session, LONG, &again).await;

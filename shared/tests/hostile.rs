@@ -1,4 +1,4 @@
-//! Parameters that would like to be more: whatever they hold, the statement stays what it is.
+//! Hostile parameters: no value changes the statement.
 //! `HOSTILE` sets how many cases.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]

@@ -174,7 +174,7 @@ async fn a_rule_that_fails_rolls_the_write_back() {
 }
 
 #[tokio::test]
-async fn a_query_has_a_time_out_of_its_own() {
+async fn a_query_has_its_own_timeout() {
     for proxy in [false, true] {
         let database = Database::start(|options| rds_local::Options { proxy, ..options }).await;
         let session = database.session(&[]);

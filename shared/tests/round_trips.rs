@@ -1,4 +1,4 @@
-//! How often client and server take turns: each turn is a round trip, whatever the network's latency.
+//! Counts round trips, independently of the network's latency.
 //! They are counted by a relay in front of the gate, and not timed.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]

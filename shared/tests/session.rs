@@ -128,7 +128,7 @@ async fn a_connection_that_died_silently_in_a_freeze_costs_only_the_probe() {
 }
 
 #[tokio::test]
-async fn a_refused_token_is_signed_again_with_credentials_resolved_anew() {
+async fn a_refused_token_is_signed_again_with_fresh_credentials() {
     let world = World::start(2).await;
     let (answer, report) = world.read("SELECT 1 AS n").await;
     answer.unwrap();

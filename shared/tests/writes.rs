@@ -56,7 +56,7 @@ async fn a_refused_write_is_rolled_back_and_the_connection_kept() {
         assert_eq!(error.kind(), kind, "{sql}: {error}");
         assert!(report.reused, "{sql}");
     }
-    // Here the connection is in the middle of an answer that nobody wants, and is dropped.
+    // Here the connection is in the middle of an answer, and is dropped.
     let error = run(&session, &write(huge), "{}").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ResultTooLarge, "{error}");
     assert_eq!(database.number(COUNT).await, 1);

@@ -33,7 +33,7 @@ impl IamPool {
             .ssl_root_cert_from_pem(config.roots.pem().into());
         let options = match config.dial {
             // sqlx checks the certificate against the name that it dials. Of another address it can
-            // check the chain only, so trust a root of your own there, as rds-local's.
+            // check the chain only, so trust only your own root there, such as rds-local's.
             Dial::Address(address) => {
                 options.host(&address.to_string()).ssl_mode(PgSslMode::VerifyCa)
             }

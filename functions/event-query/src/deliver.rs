@@ -1,8 +1,8 @@
-//! A batch's records to statements, and the statements' outcomes to one result for each record.
+//! Turns a batch's records into statements, and their outcomes into one result for each record.
 //!
 //! A record fails alone. Records of a standard queue run together; those of a FIFO queue's group
-//! run one after another, and after a failure the group's rest is not tried, so that its order
-//! holds when they all arrive again.
+//! run one after another, and after a failure the rest of the group is not tried, so that the
+//! order holds when they arrive again.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -213,8 +213,8 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     })
 }
 
-/// Puts records that must run in order into one group: those of a FIFO queue's message group. Every
-/// other record is a group of its own.
+/// Groups the records that must run in order: those of a FIFO queue's message group. Every other
+/// record forms its own group.
 fn line_up(deliveries: &[Delivery]) -> Vec<VecDeque<usize>> {
     let mut groups: Vec<VecDeque<usize>> = Vec::new();
     let mut by_name: HashMap<&str, usize> = HashMap::new();

@@ -1,4 +1,4 @@
-//! Which envelopes the function takes a message out of.
+//! The envelopes that the function unwraps.
 //!
 //! AWS vouches for the event that Lambda delivers, and not for the text inside a message: a sender
 //! writes that. A text that only looks like a notification could choose its
@@ -32,7 +32,7 @@ impl Envelopes {
                     return Err(Error::new(ErrorKind::ConfigInvalid, what)
                         .because("EVENT_ENVELOPES is not a list of sns, s3 and eventbridge")
                         .remedy(
-                            "Name what wraps the messages in your queue or topic, such as sns,s3",
+                            "List the envelopes of the messages in your queue or topic, such as sns,s3",
                         ));
                 }
             }

@@ -25,7 +25,7 @@ pub(crate) enum Event {
 
 /// A record, with the messages in it.
 pub(crate) struct Delivery {
-    /// What the queue knows it by; the index for other sources.
+    /// The queue's id of it; the index for other sources.
     pub(crate) id: String,
     /// The message group of a FIFO queue.
     pub(crate) group: Option<String>,

@@ -1,8 +1,7 @@
-//! A message, out of its envelopes: what a statement's parameters come from.
+//! A message without its envelopes: the source of a statement's parameters.
 //!
-//! Each of SNS, EventBridge and S3 may come by itself or inside SQS, and S3 inside SNS too. The id is
-//! the innermost message's, so that it stays the same however often an envelope around it is made
-//! anew.
+//! A message of SNS, EventBridge or S3 may arrive directly or inside SQS, and one of S3 inside SNS too.
+//! The id is the innermost message's, so that it stays the same when a service wraps the message again.
 //!
 //! - SNS: <https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html>
 //! - S3: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>
@@ -19,7 +18,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::envelopes::Envelopes;
 
-/// How many envelopes there may be: SQS, SNS, S3, and one to spare.
+/// The maximum number of nested envelopes: SQS, SNS, S3, and one in reserve.
 const DEEPEST: usize = 4;
 /// PostgreSQL's index holds about 2,700 bytes a row.
 const LONGEST_ID: usize = 1024;
@@ -49,7 +48,7 @@ impl std::fmt::Debug for Message {
 }
 
 impl Message {
-    /// Takes a message out of the envelopes in its text. Returns none for S3's test event.
+    /// Unwraps the envelopes in a message's text. Returns none for S3's test event.
     pub(crate) fn unwrap(self, expected: Envelopes) -> Result<Vec<Self>, Error> {
         self.unwrap_at(expected, 0)
     }
@@ -141,7 +140,7 @@ impl Message {
         let event = object.text("eventName").unwrap_or_default();
         let version = stored.text("versionId").unwrap_or_default();
         let timestamp = object.text("eventTime");
-        // S3 gives a sequencer for PUT and DELETE only. Without one, the time tells two events apart.
+        // S3 gives a sequencer for PUT and DELETE only. Without one, the time distinguishes two events.
         let order = match (stored.text("sequencer"), &timestamp) {
             (Some(sequencer), _) => format!("sequencer={sequencer}"),
             (None, time) => format!("time={}", time.as_deref().unwrap_or_default()),

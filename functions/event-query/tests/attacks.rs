@@ -1,4 +1,4 @@
-//! What a sender of messages can do: choose values, and nothing else.
+//! A sender of messages can choose values, and nothing else.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 

@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-/// Seconds until a message that was not deleted comes again; a real queue has six times the
+/// Seconds until a message that was not deleted arrives again; a real queue has six times the
 /// function's time-out.
 const VISIBILITY: i32 = 2;
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ const QUERY: &str = "/*+++\nmode = \"write\"\nparams = [{ name = \"n\", from = \
 /// No key: what takes effect twice is there twice.
 const TABLE: &str = "CREATE TABLE effects (seen bigserial, n int NOT NULL, lane text NOT NULL)";
 
-/// A queue with its dead-letter queue, in a server of their own.
+/// A queue with its dead-letter queue, in a separate server.
 struct Queues {
     client: Client,
     queue: String,
@@ -256,7 +256,7 @@ async fn poll(queues: Arc<Queues>, start: impl AsyncFn() -> Function, kills: Arc
             }
         };
         for message in messages {
-            // A queue delivers at least once: here, one in fifty comes again.
+            // A queue delivers at least once: here, one in fifty arrives again.
             if done.contains(message.message_id.as_ref().unwrap()) && fastrand::u32(..50) > 0 {
                 queues.delete(&message).await;
             } else if queues.fifo {

@@ -1,5 +1,5 @@
-//! A model: whatever the batch and whatever breaks, what is acknowledged is in the database, nothing
-//! is there twice, and a FIFO group keeps its order. `MODEL` sets how many batches.
+//! A model: for any batch and any fault, every acknowledged message is in the database, nothing is there
+//! twice, and a FIFO group keeps its order. `MODEL` sets how many batches.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -135,11 +135,7 @@ async fn acknowledged_messages_are_committed_once() {
         };
         let after: Vec<String> = world.rows(effects).await.iter().map(|row| row.get(0)).collect();
         let there: HashSet<&String> = after.iter().collect();
-        assert_eq!(
-            there.len(),
-            after.len(),
-            "seed {seed}, batch {batch}: something is there twice"
-        );
+        assert_eq!(there.len(), after.len(), "seed {seed}, batch {batch}: an effect occurs twice");
         for record in &records {
             if failed.contains(&record.id) {
                 failed_all += 1;

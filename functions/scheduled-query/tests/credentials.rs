@@ -1,4 +1,4 @@
-//! Where the function's credentials come from, and what it says when they do not.
+//! The sources of the function's credentials, and the errors when they fail.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -198,7 +198,7 @@ async fn echo(form: &'static str) -> (std::net::SocketAddr, tokio::task::JoinHan
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = vec![0; 64 * 1024];
             let mut length = stream.read(&mut request).await.unwrap();
-            // The body may come by itself.
+            // The body may arrive in a packet of its own.
             let more = stream.read(&mut request[length..]);
             if let Ok(more) = tokio::time::timeout(Duration::from_millis(50), more).await {
                 length += more.unwrap();

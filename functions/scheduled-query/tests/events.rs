@@ -150,7 +150,7 @@ async fn query_files_that_cannot_work_say_why_and_where() {
         assert!(!error.error_message.contains("s3cret"), "{query}: {}", error.error_message);
     }
     function.ok(r#"{"query":"semicolon"}"#).await;
-    // Of all of them only the answer with equal names, given up half-way, cost the connection.
+    // Of all of them only the answer with equal names, abandoned in the middle, cost the connection.
     assert_eq!(world.logins(), (2, vec![]));
     function.stop().await;
     world.stop().await;

@@ -24,7 +24,7 @@ async fn a_million_rows_are_too_large_and_almost_six_megabytes_are_not() {
     let peak = function.memory_kib("VmHWM");
     println!("peak: {after_a_million} KiB after a million rows, {peak} KiB after 5.9 MB");
     assert!(peak < 64 * 1024, "{peak} KiB");
-    // What stopped early left nothing running, and is no harm to the next.
+    // A query that stopped early leaves nothing running.
     let active =
         "SELECT 1 FROM pg_stat_activity WHERE usename = 'iam_ro_user' AND state = 'active'";
     assert!(world.rows(active).await.is_empty());

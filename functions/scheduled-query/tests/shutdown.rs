@@ -1,4 +1,4 @@
-//! The end of a sandbox: the database is told, where Lambda says so beforehand.
+//! The end of a sandbox: after SIGTERM, the function closes its connection properly.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 

@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_found_however_the_bytes_are_cut() {
+    fn messages_are_found_at_any_split() {
         let long = vec![b'x'; 3000];
         let stream = [
             message(b'Q', b"BEGIN\0"),

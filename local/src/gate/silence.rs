@@ -87,7 +87,7 @@ mod tests {
                 .unwrap();
             client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
             client.write_all(b"unheard").unwrap();
-            // The kernel gives up on bytes that nobody acknowledged.
+            // The kernel closes a connection whose bytes stay unacknowledged.
             let error = client.read(&mut [0; 1]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::TimedOut, "{listen}");
             server.set_nonblocking(true).unwrap();

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cancelled_leader_strands_nobody() {
+    async fn a_cancelled_caller_does_not_block_the_others() {
         let (_, cache) = cache();
         let leader = tokio::spawn({
             let cache = cache.clone();

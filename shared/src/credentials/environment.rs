@@ -58,7 +58,7 @@ fn check_pasted(name: &str, value: &str) -> Result<(), CredentialsError> {
     Err(CredentialsError::invalid_configuration(Explained(format!("{name} {flaw}; set it again"))))
 }
 
-/// What an access key id tells of its kind, without the id
+/// The kind of key that an access key id shows, without the id
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids>).
 pub fn key_kind(access_key_id: &str) -> &'static str {
     match access_key_id.get(..4) {

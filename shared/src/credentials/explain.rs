@@ -1,7 +1,7 @@
-//! Why no credentials were found, in words of our own.
+//! Explains why no credentials were found.
 //!
-//! The messages of STS and of the SDK are not passed on: STS echoes a request that it cannot verify,
-//! session token included, and the SDK quotes whole requests. What is known of an error is its type,
+//! The messages of STS and of the SDK are never passed on: STS echoes a request that it cannot verify,
+//! session token included, and the SDK quotes whole requests. An explanation uses the error's type,
 //! STS's error code if it is one of a closed list, and the ARNs of a refusal.
 
 use std::error::Error as StdError;
@@ -30,8 +30,7 @@ pub(crate) fn unavailable(error: &CredentialsError) -> Error {
         .remedy("Check the function's role, DB_ROLE_ARN and DB_ROLE_EXTERNAL_ID; see docs/errors.md#credentialsunavailable")
 }
 
-/// Says why: as this crate's own provider explained it, as STS answered, or as the source's kind of
-/// failure tells.
+/// The reason: this crate's own explanation, the meaning of STS's answer, or the kind of failure.
 pub(crate) fn explain(error: &CredentialsError) -> String {
     let mut next: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(cause) = next {

@@ -45,7 +45,7 @@ fn of_call<E: ProvideErrorMetadata + StdError + 'static, R>(error: &SdkError<E, 
         SdkError::DispatchFailure(_) => {
             "STS cannot be reached: in a private subnet that needs the interface endpoint com.amazonaws.<region>.sts".into()
         }
-        SdkError::ResponseError(_) => "STS's answer is not one of STS".into(),
+        SdkError::ResponseError(_) => "the answer is not valid for STS: check AWS_ENDPOINT_URL_STS".into(),
         _ => "the request to STS could not be made: check AWS_ENDPOINT_URL_STS and the region".into(),
     }
 }
@@ -53,7 +53,7 @@ fn of_call<E: ProvideErrorMetadata + StdError + 'static, R>(error: &SdkError<E, 
 fn refused(code: Option<&str>, message: Option<&str>) -> String {
     let known = CODES.iter().find(|(known, _)| Some(*known) == code);
     let Some((code, meaning)) = known else {
-        return "STS refused the role, with a code that it does not document".into();
+        return "STS refused the role, with an undocumented error code".into();
     };
     let arns: Vec<&str> = match *code {
         "AccessDenied" => message.into_iter().flat_map(arns).take(2).collect(),

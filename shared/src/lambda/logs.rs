@@ -28,8 +28,8 @@ pub(super) struct Logs {
     metrics: bool,
 }
 
-/// Starts logging on standard output, at `AWS_LAMBDA_LOG_LEVEL` or `RUST_LOG`: as JSON in Lambda,
-/// and elsewhere too if `AWS_LAMBDA_LOG_FORMAT` asks for it, else as text.
+/// Starts logging on standard output, at `AWS_LAMBDA_LOG_LEVEL` or `RUST_LOG`: as JSON in Lambda
+/// or with `AWS_LAMBDA_LOG_FORMAT=JSON`, else as text.
 pub(super) fn init() -> Logs {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let level = ["AWS_LAMBDA_LOG_LEVEL", "RUST_LOG"]
@@ -45,7 +45,7 @@ pub(super) fn init() -> Logs {
     } else {
         lines.compact().with_ansi(false).boxed()
     };
-    // Only fails when a subscriber is set already, which then takes the lines.
+    // Fails only if a subscriber is set already, which then receives the lines.
     let _ = tracing_subscriber::registry().with(lines.with_filter(filter(level))).try_init();
     std::panic::set_hook(Box::new(|panic| {
         // The place and not the message: that may quote a value.
@@ -88,7 +88,7 @@ const DEPENDENCIES: [&str; 25] = [
     "tokio_postgres",
 ];
 
-/// This crate, and a function of your own, log at the level asked for.
+/// This crate and your own function log at the requested level.
 fn filter(level: LevelFilter) -> FilterFn<impl Fn(&tracing::Metadata<'_>) -> bool> {
     filter_fn(move |metadata| is_enabled(metadata.target(), metadata.level(), level))
         .with_max_level_hint(level)
@@ -155,11 +155,11 @@ impl Logs {
         error: Option<&Error>,
         now: SystemTime,
     ) {
-        let wanted = match error {
+        let enabled = match error {
             None => tracing::enabled!(tracing::Level::INFO),
             Some(_) => tracing::enabled!(tracing::Level::ERROR),
         };
-        if !wanted {
+        if !enabled {
             return;
         }
         let mut summary = Summary::new(context, cold_start, invocation, took, error);
@@ -264,7 +264,7 @@ impl<'a> Summary<'a> {
     }
 }
 
-/// As the other lines have it.
+/// The time in the format of the other lines.
 fn timestamp() -> String {
     let mut text = String::new();
     let written = tracing_subscriber::fmt::time::SystemTime

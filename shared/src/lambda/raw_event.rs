@@ -1,7 +1,7 @@
-//! Hands the handler the payload's text, whatever it is.
+//! Passes the payload's text to the handler, even if it is not JSON.
 //!
 //! The runtime parses payloads as JSON before the handler sees them, and answers a malformed one
-//! with an error type of its own. This layer wraps the payload as a JSON string, which always
+//! with its own error type. This layer wraps the payload as a JSON string, which always
 //! parses, so that the handler can answer `Event.Invalid`.
 
 use std::task::{Context, Poll};

@@ -35,13 +35,13 @@ pub struct Connector {
     failed: AtomicUsize,
 }
 
-/// A logged-in connection. Dropping it closes the socket; [`Connection::close`] says goodbye first.
+/// A logged-in connection. Dropping it closes the socket; [`Connection::close`] sends Terminate first.
 pub struct Connection {
     /// The protocol client.
     pub client: Client,
     driver: Driver,
     too_long: TooLong,
-    /// Where it leads: a reader endpoint's name resolves to another instance each time.
+    /// The server's address: a reader endpoint's name resolves to another instance each time.
     peer: SocketAddr,
 }
 
@@ -54,9 +54,9 @@ impl Drop for Driver {
     }
 }
 
-/// The kernel asks a silent peer whether it is there after 15 s, then every 5 s, and takes it for
-/// dead after three tries: a query that runs for minutes learns of a dead server in 30 s. Data that
-/// is not acknowledged for as long means the same.
+/// The kernel probes a silent peer after 15 s, then every 5 s, and closes the connection after three
+/// probes without an answer: a query of minutes fails 30 s after its server died. Data that stays
+/// unacknowledged for as long has the same effect.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 #[cfg(target_os = "linux")]
@@ -137,7 +137,7 @@ impl Connector {
             .iter()
             .any(|name| connection.parameter(name) == Some("on"));
         let driver = tokio::spawn(async move {
-            // The client's calls report a broken connection; here it can only be logged.
+            // The client's calls report a broken connection; this task can only log it.
             if let Err(error) = std::future::poll_fn(|cx| poll_quietly(&mut connection, cx)).await {
                 tracing::debug!(reason = %error, "the database connection ended");
             }
@@ -221,7 +221,7 @@ impl Connection {
         self.too_long.load(Ordering::Relaxed)
     }
 
-    /// Says goodbye to the server (Terminate) and closes, within this bound.
+    /// Sends Terminate to the server and closes the connection, within this bound.
     pub async fn close(self, bound: Duration) {
         let Self { client, mut driver, .. } = self;
         drop(client);

@@ -1,12 +1,12 @@
-//! A statement on a connection, in a transaction of its own.
+//! Runs a statement on a connection, in its own transaction.
 //!
 //! A read costs one round trip: `BEGIN READ ONLY; SET LOCAL statement_timeout …`, the statement and
-//! `COMMIT` are queued without waiting in between, so all three travel together. If the statement
+//! `COMMIT` are queued without waiting in between, so all three are sent together. If the statement
 //! fails, COMMIT answers with ROLLBACK and the connection is ready for the next.
 //!
-//! A write costs two: `COMMIT` is sent only after every answer was looked at. Sent along, it would
-//! commit what the result's own rules then refuse; and after a `BEGIN` that failed, the statement
-//! would commit by itself.
+//! A write costs two: `COMMIT` is sent only after every answer was looked at. If it were sent with
+//! the statement, it would commit rows that break the result's rules; and if `BEGIN` failed, the
+//! statement would autocommit.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -51,7 +51,7 @@ pub(super) fn begin(mode: Mode, statement_timeout: Option<Duration>) -> String {
     if let Some(timeout) = statement_timeout {
         let timeout = timeout.as_millis().max(1);
         // Half for locks, so that there is time to run once they are granted; and a sandbox that
-        // freezes or dies half-way holds its own locks no longer than it could have worked.
+        // freezes or dies in between holds its locks no longer than the statement could run.
         let lock = (timeout / 2).max(1);
         begin.push_str(&format!(
             "; SET LOCAL statement_timeout = {timeout}; SET LOCAL lock_timeout = {lock}; \
@@ -103,7 +103,7 @@ async fn write(
                 Err(error) => Err(statement.failed_write(&error, Stage::Committing)),
             };
         }
-        // Without a transaction it has committed by itself.
+        // Without a transaction, the statement was autocommitted.
         (Err(_), Ok(_)) => {
             return Err(Failure::lost(outcome_unknown(statement.query, Stage::Sent)));
         }
@@ -190,7 +190,7 @@ impl<'q> Statement<'q> {
         let explained = statement_error(self.query, error, self.prefix);
         match error.as_db_error() {
             Some(db) if !ends_session(db) => Failure::refused(explained),
-            // Nothing was changed, whatever became of it.
+            // A read changes nothing, so it may run again.
             _ => Failure { error: explained, usable: false, repeat: true },
         }
     }
@@ -239,7 +239,7 @@ fn wrapping(query: &Query) -> (&'static str, String) {
     }
 }
 
-/// Whether the server hangs up after this message.
+/// Whether the server closes the connection after this message.
 fn ends_session(error: &DbError) -> bool {
     matches!(error.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
         || matches!(error.code().code(), "57P01" | "57P02" | "57P03")

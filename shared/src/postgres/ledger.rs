@@ -46,8 +46,8 @@ fn entry(query: &Query, message_id: &str) -> String {
 
 /// Runs a write and makes its entry, as one statement. The rows are only counted.
 ///
-/// The statement is atomic by itself, so `COMMIT` travels with it: nothing has to be checked in
-/// between. The transaction is there for its bounds, and RDS Proxy, which gets none, does without.
+/// The statement is atomic by itself, so `COMMIT` is sent with it: nothing has to be checked in
+/// between. The transaction only limits the SET LOCALs; behind RDS Proxy there are none, and no transaction.
 pub(crate) async fn in_one_statement(
     client: &Client,
     query: &Query,
@@ -82,7 +82,7 @@ pub(crate) async fn in_one_statement(
 }
 
 /// Runs a write and makes its entry, in a transaction whose COMMIT is sent when both succeeded: three
-/// round trips. `BEGIN` goes first and alone: without it the entry would commit by itself.
+/// round trips. `BEGIN` is sent first and alone: without it, the entry would be committed alone.
 pub(crate) async fn step_by_step(
     client: &Client,
     query: &Query,

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn messages_pass_however_they_are_cut() {
+    async fn messages_pass_at_any_split() {
         let mut sent = message(0);
         sent.extend(message(1000));
         sent.extend(message(LONGEST - 4));

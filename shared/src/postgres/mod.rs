@@ -1,9 +1,9 @@
 //! PostgreSQL: everything that knows its protocol, its SQL or its errors.
 //!
 //! The files are the steps of a statement's life: [`tls`](self) and `connect` make a connection,
-//! `login_error` says why there is none, `execute` runs a statement in a transaction of its own,
-//! `ledger` enters a message together with what it writes, `message_limit` keeps a huge row out of memory, `outcome` and `statement_error` say how it
-//! ended. `describe` asks PostgreSQL about a query without running it.
+//! `login_error` explains a failed login, `execute` runs a statement in its own transaction, `ledger`
+//! records a message together with its write, `message_limit` keeps a huge row out of memory, `outcome`
+//! and `statement_error` describe how a statement ended. `describe` asks PostgreSQL about a query without running it.
 
 mod connect;
 mod describe;

@@ -1,9 +1,9 @@
-//! How a statement ended, and what may be done about it.
+//! How a statement ended, and whether it may run again.
 
 use crate::error::Error;
 use crate::query::{Mode, Query, too_large};
 
-/// Why a statement gave no answer, and what may be done about it.
+/// Why a statement failed, and whether it may run again.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) error: Error,
@@ -37,10 +37,10 @@ impl Failure {
     }
 }
 
-/// How far a write has come; it tells what a lost answer means.
+/// The progress of a write, which decides what a lost answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// `BEGIN` and the statement were sent. If `BEGIN` fails, the statement commits by itself.
+    /// `BEGIN` and the statement were sent. If `BEGIN` fails, the statement autocommits.
     Sent,
     /// The transaction is open: without `COMMIT`, PostgreSQL rolls it back.
     Begun,
@@ -48,7 +48,7 @@ pub(crate) enum Stage {
     Committing,
 }
 
-/// What is known of a statement, whether it ends or not.
+/// What is known of a statement while it runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Progress {
     /// For a caller that stops waiting.
@@ -68,7 +68,7 @@ impl Progress {
 pub(super) enum NoAnswer {
     /// As PostgreSQL or the connection says.
     Postgres(tokio_postgres::Error),
-    /// The rows broke a limit half-way: the connection still carries the rest.
+    /// The rows exceeded a limit: the rest of them is still on the connection.
     Unacceptable(Error),
     /// Every row arrived, and they break the result's own rule.
     AgainstItsRule(Error),

@@ -1,11 +1,11 @@
-//! What a query answers, for each `result` of its front matter.
+//! A query's answer, for each `result` of its front matter.
 
 use super::{Metrics, Row, Rows};
 
 /// How many violations a check shows.
 pub const SHOWN_VIOLATIONS: usize = 10;
 
-/// What a query answered, by its `result`.
+/// A query's answer, by its `result`.
 #[derive(Clone, Debug, serde::Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
@@ -27,7 +27,7 @@ pub enum Answer {
     Metrics(Metrics),
 }
 
-/// What became of a message's statement.
+/// How a message's statement ended.
 #[derive(Clone, Debug)]
 pub enum Delivered {
     /// It ran.

@@ -1,4 +1,4 @@
-//! As much of PostgreSQL's lexical rules as it takes to find comments and the last token.
+//! The part of PostgreSQL's lexical rules that finds comments and the last token.
 //!
 //! <https://www.postgresql.org/docs/current/sql-syntax-lexical.html>. The rules are those of
 //! `standard_conforming_strings = on`, PostgreSQL's default since 9.1.
@@ -130,7 +130,7 @@ fn continuation(text: &str) -> Option<usize> {
     }
 }
 
-/// `$tag$…$tag$`, or a lone `$`: a parameter's digits follow as tokens of their own.
+/// `$tag$…$tag$`, or a lone `$`: a parameter's digits are separate tokens.
 fn dollar_quoted(text: &str) -> usize {
     let tag = text[1..].find('$').map(|end| &text[..end + 2]);
     let Some(tag) = tag.filter(|tag| is_tag(&tag[1..tag.len() - 1])) else { return 1 };

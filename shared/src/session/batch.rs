@@ -1,4 +1,4 @@
-//! Many statements over the one connection: an event's records, each in a transaction of its own.
+//! Runs many statements on one connection: an event's records, each in its own transaction.
 
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -15,8 +15,8 @@ use crate::postgres::{execute, ledger};
 use crate::query::{Delivered, Mode, Parameters, Query};
 use crate::work::Work;
 
-/// How many statements are sent ahead of their answers. Whatever was sent when time runs out may
-/// still happen, so it is not all of a large batch.
+/// How many statements are sent ahead of their answers. A statement that was sent before
+/// the time ran out may still take effect, so a large batch is not sent at once.
 const WINDOW: usize = 25;
 
 /// One record's statement.
@@ -43,7 +43,7 @@ impl std::fmt::Debug for Job<'_> {
 pub type Outcome = Result<Delivered, Error>;
 
 impl Session {
-    /// Runs the statements of a batch, each in a transaction of its own and with its own bounds, and
+    /// Runs the statements of a batch, each in its own transaction and with its own bounds, and
     /// returns one outcome for each, in order. Reads, and writes with `result = "rows"` whose rows
     /// are not used, are sent without waiting for those before; other writes run one by one. A write
     /// goes into the ledger in its own transaction, and is [`Delivered::Duplicate`] if it was there.
@@ -97,10 +97,10 @@ impl Session {
         deadline: Deadline,
     ) -> bool {
         let mut open: Vec<&mut Slot<'_>> = slots.iter_mut().filter(|slot| slot.is_open()).collect();
-        // A statement that runs by itself must not meet others inside its transaction.
+        // A statement that is not pipelined must not share its transaction with others.
         for segment in open.chunk_by_mut(|a, b| a.pipelines() && b.pipelines()) {
             if !self.attempt_segment(connection, segment, deadline).await {
-                // The connection may be inside a transaction that was given up.
+                // The connection may be inside an abandoned transaction.
                 return false;
             }
         }

@@ -12,7 +12,7 @@ use crate::postgres::Connection;
 use crate::work::Work;
 
 /// A connection that was idle for longer, by wall clock, is probed first: it may have died silently
-/// while the sandbox was frozen. A function that runs so seldom does not notice the round trip.
+/// while the sandbox was frozen. For a function that runs so rarely, the extra round trip does not matter.
 pub const PROBE_AFTER: Duration = Duration::from_secs(5);
 /// A probe is one round trip inside a VPC; no answer within this means that the connection is dead.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ pub(super) struct Lease<'s> {
     session: &'s Session,
     slot: MutexGuard<'s, Option<Idle>>,
     connection: Connection,
-    /// Whether it took the place of a dead one, which happens once in an invocation.
+    /// Whether it replaced a dead one, which happens once in an invocation.
     replaced: bool,
 }
 
@@ -60,7 +60,7 @@ impl Session {
         if connection.is_closed() {
             return None;
         }
-        // A clock that went backwards says nothing: probe then too.
+        // If the clock went backwards, the age is unknown: probe the connection.
         let idle_for = self.clock.now().duration_since(since).unwrap_or(PROBE_AFTER);
         if idle_for < PROBE_AFTER {
             return Some(connection);
@@ -84,7 +84,7 @@ impl Lease<'_> {
         }
     }
 
-    /// Whether the one replacement is still to spend.
+    /// Whether the one replacement is still available.
     pub(super) fn can_be_replaced(&self) -> bool {
         !self.replaced
     }

@@ -42,7 +42,7 @@ impl Session {
         self.run(query, parameters, work).await
     }
 
-    /// Runs a query by its mode, in a transaction of its own: one round trip on a warm connection
+    /// Runs a query by its mode, in its own transaction: one round trip on a warm connection
     /// for a read, two for a write.
     ///
     /// If the connection turns out dead, it is replaced, once. The statement is then repeated if it
@@ -59,7 +59,7 @@ impl Session {
     ///   answer was lost is [`QueryOutcomeUnknown`](ErrorKind::QueryOutcomeUnknown).
     ///
     /// # Cancel safety
-    /// A dropped future drops the connection it was using, and the next call logs in anew. The
+    /// A dropped future drops the connection it was using, and the next call logs in again. The
     /// server stops the statement when its `statement_timeout` ends, before the deadline. A write
     /// may or may not have happened.
     pub async fn run(
@@ -123,8 +123,7 @@ impl Session {
         Err(Failure::lost(no_answer_in_time(query, progress.stage)))
     }
 
-    /// Asks the server to stop what the connection runs: its own time-out did not arrive. RDS Proxy
-    /// cannot be asked.
+    /// Sends a cancel request, because the server's own time-out did not arrive. RDS Proxy takes none.
     pub(super) async fn cancel(&self, connection: &Connection, deadline: Deadline) {
         if !self.connector.config().proxy {
             let bound = deadline.cancel_by().min(Instant::now() + CANCEL_TIMEOUT);

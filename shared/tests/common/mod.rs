@@ -77,7 +77,7 @@ impl Database {
         Session::with_credentials(config, provider, SharedTimeSource::default()).unwrap()
     }
 
-    /// A session with keys of its own: of one key, all tokens of a second are the same, and a token in
+    /// A session with its own keys: all tokens that one key signs in one second are the same, and a token in
     /// use is not throttled.
     pub fn sandbox(&self, changes: &[(&str, &str)]) -> Session {
         let may_connect = vec![dbuser_arn(rds_local::READ_WRITE_USER)];
