@@ -138,7 +138,7 @@ async fn users_boundaries_tags_and_conditions() {
 }
 
 #[tokio::test]
-async fn keys_of_ones_own() {
+async fn keys_of_the_callers_choice() {
     let files = tempfile::tempdir().unwrap();
     let principals = r#"{ "roles": { "function": {
       "trust": { "Version": "2012-10-17", "Statement": [{ "Effect": "Allow",

@@ -25,6 +25,31 @@ fn read(front: &str, sql: &str) -> String {
     format!("/*+++\n{front}\n+++*/ {sql}")
 }
 
+/// Values for the parameters that an example query requires.
+fn example_parameters(query: &Query) -> Parameters {
+    let name = &query.name;
+    // Each query that records an order records a different one.
+    let own = format!("\"{name}\"");
+    let value = |param: &str| match param {
+        "order_id" => own.as_str(),
+        "name" => "\"Dora\"",
+        "email" => "\"dora@example.com\"",
+        "age" => "41",
+        "total" => "9.5",
+        "bucket" | "key" => "\"here\"",
+        "received_at" | "uploaded_at" => "null",
+        _ => panic!("{name}: {param}"),
+    };
+    let required = query.params.iter().filter(|param| param.required);
+    let params = required
+        .map(|param| {
+            let raw = serde_json::value::RawValue::from_string(value(&param.name).into());
+            (param.name.clone(), raw.unwrap())
+        })
+        .collect();
+    Parameters::bind(query, &params).unwrap()
+}
+
 #[tokio::test]
 async fn each_example_returns_its_documented_result() {
     let database = Database::start(|options| options).await;
@@ -39,31 +64,7 @@ async fn each_example_returns_its_documented_result() {
     names.sort();
     for name in &names {
         let query = Query::load(&folder, name).unwrap();
-        // Each query that records an order records one of its own.
-        let own = format!("\"{name}\"");
-        let values = |param: &str| match param {
-            "order_id" => Some(own.as_str()),
-            "name" => Some("\"Dora\""),
-            "email" => Some("\"dora@example.com\""),
-            "age" => Some("41"),
-            "total" => Some("9.5"),
-            "bucket" | "key" => Some("\"here\""),
-            "received_at" | "uploaded_at" => Some("null"),
-            _ => None,
-        };
-        let params = query
-            .params
-            .iter()
-            .filter(|param| param.required)
-            .map(|param| {
-                let value = values(&param.name).unwrap_or_else(|| panic!("{name}: {}", param.name));
-                (
-                    param.name.clone(),
-                    serde_json::value::RawValue::from_string(value.into()).unwrap(),
-                )
-            })
-            .collect();
-        let parameters = Parameters::bind(&query, &params).unwrap();
+        let parameters = example_parameters(&query);
         let deadline = Deadline::after(Duration::from_secs(20));
         let answer = session.run(&query, &parameters, &mut Work::new(deadline)).await;
         answers.insert(name.as_str(), answer.unwrap_or_else(|error| panic!("{name}: {error}")));
