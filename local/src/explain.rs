@@ -44,7 +44,9 @@ pub fn explain(token: &str, now: SystemTime) -> Result<String> {
         "form",
         match token.form {
             Form::Full => "host:port/?…, as most SDKs write it",
-            Form::Short => "host:port?…, as Go's SDK writes it; some endpoints refuse it",
+            Form::Short => {
+                "host:port?…, without the slash, as older versions of Go's SDK write it; some endpoints refuse it"
+            }
         },
     );
     line("user", token.user);
@@ -140,6 +142,11 @@ impl<'a> Token<'a> {
         let partition = match self.scope.region {
             region if region.starts_with("cn-") => "aws-cn",
             region if region.starts_with("us-gov-") => "aws-us-gov",
+            region if region.starts_with("eusc-") => "aws-eusc",
+            region if region.starts_with("us-iso-") => "aws-iso",
+            region if region.starts_with("us-isob-") => "aws-iso-b",
+            region if region.starts_with("eu-isoe-") => "aws-iso-e",
+            region if region.starts_with("us-isof-") => "aws-iso-f",
             _ => "aws",
         };
         let id = match self.endpoint.kind {

@@ -98,7 +98,7 @@ struct Serve {
     /// Behave as RDS Proxy: refuse start-up options, ignore cancel requests, log what pins a session
     #[arg(long)]
     proxy: bool,
-    /// Refuse tokens of the short form host:port?…, as Go's SDK writes them
+    /// Refuse tokens of the short form host:port?…, as older versions of Go's SDK write them
     #[arg(long)]
     strict: bool,
     /// IAM policy document of the default user; or a file of users, roles, their policies,

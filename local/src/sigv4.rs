@@ -33,6 +33,11 @@ impl<'a> Scope<'a> {
             _ => None,
         }
     }
+
+    /// Whether its date is the day of this `X-Amz-Date`.
+    pub(crate) fn is_of(&self, amz_date: &str) -> bool {
+        amz_date.split('T').next() == Some(self.date)
+    }
 }
 
 /// The parts of a request that are signed.
@@ -108,6 +113,11 @@ fn hex(bytes: &[u8]) -> String {
 /// `20261123T133459Z` as a time.
 pub(crate) fn parse_amz_date(text: &str) -> Option<SystemTime> {
     PrimitiveDateTime::parse(text, AMZ_DATE).ok().map(|time| time.assume_utc().into())
+}
+
+/// A time in the form of `X-Amz-Date`.
+pub(crate) fn amz_date(time: SystemTime) -> String {
+    iso8601(time).replace(['-', ':'], "")
 }
 
 /// A time as ISO 8601 in whole seconds: `2026-11-23T13:34:59Z`.

@@ -1,5 +1,5 @@
 //! The two forms in which SDKs write a token: `host:port/?parameters`, and `host:port?parameters`,
-//! which is Go's (<https://github.com/aws/aws-sdk-go-v2/issues/3365>).
+//! which Go's SDK wrote for years (<https://github.com/aws/aws-sdk-go-v2/issues/3365>).
 
 /// How a token is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

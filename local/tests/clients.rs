@@ -63,6 +63,18 @@ END"#;
 }
 
 #[tokio::test]
+async fn psycopg_with_a_token_of_the_aws_cli() {
+    let (server, folder) = start(|options| options).await;
+    // psycopg takes everything from libpq's variables.
+    let script = format!(
+        "{TOKEN} python -c 'import psycopg; print(psycopg.connect().execute(\"SELECT current_user\").fetchone()[0])'"
+    );
+    let output = with_env_sourced(folder.path(), &script).await;
+    assert_eq!(text(&output.stdout), "iam_ro_user\n", "{}", text(&output.stderr));
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn cancel_requests_reach_postgresql() {
     let (server, folder) = start(|options| options).await;
     let script = r#"python - <<'END'

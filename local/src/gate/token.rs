@@ -35,7 +35,7 @@ pub struct Expected<'a> {
     pub region: &'a str,
     /// The user who logs in.
     pub user: &'a str,
-    /// Whether the short form `host:port?…`, which Go's SDK writes, is refused.
+    /// Whether the short form `host:port?…`, which older versions of Go's SDK write, is refused.
     pub strict: bool,
     /// The client's address, for policies.
     pub source_ip: Option<IpAddr>,
@@ -55,6 +55,7 @@ pub fn verify(
     let scope = token.scope(&expected)?;
     token.check_time(&scope, now)?;
     let identity = token.find_signer(&scope, iam, now)?;
+    token.check_signatures_form()?;
     if !token.is_signed_by(&identity, &scope, &expected)? {
         return Err(
             "the signature does not match: wrong secret key, or altered after signing".into()
@@ -70,8 +71,8 @@ fn check_endpoint(text: &TokenText<'_>, expected: &Expected<'_>) -> Result<(), S
         return Err(format!("signed for endpoint {:?}, not {endpoint}", text.address));
     }
     if text.form == Form::Short && expected.strict {
-        return Err("the short form host:port?…, as Go's SDK writes it: this endpoint takes \
-                    host:port/?… only (--strict)"
+        return Err("the short form host:port?…, as older versions of Go's SDK write it: this \
+                    endpoint takes host:port/?… only (--strict)"
             .into());
     }
     Ok(())
@@ -138,7 +139,7 @@ impl Parameters {
     fn check_time(&self, scope: &Scope<'_>, now: SystemTime) -> Result<(), String> {
         let date = self.get("X-Amz-Date")?;
         let signed_at = sigv4::parse_amz_date(date).ok_or("X-Amz-Date is malformed")?;
-        if !date.starts_with(scope.date) {
+        if !scope.is_of(date) {
             return Err("the dates of X-Amz-Date and X-Amz-Credential differ".into());
         }
         let expires = self.get("X-Amz-Expires")?.parse();
@@ -154,6 +155,18 @@ impl Parameters {
             return Err(format!("expired: signed {age} s ago, valid for {expires} s"));
         }
         Ok(())
+    }
+
+    /// Tells a token that a shell or an editor has damaged from one with another's signature.
+    fn check_signatures_form(&self) -> Result<(), String> {
+        let signature = self.get("X-Amz-Signature")?;
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if signature.len() == 64 && signature.bytes().all(hex) {
+            return Ok(());
+        }
+        Err("X-Amz-Signature is not 64 hexadecimal digits: the token was cut, or has a line end or \
+             another text after it"
+            .into())
     }
 
     fn find_signer(

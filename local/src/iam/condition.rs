@@ -98,6 +98,9 @@ impl Condition {
             .iter()
             .map(|value| value.scalar().ok_or_else(|| format!("a value is {}", value.kind())))
             .collect::<Result<_, _>>()?;
+        if values.is_empty() {
+            return Err("the list of values is empty".into());
+        }
         let (test, negated) = Test::parse(name, &values, variables)?;
         Ok(Self { key, set, if_exists, negated, test })
     }

@@ -9,7 +9,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 pub(super) enum Json {
     Null,
     Bool(bool),
-    /// As it is written, without losing digits.
+    /// Whole numbers as they are written.
     Number(String),
     Text(String),
     List(Vec<Json>),

@@ -51,13 +51,13 @@ pub(crate) struct Claims {
     pub(crate) audience: String,
 }
 
-/// Why a token is refused, as STS's errors tell them apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a token is refused, as STS's errors tell them apart, in AWS's words where they are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// It is malformed, or signed by nobody who is trusted.
-    Invalid(&'static str),
+    Invalid(String),
     /// It was valid once.
-    Expired,
+    Expired(String),
 }
 
 impl Provider {
@@ -111,42 +111,55 @@ pub(crate) fn check(
         alg: String,
         kid: Option<String>,
     }
-    let malformed = Refused::Invalid("it is not a JSON Web Token");
-    let (signed, signature) = token.rsplit_once('.').ok_or(malformed)?;
-    let (header, claims) = signed.split_once('.').ok_or(malformed)?;
-    let decode = |part: &str| BASE64.decode(part).map_err(|_| malformed);
-    let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| malformed)?;
-    let claims: Value = serde_json::from_slice(&decode(claims)?).map_err(|_| malformed)?;
+    let invalid = |why: &str| Refused::Invalid(why.to_owned());
+    let malformed = || {
+        invalid(
+            "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)",
+        )
+    };
+    let (signed, signature) = token.rsplit_once('.').ok_or_else(malformed)?;
+    let (header, claims) = signed.split_once('.').ok_or_else(malformed)?;
+    let decode = |part: &str| BASE64.decode(part).map_err(|_| malformed());
+    let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| malformed())?;
+    let claims: Value = serde_json::from_slice(&decode(claims)?).map_err(|_| malformed())?;
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
 
-    let issuer = text("iss").ok_or(Refused::Invalid("it has no issuer"))?;
+    let issuer = text("iss").ok_or_else(|| invalid("The ID Token has no issuer (iss)"))?;
     let provider = providers
         .iter()
         .find(|provider| issuer.strip_prefix("https://") == Some(&provider.name))
-        .ok_or(Refused::Invalid(
-            "no OpenIDConnect provider found in your account for its issuer",
-        ))?;
+        .ok_or_else(|| {
+            Refused::Invalid(format!(
+                "No OpenIDConnect provider found in your account for {}",
+                issuer.escape_debug()
+            ))
+        })?;
     let signature = decode(signature)?;
     let fits = |key: &&Key| header.kid.is_none() || key.id.is_none() || key.id == header.kid;
     if !provider.keys.iter().filter(fits).any(|key| key.has_signed(&header.alg, signed, &signature))
     {
-        return Err(Refused::Invalid("its signature is not by a key of its provider"));
+        return Err(invalid("The ID Token's signature is not by a key of its identity provider"));
     }
     let seconds = |name: &str| claims.get(name).and_then(Value::as_f64);
     let now = sigv4::seconds_between(SystemTime::UNIX_EPOCH, now) as f64;
-    if seconds("exp").ok_or(Refused::Invalid("it has no expiry"))? <= now {
-        return Err(Refused::Expired);
+    let expiry = seconds("exp").ok_or_else(|| invalid("The ID Token has no expiry (exp)"))?;
+    if expiry <= now {
+        return Err(Refused::Expired(format!(
+            "Token expired: current date/time {now} must be before the expiration date/time {expiry}"
+        )));
     }
     let early = |name: &str| seconds(name).is_some_and(|time| time > now + CLOCK_SKEW as f64);
     if early("iat") || early("nbf") {
-        return Err(Refused::Invalid("it is of the future"));
+        return Err(invalid("The ID Token is not valid yet (iat or nbf is in the future)"));
     }
     let audience = audiences(&claims)
         .find(|audience| provider.audiences.iter().any(|known| known == audience))
-        .ok_or(Refused::Invalid("Incorrect token audience"))?;
+        .ok_or_else(|| invalid("Incorrect token audience"))?;
     Ok(Claims {
         provider: provider.name.clone(),
-        subject: text("sub").ok_or(Refused::Invalid("it has no subject"))?.to_owned(),
+        subject: text("sub")
+            .ok_or_else(|| invalid("The ID Token has no subject (sub)"))?
+            .to_owned(),
         audience: audience.to_owned(),
     })
 }
@@ -216,7 +229,7 @@ mod tests {
             (of_another_key, "signature"),
             (of_another_issuer, "provider"),
             (unsigned, "signature"),
-            ("x".into(), "not a JSON"),
+            ("x".into(), "not a valid JWT"),
             (format!("{token}x"), ""),
             (token[..token.rfind('.').unwrap() + 1].to_owned(), "signature"),
         ] {
@@ -226,6 +239,10 @@ mod tests {
             assert!(why.contains(told), "{why}");
         }
         let later = now + Duration::from_secs(3_000_000_000);
-        assert_eq!(check(&token, &providers, later).unwrap_err(), Refused::Expired);
+        let error = check(&token, &providers, later).unwrap_err();
+        assert!(
+            matches!(&error, Refused::Expired(why) if why.contains("must be before")),
+            "{error:?}"
+        );
     }
 }

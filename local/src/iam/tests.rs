@@ -131,6 +131,10 @@ fn unsupported_elements_are_errors() {
         (&condition(r#"{"ArnLike": {"aws:PrincipalArn": "reader"}}"#), "not an ARN"),
         (&condition(r#"{"NullIfExists": {"aws:userid": "true"}}"#), "Null"),
         (&condition(r#"["x"]"#), "a list"),
+        (&condition(r#"{"StringNotEquals": {"aws:userid": []}}"#), "list of values is empty"),
+        (&condition(r#"{"StringEquals": {"aws:userid": [["x"]]}}"#), "a value is a list"),
+        (&condition(r#"{"StringEquals": {"aws:userid": null}}"#), "a value is null"),
+        (r#"{"Statement": {"Effect": "Allow", "Action": [], "Resource": "*"}}"#, "Action is empty"),
     ] {
         let error = Policy::parse(document, Kind::Identity).expect_err(document);
         assert!(error.contains(told), "{document}: {error}");

@@ -14,8 +14,8 @@ use std::time::Duration;
 use aws_smithy_async::time::SharedTimeSource;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -29,6 +29,9 @@ use form::Form;
 /// The bounds of `GetSessionToken`'s session, in seconds, and what it lasts by default.
 const USER_SESSION: (u32, u32, u32) = (900, 129_600, 43_200);
 
+/// The largest body, in bytes. A web identity token has 20,000 at most, a session policy 2048.
+const LARGEST_BODY: usize = 128 * 1024;
+
 /// A running STS. Dropping it closes its listener.
 #[derive(Debug)]
 pub struct Sts {
@@ -41,6 +44,14 @@ struct Service {
     iam: Arc<Iam>,
     clock: SharedTimeSource,
     log: Log,
+}
+
+/// A request as it arrived.
+struct Received<'a> {
+    method: &'a Method,
+    query: &'a str,
+    headers: &'a HeaderMap,
+    body: &'a [u8],
 }
 
 /// An error as AWS words it, with what only the log says of it.
@@ -81,7 +92,10 @@ impl Sts {
     ) -> Result<Self> {
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let service = Arc::new(Service { iam, clock, log });
-        let router = Router::new().fallback(answer).with_state(service);
+        let router = Router::new()
+            .fallback(answer)
+            .layer(DefaultBodyLimit::max(LARGEST_BODY))
+            .with_state(service);
         let router = router.into_make_service_with_connect_info::<SocketAddr>();
         let task = tokio::spawn(async move {
             // It only returns when the listener fails; clients then see a refused connection.
@@ -101,10 +115,13 @@ async fn answer(
     State(service): State<Arc<Service>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     method: Method,
+    uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let (status, xml) = match service.handle(peer, &method, &headers, &body) {
+    let query = uri.query().unwrap_or_default();
+    let request = Received { method: &method, query, headers: &headers, body: &body };
+    let (status, xml) = match service.handle(peer, &request) {
         Ok(xml) => (StatusCode::OK, xml),
         Err(refusal) => {
             let Refusal { status, code, message, reason } = &refusal;
@@ -117,14 +134,8 @@ async fn answer(
 }
 
 impl Service {
-    fn handle(
-        &self,
-        peer: SocketAddr,
-        method: &Method,
-        headers: &HeaderMap,
-        body: &[u8],
-    ) -> Result<String, Refusal> {
-        let form = Form::parse(body)?;
+    fn handle(&self, peer: SocketAddr, request: &Received<'_>) -> Result<String, Refusal> {
+        let form = Form::parse(request.query, request.body)?;
         let at =
             Circumstances { now: self.clock.now(), region: REGION, source_ip: Some(peer.ip()) };
         let action = form
@@ -134,7 +145,7 @@ impl Service {
             // The token is the proof: such a request is not signed.
             return self.assume_role_with_web_identity(&form, &at);
         }
-        let caller = authenticate::authenticate(&self.iam, at.now, method, headers, body)?;
+        let caller = authenticate::authenticate(&self.iam, at.now, request)?;
         match action {
             "GetCallerIdentity" => Ok(xml::caller_identity(&caller)),
             "AssumeRole" => self.assume_role(&caller, &form, &at),

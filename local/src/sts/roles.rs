@@ -126,12 +126,13 @@ impl Service {
             "TransitiveTagKeys",
         ])?;
         let wanted = Wanted::read(form)?;
+        let external_id = form.external_id()?;
         let role = self.iam.role(wanted.role).ok_or_else(|| {
             refused(caller, "sts:AssumeRole", wanted.role).because("there is no such role")
         })?;
         let mut context = caller.context(at);
         wanted.describe(&role, &mut context);
-        if let Some(id) = form.get("ExternalId") {
+        if let Some(id) = external_id {
             context.set("sts:ExternalId", id);
         }
         authorize(caller, "sts:AssumeRole", &role, &context)?;
@@ -215,15 +216,8 @@ fn authorize(
 
 fn invalid_token(why: Refused) -> Refusal {
     match why {
-        Refused::Expired => Refusal::invalid(
-            "ExpiredTokenException",
-            "Token expired: the web identity token that was passed is expired",
-        ),
-        Refused::Invalid(why) => Refusal::invalid(
-            "InvalidIdentityToken",
-            "The web identity token that was passed could not be validated by AWS",
-        )
-        .because(why),
+        Refused::Expired(message) => Refusal::invalid("ExpiredTokenException", message),
+        Refused::Invalid(message) => Refusal::invalid("InvalidIdentityToken", message),
     }
 }
 
@@ -247,7 +241,7 @@ fn inherited(caller: &Identity) -> Vec<(String, String)> {
 
 fn session_policy(form: &Form) -> Result<Option<Arc<Policy>>, Refusal> {
     let Some(text) = form.get("Policy") else { return Ok(None) };
-    if text.len() > LONGEST_POLICY {
+    if text.chars().count() > LONGEST_POLICY {
         return Err(constraint(&format!(
             "Value at 'policy' failed to satisfy constraint: Member must have length less than or equal to {LONGEST_POLICY}"
         )));

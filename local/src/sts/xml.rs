@@ -90,6 +90,8 @@ fn request_id() -> String {
     format!("{REGION}-{}", random(16))
 }
 
+/// As text of XML 1.0, which cannot hold control characters in any form.
 fn escape(text: &str) -> String {
+    let text: String = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
