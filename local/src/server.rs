@@ -41,7 +41,7 @@ pub struct Options {
     pub latency: Duration,
     /// Whether the endpoint is, and behaves as, an RDS Proxy.
     pub proxy: bool,
-    /// Whether tokens of the short form, as Go's SDK writes them, are refused.
+    /// Whether tokens of the short form, as older versions of Go's SDK write them, are refused.
     pub strict: bool,
     /// Files of policies and principals, see docs/iam.md.
     pub policies: Vec<PathBuf>,

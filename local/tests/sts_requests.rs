@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_smithy_async::test_util::ManualTimeSource;
 use aws_smithy_async::time::SharedTimeSource;
@@ -92,7 +92,7 @@ async fn a_clock_that_is_off_is_named() {
         ),
     ] {
         let hour = Duration::from_secs(3600);
-        let now = SystemTime::now();
+        let now = SharedTimeSource::default().now();
         let now = if ahead { now + hour } else { now - hour };
         let clock = SharedTimeSource::new(ManualTimeSource::new(now));
         let (server, folder) = start(|options| Options { clock, ..options }).await;

@@ -49,6 +49,9 @@ pub fn verify(
     now: SystemTime,
 ) -> Result<Identity, String> {
     let text = TokenText::split(token).ok_or("not a token but a plain password")?;
+    if token.ends_with(char::is_whitespace) {
+        return Err("the token has a space or a line end after it".into());
+    }
     check_endpoint(&text, &expected)?;
     let token = Parameters::parse(text.query)?;
     token.check_request(&expected)?;
@@ -164,8 +167,7 @@ impl Parameters {
         if signature.len() == 64 && signature.bytes().all(hex) {
             return Ok(());
         }
-        Err("X-Amz-Signature is not 64 hexadecimal digits: the token was cut, or has a line end or \
-             another text after it"
+        Err("X-Amz-Signature is not 64 hexadecimal digits: the token was cut, or has other text after it"
             .into())
     }
 
