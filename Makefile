@@ -63,6 +63,11 @@ build-%Function:
 template: ## Write the generated half of template.yaml, after a change of its functions
 	@local/template/generate.py
 
+cloud: ## Deploy the template twice into a local cloud, without Docker, and run its functions there
+	@local/setup.sh --cloud
+	@cargo build --quiet --locked --workspace
+	@target/venv-sam/bin/python local/cloud.py
+
 sam-local: build ## Run a function with sam local invoke, against make serve ARGS="--listen 0.0.0.0 --public": FUNCTION=… EVENT=…
 	@. target/rds-local/env; SAM_CLI_TELEMETRY=0 target/venv-sam/bin/sam local invoke $(LOGICAL_ID) \
 	  --event $(EVENT) --env-vars target/rds-local/env.json --add-host host.docker.internal:host-gateway
@@ -93,4 +98,4 @@ roots: ## Renew the built-in RDS roots from AWS, or from BUNDLE=file.pem
 clean: ## Remove everything that was built
 	cargo clean
 
-.PHONY: help setup demo serve invoke test check build template wheel sam-local test-sam bench soak roots clean
+.PHONY: help setup demo serve invoke test check build template cloud wheel sam-local test-sam bench soak roots clean

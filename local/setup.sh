@@ -2,14 +2,15 @@
 # Installs what the build, the demo and the tests need and this machine lacks. Safe to run again.
 #   local/setup.sh           what make demo needs
 #   local/setup.sh --deploy  and what make build needs: cargo-lambda and the SAM CLI
+#   local/setup.sh --cloud   and the local cloud of make cloud
 #   local/setup.sh --tests   and the other implementations that the tests compare with
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 case ${1:-} in
   '') python=false ;;
-  --deploy | --tests) python=true ;;
-  *) echo "usage: local/setup.sh [--deploy | --tests]" >&2; exit 2 ;;
+  --deploy | --cloud | --tests) python=true ;;
+  *) echo "usage: local/setup.sh [--deploy | --cloud | --tests]" >&2; exit 2 ;;
 esac
 
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -82,11 +83,12 @@ node_packages() {
   cp "$wanted" "$folder/installed.json"
 }
 
-# Three, because their dependencies exclude one another.
+# Several, because their dependencies exclude one another.
 if $python; then
   environment venv
   environment venv-sam
 fi
+[ "${1:-}" != --cloud ] || environment venv-cloud
 if [ "${1:-}" = --tests ]; then
   environment venv-checkov
   node_packages

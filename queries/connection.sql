@@ -7,5 +7,4 @@ SELECT
     current_database() AS database,
     current_setting('server_version') AS server_version,
     pg_is_in_recovery() AS is_standby,
-    current_setting('transaction_read_only') = 'on' AS reads_only,
-    (SELECT s.version FROM pg_catalog.pg_stat_ssl s WHERE s.pid = pg_backend_pid()) AS tls
+    current_setting('transaction_read_only') = 'on' AS reads_only
