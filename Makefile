@@ -13,7 +13,7 @@ EVENT ?= events/$(FUNCTION)/customers.json
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## Install what is missing: PostgreSQL, a C compiler, the tests' Python helpers
+setup: ## Install what is missing: PostgreSQL, MariaDB, a C compiler, the tests' Python helpers
 	@local/setup.sh --tests
 
 demo: ## Show the main job: a query over an IAM login, and two refusals
@@ -21,7 +21,7 @@ demo: ## Show the main job: a query over an IAM login, and two refusals
 	@cargo build --locked --workspace
 	@target/debug/rds-local demo
 
-serve: ## Start PostgreSQL, the IAM gate and STS, until Ctrl-C; options in ARGS="…"
+serve: ## Start the database, the IAM gate and STS, until Ctrl-C; options in ARGS="…"
 	@local/setup.sh
 	@cargo build --quiet --locked --workspace
 	@exec target/debug/rds-local serve $(ARGS)

@@ -36,27 +36,37 @@ if $python; then
   python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 fi
 
-[ "${1:-}" != --tests ] || have npm || missing+=(nodejs npm)
+if [ "${1:-}" = --tests ]; then
+  have npm || missing+=(nodejs npm)
+  have mariadbd || [ -x /usr/sbin/mariadbd ] || missing+=(mariadb-server)
+fi
 
 if [ ${#missing[@]} -gt 0 ]; then
   if have apt-get; then
     sudo=(); [ "$(id -u)" = 0 ] || sudo=(sudo)
     echo "setup: installing ${missing[*]}"
     "${sudo[@]}" apt-get update -qq
-    # Installing PostgreSQL must not start a server of its own: rds-local makes a private one.
+    # Installing a database must not start a server of its own: rds-local makes a private one.
+    services=/usr/sbin/policy-rc.d cleanup=:
+    if [ ! -e "$services" ]; then
+      printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" tee "$services" >/dev/null
+      "${sudo[@]}" chmod +x "$services"
+      cleanup='"${sudo[@]}" rm -f "$services"'
+    fi
     policy=/etc/postgresql-common/createcluster.conf
     if [ ! -e "$policy" ]; then
       "${sudo[@]}" mkdir -p "${policy%/*}"
       echo 'create_main_cluster = false' | "${sudo[@]}" tee "$policy" >/dev/null
       # Afterwards the package's own file takes its place.
-      trap '"${sudo[@]}" rm -f "$policy"
-            [ ! -e "$policy.ucf-dist" ] || "${sudo[@]}" mv "$policy.ucf-dist" "$policy"' EXIT
+      cleanup="$cleanup"'; "${sudo[@]}" rm -f "$policy"
+            [ ! -e "$policy.ucf-dist" ] || "${sudo[@]}" mv "$policy.ucf-dist" "$policy"'
     fi
+    trap "$cleanup" EXIT
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 \
       apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
   elif have brew; then
-    echo "setup: installing postgresql"
-    brew install --quiet postgresql
+    echo "setup: installing postgresql and mariadb"
+    brew install --quiet postgresql mariadb
   else
     echo "setup: please install: ${missing[*]}" >&2
     exit 1

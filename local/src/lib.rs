@@ -1,4 +1,4 @@
-//! A look-alike of RDS IAM authentication in front of a real PostgreSQL, on one machine and with
+//! A look-alike of RDS IAM authentication in front of a real PostgreSQL or MariaDB, on one machine and with
 //! no AWS account: for development and tests, never for deployment.
 //!
 //! [`Server::start`] brings up a private PostgreSQL, the [`gate`] that checks tokens as RDS does,
@@ -8,13 +8,16 @@
 pub mod certificates;
 pub mod check;
 pub mod credentials;
+pub mod database;
 pub mod demo;
 pub mod environment;
 pub mod explain;
 pub mod gate;
 pub mod iam;
 pub mod invoke;
+pub mod mariadb;
 pub mod postgres;
+mod process;
 pub mod ready;
 pub mod runtime_api;
 mod server;

@@ -11,12 +11,13 @@ use aws_smithy_async::time::SharedTimeSource;
 use clap::{Parser, Subcommand};
 use rds_iam::endpoint::Endpoint;
 use rds_iam::token::TokenSigner;
+use rds_local::database::Engine;
 use rds_local::gate::Fault;
 use rds_local::invoke::{Sandbox, find_function};
 use rds_local::runtime_api::Outcome;
 use rds_local::{Options, Result, Server, check, demo, environment, explain, ready};
 
-/// RDS IAM authentication on your machine: a real PostgreSQL behind a gate that checks tokens.
+/// RDS IAM authentication on your machine: a real database behind a gate that checks tokens.
 ///
 /// For development and tests only; nothing here needs an AWS account.
 #[derive(Parser)]
@@ -28,7 +29,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Start PostgreSQL, the gate and STS, and serve until Ctrl-C
+    /// Start the database, the gate and STS, and serve until Ctrl-C
     ///
     /// Each start makes a new cluster and new keys. DIR/env sets what clients need:
     ///   . target/rds-local/env
@@ -79,11 +80,14 @@ struct Serve {
     /// Print the ready line as JSON, with the variables of DIR/env, for a program that starts this one
     #[arg(long)]
     json: bool,
-    /// SQL script (for psql) that creates your own schema instead of the demo's table
+    /// Database behind the gate
+    #[arg(long, value_enum, default_value_t = Engine::Postgres)]
+    engine: Engine,
+    /// SQL script (for psql, or for mysql) that creates your own schema instead of the demo's table
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
     /// Database user in DIR/env: iam_ro_user, iam_rw_user, or one of your own. rds-local creates your
-    /// user unless the script does, and grants it rds_iam and readonly_role
+    /// user unless the script does, and lets it log in with a token and read every table
     #[arg(long, default_value = rds_local::READ_ONLY_USER)]
     user: String,
     /// Refuse logins beyond this many a second, as RDS does
@@ -143,14 +147,14 @@ struct Invoke {
 
 #[derive(clap::Args)]
 struct Token {
-    /// The database's endpoint
-    #[arg(long, env = "PGHOST", required_unless_present = "explain")]
+    /// The database's endpoint [env: PGHOST or MYSQL_HOST]
+    #[arg(long)]
     hostname: Option<String>,
-    /// Its port
-    #[arg(long, env = "PGPORT", default_value_t = 5432)]
-    port: u16,
-    /// The database user
-    #[arg(long, env = "PGUSER", required_unless_present = "explain")]
+    /// Its port [env: PGPORT or MYSQL_TCP_PORT; else 5432]
+    #[arg(long)]
+    port: Option<u16>,
+    /// The database user [env: PGUSER or MYSQL_USER]
+    #[arg(long)]
     username: Option<String>,
     /// The database's region; by default, the one in its name
     #[arg(long, env = "AWS_REGION")]
@@ -197,6 +201,7 @@ async fn run_serve(serve: Serve) -> Result<()> {
     let options = Options {
         port: serve.port,
         listen: serve.listen,
+        engine: serve.engine,
         init: serve.init,
         user: serve.user,
         throttle: serve.throttle.map(|rate| (rate, serve.burst.unwrap_or(rate))),
@@ -226,8 +231,9 @@ async fn run_serve(serve: Serve) -> Result<()> {
     let ended = loop {
         tokio::select! {
             () = &mut interrupted => break Ok(()),
-            () = server.postgres.ended() => {
-                break Err("PostgreSQL stopped unexpectedly; see postgres.log".to_owned());
+            () = server.database.ended() => {
+                let name = server.database.name();
+                break Err(format!("{name} stopped unexpectedly; see {}.log", name.to_lowercase()));
             }
             () = &mut fault_is_due, if !injected => {
                 injected = true;
@@ -297,18 +303,25 @@ async fn run_token(token: Token) -> Result<()> {
         print!("{}", explain::explain(text.trim(), clock.now())?);
         return Ok(());
     }
-    let host = token.hostname.unwrap_or_default();
-    let endpoint = Endpoint::parse(&host, token.port).map_err(|why| format!("--hostname {why}"))?;
+    let given = |value: Option<String>, names: [&str; 2]| {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        value.or_else(|| names.into_iter().find_map(variable))
+    };
+    let host = given(token.hostname, ["PGHOST", "MYSQL_HOST"])
+        .ok_or("no endpoint: use --hostname, or set PGHOST or MYSQL_HOST")?;
+    let user = given(token.username, ["PGUSER", "MYSQL_USER"])
+        .ok_or("no user: use --username, or set PGUSER or MYSQL_USER")?;
+    let port = given(token.port.map(|port| port.to_string()), ["PGPORT", "MYSQL_TCP_PORT"]);
+    let port = port.map_or(Ok(5432), |port| {
+        port.parse().map_err(|_| "the port is not a number from 1 to 65535".to_owned())
+    })?;
+    let endpoint = Endpoint::parse(&host, port).map_err(|why| format!("--hostname {why}"))?;
     let region = endpoint
         .region
         .or(token.region)
         .ok_or("the hostname contains no region: use --region, or set AWS_REGION")?;
-    let signer = TokenSigner {
-        host: endpoint.host,
-        port: endpoint.port,
-        region: region.clone(),
-        user: token.username.unwrap_or_default(),
-    };
+    let signer =
+        TokenSigner { host: endpoint.host, port: endpoint.port, region: region.clone(), user };
     let provider = token.principal.provider(&region).await;
     let token = signer.token(&provider, &clock).await.map_err(|error| error.to_string())?;
     println!("{}", token.as_str());

@@ -1,4 +1,4 @@
-//! PostgreSQL, gate and STS together, with the files that clients read to reach them.
+//! Database, gate and STS together, with the files that clients read to reach them.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -11,10 +11,10 @@ use aws_smithy_async::time::SharedTimeSource;
 use tokio::net::TcpListener;
 
 use crate::certificates::Certificates;
+use crate::database::{Database, Engine};
 use crate::environment::{self, Variables};
 use crate::gate::{Fault, Gate, Log, Settings, Throttle};
 use crate::iam::{self, Iam, Identity};
-use crate::postgres::Postgres;
 use crate::sts::Sts;
 use crate::{ACCOUNT, DATABASE, HOST, PROXY_HOST, READ_ONLY_USER, READ_WRITE_USER, REGION};
 use crate::{RESOURCE_ID, Result};
@@ -31,6 +31,8 @@ pub struct Options {
     pub port: u16,
     /// The address that gate and STS listen on.
     pub listen: IpAddr,
+    /// The database, and the protocol that the gate speaks.
+    pub engine: Engine,
     /// A script that creates a schema instead of the demo's table.
     pub init: Option<PathBuf>,
     /// The database user in the environment file; created unless the script did so.
@@ -66,6 +68,7 @@ impl Options {
             dir: dir.into(),
             port: 0,
             listen: Ipv4Addr::LOCALHOST.into(),
+            engine: Engine::default(),
             init: None,
             user: READ_ONLY_USER.into(),
             throttle: None,
@@ -88,7 +91,7 @@ impl Options {
     }
 }
 
-/// PostgreSQL, gate and STS, running. [`Server::stop`] waits until all have stopped; dropping the
+/// Database, gate and STS, running. [`Server::stop`] waits until all have stopped; dropping the
 /// server stops them too, a moment later.
 #[derive(Debug)]
 pub struct Server {
@@ -96,8 +99,8 @@ pub struct Server {
     pub gate: Gate,
     /// Who may do what.
     pub iam: Arc<Iam>,
-    /// The real PostgreSQL behind the gate.
-    pub postgres: Postgres,
+    /// The real database behind the gate.
+    pub database: Database,
     /// Where clients connect.
     pub address: SocketAddr,
     variables: Variables,
@@ -118,6 +121,9 @@ impl Server {
         {
             return Err(format!("cannot find the script {}", script.display()));
         }
+        if options.proxy && options.engine == Engine::Mysql {
+            return Err("RDS Proxy is imitated for PostgreSQL only: leave out --proxy".into());
+        }
         // Before anything starts: what is wrong with a policy is said at once.
         let (iam, developer) = directory(&options)?;
         fs::create_dir_all(&options.dir)
@@ -130,13 +136,13 @@ impl Server {
         let sts_listener = bind(options.listen, 0).await?;
         let address = gate_listener.local_addr().map_err(|error| error.to_string())?;
 
-        let postgres = Postgres::start(&dir).await?;
+        let database = Database::start(options.engine, &dir).await?;
         let parts = [gate_listener, sts_listener];
-        let parts = serve(&options, &dir, &postgres, (&iam, &developer), parts).await;
+        let parts = serve(&options, &dir, &database, (&iam, &developer), parts).await;
         match parts {
             Ok((gate, sts, variables)) => {
                 let mut server =
-                    Self { gate, iam, postgres, address, variables, dir, _sts: sts, _lock: lock };
+                    Self { gate, iam, database, address, variables, dir, _sts: sts, _lock: lock };
                 if options.fault != Fault::None {
                     server.inject(options.fault).await?;
                 }
@@ -144,7 +150,7 @@ impl Server {
             }
             Err(error) => {
                 remove_files(&dir);
-                let _ = postgres.stop().await;
+                let _ = database.stop().await;
                 Err(error)
             }
         }
@@ -159,42 +165,38 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// If this machine cannot inject the fault, or PostgreSQL does not follow.
+    /// If this machine cannot inject the fault, or the database does not follow.
     pub async fn inject(&mut self, fault: Fault) -> Result<()> {
         Gate::check(fault).map_err(|error| {
             format!("this machine cannot silence connections, which the fault needs: {error}")
         })?;
+        self.database.check(fault)?;
         // The network's first: what the server's faults do to connections then shows.
         self.gate.set_fault(fault);
         tokio::time::timeout(PORT_TIMEOUT, self.gate.settled())
             .await
             .map_err(|_| "the gate could not open or close its port".to_owned())?;
-        match fault {
-            Fault::Restart => self.postgres.restart().await,
-            Fault::ReadOnly => self.postgres.set_read_only(DATABASE, Some("on")).await,
-            Fault::Failover => self.postgres.set_read_only(DATABASE, Some("off")).await,
-            _ => self.postgres.set_read_only(DATABASE, None).await,
-        }
+        self.database.inject(fault).await
     }
 
     /// Stops everything, and removes the files with the keys.
     pub async fn stop(self) -> Result<()> {
         remove_files(&self.dir);
         drop(self.gate);
-        self.postgres.stop().await
+        self.database.stop().await
     }
 }
 
-/// Starts the gate and STS in front of a new PostgreSQL, and writes the files for clients.
+/// Starts the gate and STS in front of a new database, and writes the files for clients.
 async fn serve(
     options: &Options,
     dir: &Path,
-    postgres: &Postgres,
+    database: &Database,
     (iam, developer): (&Arc<Iam>, &Identity),
     [gate_listener, sts_listener]: [TcpListener; 2],
 ) -> Result<(Gate, Sts, Variables)> {
     let address = gate_listener.local_addr().map_err(|error| error.to_string())?;
-    prepare_database(postgres, options).await?;
+    database.prepare(options.init.as_deref(), &options.user).await?;
     let now = options.clock.now();
     let certificates =
         Certificates::issue(&[options.host(), "localhost", "host.docker.internal"], now)?;
@@ -205,6 +207,9 @@ async fn serve(
     fs::write(&root, &certificates.root_pem)
         .map_err(|error| format!("cannot write {}: {error}", root.display()))?;
     let variables = variables(options, developer, iam, address, sts.address, &root);
+    if options.engine == Engine::Mysql {
+        environment::write_private(&dir.join("my.cnf"), &mysql_client_options(options, &root))?;
+    }
     environment::write_private(&dir.join("credentials"), &iam.credentials_file())?;
     environment::write_private(&dir.join("web-identity-token"), &iam.web_identity_token)?;
     environment::write_sam_json(
@@ -217,7 +222,7 @@ async fn serve(
         region: REGION.into(),
         iam: iam.clone(),
         tls: certificates.server,
-        postgres: postgres.socket_folder().to_owned(),
+        upstream: database.upstream(),
         clock: options.clock.clone(),
         throttle: options.throttle.map(|(rate, burst)| Throttle::new(rate, burst)),
         latency: options.latency,
@@ -232,7 +237,7 @@ async fn serve(
 }
 
 fn remove_files(dir: &Path) {
-    for name in ["env", "env.json", "ca.pem", "credentials", "web-identity-token"] {
+    for name in ["env", "env.json", "ca.pem", "my.cnf", "credentials", "web-identity-token"] {
         let _ = fs::remove_file(dir.join(name));
     }
 }
@@ -259,48 +264,6 @@ async fn bind(address: IpAddr, port: u16) -> Result<TcpListener> {
     })
 }
 
-/// A script of `sql/` without the lines that are commands of psql, which the server does not know.
-fn statements(script: &str) -> String {
-    script.lines().filter(|line| !line.starts_with('\\')).collect::<Vec<_>>().join("\n")
-}
-
-async fn prepare_database(postgres: &Postgres, options: &Options) -> Result<()> {
-    let sql = |error: tokio_postgres::Error| match error.as_db_error() {
-        Some(db) => format!("PostgreSQL refused the set-up: {}", db.message()),
-        None => format!("PostgreSQL refused the set-up: {error}"),
-    };
-    let admin = postgres.superuser("postgres").await?;
-    admin.batch_execute(&format!("CREATE DATABASE {DATABASE}")).await.map_err(sql)?;
-    let admin = postgres.superuser(DATABASE).await?;
-    // RDS has this role from the start; the rest is what an administrator runs there too.
-    admin.batch_execute("CREATE ROLE rds_iam").await.map_err(sql)?;
-    admin.batch_execute(&statements(include_str!("../../sql/roles.sql"))).await.map_err(sql)?;
-    match &options.init {
-        None => admin.batch_execute(include_str!("demo.sql")).await.map_err(sql)?,
-        Some(script) => {
-            let script = fs::canonicalize(script)
-                .map_err(|error| format!("cannot read {}: {error}", script.display()))?;
-            postgres.run_script(DATABASE, &script).await?;
-        }
-    }
-    // event-query's, in whatever schema.
-    admin.batch_execute(&statements(include_str!("../../sql/ledger.sql"))).await.map_err(sql)?;
-    let user = &options.user;
-    if user != READ_ONLY_USER && user != READ_WRITE_USER {
-        let exists = admin.query_opt("SELECT 1 FROM pg_roles WHERE rolname = $1", &[user]).await;
-        let create = exists.map_err(sql)?.is_none();
-        let template = if create { "CREATE ROLE %1$I LOGIN; " } else { "" };
-        let template = format!("{template}GRANT rds_iam, readonly_role TO %1$I");
-        let statement: String = admin
-            .query_one("SELECT format($1, $2::text)", &[&template, user])
-            .await
-            .map_err(sql)?
-            .get(0);
-        admin.batch_execute(&statement).await.map_err(sql)?;
-    }
-    Ok(())
-}
-
 /// Who may do what, and whose keys the environment file holds: a session of the default user, as
 /// temporary credentials are what Lambda has.
 fn directory(options: &Options) -> Result<(Arc<Iam>, Identity)> {
@@ -324,14 +287,15 @@ fn variables(
     root: &Path,
 ) -> Variables {
     let reachable = if gate.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { gate.ip() };
-    let mut variables: Variables = vec![
-        ("PGHOST", options.host().into()),
-        ("PGHOSTADDR", reachable.to_string()),
-        ("PGPORT", gate.port().to_string()),
-        ("PGUSER", options.user.clone()),
-        ("PGDATABASE", DATABASE.into()),
-        ("PGSSLMODE", "verify-full".into()),
-        ("PGSSLROOTCERT", root.display().to_string()),
+    let mut variables = match options.engine {
+        Engine::Postgres => postgres_variables(options, reachable, gate.port(), root),
+        Engine::Mysql => mysql_variables(options, reachable, gate.port(), root),
+    };
+    let queries = match options.engine {
+        Engine::Postgres => "queries",
+        Engine::Mysql => "queries/mysql",
+    };
+    variables.extend([
         ("AWS_REGION", REGION.into()),
         // The AWS CLI and boto3 read this one only.
         ("AWS_DEFAULT_REGION", REGION.into()),
@@ -341,15 +305,51 @@ fn variables(
         ("AWS_ENDPOINT_URL_STS", format!("http://{}", SocketAddr::new(reachable, sts.port()))),
         ("DB_ROLE_ARN_EXAMPLE", iam.example_role_arn()),
         ("DB_ROLE_EXTERNAL_ID_EXAMPLE", iam.example_external_id.clone()),
-    ];
+    ]);
     // Where cargo puts a binary, no queries lie beside it.
-    if let Ok(queries) = fs::canonicalize("queries") {
+    if let Ok(queries) = fs::canonicalize(queries) {
         variables.push(("QUERIES_DIR", queries.display().to_string()));
     }
     if options.init.is_none() {
         variables.push(("QUERY", "customers".into()));
     }
     variables
+}
+
+fn postgres_variables(options: &Options, address: IpAddr, port: u16, root: &Path) -> Variables {
+    vec![
+        ("PGHOST", options.host().into()),
+        ("PGHOSTADDR", address.to_string()),
+        ("PGPORT", port.to_string()),
+        ("PGUSER", options.user.clone()),
+        ("PGDATABASE", DATABASE.into()),
+        ("PGSSLMODE", "verify-full".into()),
+        ("PGSSLROOTCERT", root.display().to_string()),
+    ]
+}
+
+fn mysql_variables(options: &Options, address: IpAddr, port: u16, root: &Path) -> Variables {
+    let folder = root.parent().unwrap_or(root);
+    vec![
+        ("MYSQL_HOST", options.host().into()),
+        ("MYSQL_HOSTADDR", address.to_string()),
+        ("MYSQL_TCP_PORT", port.to_string()),
+        ("MYSQL_USER", options.user.clone()),
+        ("MYSQL_DATABASE", DATABASE.into()),
+        ("MYSQL_SSL_CA", root.display().to_string()),
+        // Where mysql finds my.cnf.
+        ("MYSQL_HOME", folder.display().to_string()),
+    ]
+}
+
+/// What the `mysql` client cannot take from variables. The certificate names localhost too.
+fn mysql_client_options(options: &Options, root: &Path) -> String {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', r"\\").replace('"', "\\\""));
+    let (user, root) = (quoted(&options.user), quoted(&root.display().to_string()));
+    format!(
+        "[client]\nhost=localhost\nprotocol=tcp\nuser={user}\nssl-ca={root}\n\
+         loose-ssl-verify-server-cert\n\n[mysql]\ndatabase={DATABASE}\n"
+    )
 }
 
 /// The same for a container: it sees no file of the host, and the host under another name.
@@ -363,15 +363,16 @@ fn container_variables(
     let mut container: Variables = variables
         .iter()
         .map(|(name, value)| match *name {
-            "PGHOSTADDR" => ("DB_TUNNEL", host(gate.port())),
-            "PGSSLROOTCERT" => ("PGSSLROOTCERT", root_pem.clone()),
+            "PGHOSTADDR" | "MYSQL_HOSTADDR" => ("DB_TUNNEL", host(gate.port())),
+            "PGSSLROOTCERT" | "MYSQL_SSL_CA" => (*name, root_pem.clone()),
             "AWS_ENDPOINT_URL_STS" => (*name, format!("http://{}", host(sts.port()))),
-            // Sourced from `env`, this would reach the container; its queries lie beside the binary.
-            "QUERIES_DIR" => ("QUERIES_DIR", String::new()),
+            // Sourced from `env`, these would reach the container; its queries lie beside the binary.
+            "QUERIES_DIR" | "MYSQL_HOME" => (*name, String::new()),
             name => (name, value.clone()),
         })
         .collect();
-    // So would this one.
-    container.push(("PGHOSTADDR", String::new()));
+    // So would the address that DB_TUNNEL took the place of.
+    let address = variables.iter().find(|(name, _)| name.ends_with("HOSTADDR"));
+    container.extend(address.map(|(name, _)| (*name, String::new())));
     container
 }

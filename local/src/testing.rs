@@ -74,13 +74,13 @@ impl World {
 
     /// Rows that the superuser reads.
     pub async fn rows(&self, sql: &str) -> Vec<tokio_postgres::Row> {
-        let admin = self.server.postgres.superuser(crate::DATABASE).await.unwrap();
+        let admin = self.server.database.superuser(crate::DATABASE).await.unwrap();
         admin.query(sql, &[]).await.unwrap()
     }
 
     /// Runs statements as the superuser.
     pub async fn run(&self, sql: &str) {
-        let admin = self.server.postgres.superuser(crate::DATABASE).await.unwrap();
+        let admin = self.server.database.superuser(crate::DATABASE).await.unwrap();
         admin.batch_execute(sql).await.unwrap();
     }
 

@@ -11,10 +11,10 @@ async fn the_scripts_are_repeatable_and_grant_the_documented_rights() {
     let (server, _folder) = start(|options| options).await;
     for _ in 0..2 {
         for script in ["sql/roles.sql", "sql/proxy.sql", "sql/ledger.sql"] {
-            server.postgres.run_script("sample_db", &root().join(script)).await.unwrap();
+            server.database.run_script("sample_db", &root().join(script)).await.unwrap();
         }
     }
-    let admin = server.postgres.superuser("sample_db").await.unwrap();
+    let admin = server.database.superuser("sample_db").await.unwrap();
     admin.batch_execute("CREATE SCHEMA later; CREATE TABLE later.t (id serial)").await.unwrap();
     let may = |user: &'static str, table: &'static str, right: &'static str| {
         let admin = &admin;
@@ -45,8 +45,8 @@ async fn the_scripts_are_repeatable_and_grant_the_documented_rights() {
 #[tokio::test]
 async fn the_ledger_takes_a_message_once_for_each_query() {
     let (server, _folder) = start(|options| options).await;
-    server.postgres.run_script("sample_db", &root().join("sql/ledger.sql")).await.unwrap();
-    let admin = server.postgres.superuser("sample_db").await.unwrap();
+    server.database.run_script("sample_db", &root().join("sql/ledger.sql")).await.unwrap();
+    let admin = server.database.superuser("sample_db").await.unwrap();
     let record = |query: &'static str| {
         let admin = &admin;
         async move {
@@ -70,19 +70,19 @@ async fn as_master(server: &rds_local::Server, folder: &std::path::Path, scripts
     }
     let file = folder.join("as_master.sql");
     std::fs::write(&file, wrapper).unwrap();
-    server.postgres.run_script("shop", &file).await.unwrap();
+    server.database.run_script("shop", &file).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_master_who_owns_no_table_grants_on_anothers_in_any_order() {
     for order in [["sql/roles.sql", "sql/ledger.sql"], ["sql/ledger.sql", "sql/roles.sql"]] {
         let (server, folder) = start(|options| options).await;
-        let admin = server.postgres.superuser("postgres").await.unwrap();
+        let admin = server.database.superuser("postgres").await.unwrap();
         let roles = "DROP OWNED BY iam_ro_user, iam_rw_user, readonly_role; \
             CREATE ROLE master LOGIN CREATEROLE; CREATE ROLE app";
         admin.batch_execute(roles).await.unwrap();
         admin.batch_execute("CREATE DATABASE shop OWNER master").await.unwrap();
-        let admin = server.postgres.superuser("shop").await.unwrap();
+        let admin = server.database.superuser("shop").await.unwrap();
         let tables = "GRANT CREATE ON SCHEMA public TO app; SET ROLE app; \
             CREATE TABLE items (id serial); RESET ROLE";
         admin.batch_execute(tables).await.unwrap();

@@ -221,7 +221,7 @@ async fn a_message_id_of_any_text_goes_into_the_ledger_as_it_is() {
     let hostile = "'; DROP TABLE marks; -- $1 \\ é\n$$";
     let (outcomes, _) = run(&session, LONG, &[message(INSERT, "1", hostile)]).await;
     assert_eq!(kinds(&outcomes), ["ok"], "{outcomes:?}");
-    let admin = database.server.postgres.superuser(rds_local::DATABASE).await.unwrap();
+    let admin = database.server.database.superuser(rds_local::DATABASE).await.unwrap();
     let row = admin.query_one("SELECT query, message_id FROM message_ledger", &[]).await.unwrap();
     assert_eq!((row.get::<_, &str>(0), row.get::<_, &str>(1)), ("q", hostile));
     database.server.stop().await.unwrap();

@@ -142,7 +142,7 @@ async fn credentials_are_resolved_once_for_many_logins() {
     let world = World::start(0).await;
     for _ in 0..5 {
         world.read("SELECT 1 AS n").await.0.unwrap();
-        let admin = world.server.postgres.superuser("sample_db").await.unwrap();
+        let admin = world.server.database.superuser("sample_db").await.unwrap();
         let kill =
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'iam_ro_user'";
         admin.execute(kill, &[]).await.unwrap();

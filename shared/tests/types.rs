@@ -109,7 +109,7 @@ fn psql(database: &Database, statement: &str) -> Vec<String> {
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap())
         .args(["-X", "-At", "-U", "postgres", "-d", rds_local::DATABASE, "-c", statement, "-h"])
-        .arg(database.server.postgres.socket_folder())
+        .arg(database.server.database.postgres().unwrap().socket_folder())
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

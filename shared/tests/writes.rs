@@ -70,7 +70,7 @@ async fn a_lock_is_waited_for_half_of_the_time() {
     database.admin("INSERT INTO marks VALUES (1, 'x')").await;
     let session = database.session(&[]);
     run(&session, "SELECT 1 AS one", "{}").await.unwrap();
-    let holder = database.server.postgres.superuser(rds_local::DATABASE).await.unwrap();
+    let holder = database.server.database.superuser(rds_local::DATABASE).await.unwrap();
     holder.batch_execute("BEGIN; UPDATE marks SET note = 'held' WHERE id = 1").await.unwrap();
     let update = "/*+++\nmode = \"write\"\nresult = \"affected\"\n+++*/ UPDATE marks SET note = 'mine' WHERE id = 1";
     let (answer, report) = run_within(&session, Duration::from_secs(3), update, "{}").await;
@@ -120,7 +120,7 @@ async fn a_deadlock_is_transient() {
     let database = Database::start(|options| options).await;
     database.admin("INSERT INTO marks VALUES (1, 'a'), (2, 'b')").await;
     // The function's wait begins first, so it is the one that looks for a deadlock and gives way.
-    let admin = database.server.postgres.superuser(rds_local::DATABASE).await.unwrap();
+    let admin = database.server.database.superuser(rds_local::DATABASE).await.unwrap();
     admin
         .batch_execute(
             "SET deadlock_timeout = '1min'; BEGIN; UPDATE marks SET note = 'x' WHERE id = 1",

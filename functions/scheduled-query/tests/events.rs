@@ -119,7 +119,7 @@ async fn query_files_that_cannot_work_say_why_and_where() {
         ("division", "SELECT 1 / 0 AS n"),
         ("raised", "SELECT raise_it() AS x"),
     ]);
-    let admin = world.server.postgres.superuser("sample_db").await.unwrap();
+    let admin = world.server.database.superuser("sample_db").await.unwrap();
     admin
         .batch_execute(
             "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO iam_ro_user;
@@ -168,7 +168,7 @@ async fn every_type_comes_back_as_row_to_json_gives_it() {
         Outcome::Response(body) => String::from_utf8(body.to_vec()).unwrap(),
         outcome => panic!("{outcome:?}"),
     };
-    let admin = world.server.postgres.superuser("sample_db").await.unwrap();
+    let admin = world.server.database.superuser("sample_db").await.unwrap();
     let row: String = admin
         .query_one(&format!("SELECT row_to_json(_)::text FROM ({sql}) _"), &[])
         .await

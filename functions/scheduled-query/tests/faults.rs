@@ -16,7 +16,7 @@ async fn a_dead_connection_is_replaced_within_the_invocation() {
     let world = common::start().await;
     let mut function = world.function().await;
     function.ok(event("customers.json")).await;
-    let admin = world.server.postgres.superuser("sample_db").await.unwrap();
+    let admin = world.server.database.superuser("sample_db").await.unwrap();
     let killed = admin
         .query(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'iam_ro_user'",
@@ -72,7 +72,7 @@ async fn a_slow_query_is_stopped_on_the_server_too() {
     let mut function = world.function_with_timeout(Duration::from_secs(2)).await;
     let error = function.error(r#"{"query":"slow"}"#).await;
     assert_eq!(error.error_type, "Query.Timeout", "{}", error.error_message);
-    let admin = world.server.postgres.superuser("sample_db").await.unwrap();
+    let admin = world.server.database.superuser("sample_db").await.unwrap();
     let running = admin
         .query(
             "SELECT 1 FROM pg_stat_activity WHERE usename = 'iam_ro_user' AND state = 'active'",
@@ -190,7 +190,7 @@ async fn direct_tls_and_a_tunnel_lead_to_the_same_database() {
 #[tokio::test]
 async fn errors_distinguish_refused_logins() {
     let mut world = common::start().await;
-    let admin = world.server.postgres.superuser("sample_db").await.unwrap();
+    let admin = world.server.database.superuser("sample_db").await.unwrap();
     for statement in [
         "CREATE ROLE no_iam LOGIN",
         "CREATE DATABASE closed",
@@ -230,7 +230,7 @@ async fn no_secret_reaches_the_log_at_trace_level() {
         ("late", "SELECT name::regclass::text AS n FROM customers"),
         ("detail", "SELECT raise_it() AS n"),
     ]);
-    let admin = world.server.postgres.superuser("sample_db").await.unwrap();
+    let admin = world.server.database.superuser("sample_db").await.unwrap();
     admin
         .batch_execute(
             "CREATE FUNCTION raise_it() RETURNS text LANGUAGE plpgsql AS 'BEGIN RAISE NOTICE ''s3cret-value'';

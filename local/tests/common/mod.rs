@@ -7,6 +7,8 @@
     reason = "each test file uses its part of this"
 )]
 
+pub mod recipe;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -45,6 +47,11 @@ pub async fn start(change: impl FnOnce(Options) -> Options) -> (Server, TempDir)
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(change(Options::new(folder.path()))).await.unwrap();
     (server, folder)
+}
+
+/// A server with MariaDB behind the gate.
+pub async fn start_mysql(change: impl FnOnce(Options) -> Options) -> (Server, TempDir) {
+    start(|options| change(Options { engine: rds_local::database::Engine::Mysql, ..options })).await
 }
 
 /// Runs a shell script with the environment file sourced, and the helpers first in the path.

@@ -51,13 +51,13 @@ impl Database {
 
     /// What the superuser does.
     pub async fn admin(&self, sql: &str) {
-        let admin = self.server.postgres.superuser(rds_local::DATABASE).await.unwrap();
+        let admin = self.server.database.superuser(rds_local::DATABASE).await.unwrap();
         admin.batch_execute(sql).await.unwrap();
     }
 
     /// A number that the superuser reads.
     pub async fn number(&self, sql: &str) -> i64 {
-        let admin = self.server.postgres.superuser(rds_local::DATABASE).await.unwrap();
+        let admin = self.server.database.superuser(rds_local::DATABASE).await.unwrap();
         admin.query_one(sql, &[]).await.unwrap().get(0)
     }
 

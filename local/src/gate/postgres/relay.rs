@@ -6,9 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::faults::{Fault, Faults, Reset};
 use super::frames::{Frame, Frames};
 use super::proxy;
+use crate::gate::faults::{Fault, Faults, Reset};
 
 const BUFFER: usize = 64 * 1024;
 const READY_FOR_QUERY: u8 = b'Z';

@@ -1,0 +1,223 @@
+//! The real database behind the gate: PostgreSQL, or MariaDB in the place of Aurora MySQL.
+
+use std::fs;
+use std::path::Path;
+
+use tokio_postgres::Client;
+
+use crate::gate::{Fault, Upstream};
+use crate::mariadb::MariaDb;
+use crate::postgres::Postgres;
+use crate::{DATABASE, READ_ONLY_USER, READ_WRITE_USER, Result};
+
+/// Which protocol the gate speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Engine {
+    /// PostgreSQL
+    #[default]
+    Postgres,
+    /// MySQL, with MariaDB behind the gate (docs/mysql.md says what differs)
+    Mysql,
+}
+
+/// A running database.
+#[derive(Debug)]
+pub enum Database {
+    /// PostgreSQL.
+    Postgres(Postgres),
+    /// MariaDB.
+    Mysql(MariaDb),
+}
+
+impl Database {
+    /// Starts an empty one under `parent`.
+    pub(crate) async fn start(engine: Engine, parent: &Path) -> Result<Self> {
+        match engine {
+            Engine::Postgres => Postgres::start(parent).await.map(Self::Postgres),
+            Engine::Mysql => MariaDb::start(parent).await.map(Self::Mysql),
+        }
+    }
+
+    /// The engine's name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "PostgreSQL",
+            Self::Mysql(_) => "MariaDB",
+        }
+    }
+
+    /// PostgreSQL, if that is what runs.
+    ///
+    /// # Errors
+    /// If MariaDB runs instead.
+    pub fn postgres(&self) -> Result<&Postgres> {
+        match self {
+            Self::Postgres(postgres) => Ok(postgres),
+            Self::Mysql(_) => Err("the server runs MariaDB, not PostgreSQL".into()),
+        }
+    }
+
+    /// MariaDB, if that is what runs.
+    ///
+    /// # Errors
+    /// If PostgreSQL runs instead.
+    pub fn mariadb(&self) -> Result<&MariaDb> {
+        match self {
+            Self::Mysql(mariadb) => Ok(mariadb),
+            Self::Postgres(_) => Err("the server runs PostgreSQL, not MariaDB".into()),
+        }
+    }
+
+    /// A connection as PostgreSQL's superuser.
+    ///
+    /// # Errors
+    /// If MariaDB runs instead, or PostgreSQL refuses.
+    pub async fn superuser(&self, database: &str) -> Result<Client> {
+        self.postgres()?.superuser(database).await
+    }
+
+    /// Runs a script as the administrator, as the engine's own client does.
+    ///
+    /// # Errors
+    /// With the script's name, the line, and the engine's message.
+    pub async fn run_script(&self, database: &str, script: &Path) -> Result<()> {
+        match self {
+            Self::Postgres(postgres) => postgres.run_script(database, script).await,
+            Self::Mysql(mariadb) => mariadb.run_script(database, script).await,
+        }
+    }
+
+    /// Returns when the database has ended.
+    pub async fn ended(&mut self) {
+        match self {
+            Self::Postgres(postgres) => postgres.ended().await,
+            Self::Mysql(mariadb) => mariadb.ended().await,
+        }
+    }
+
+    /// How the gate reaches it.
+    pub(crate) fn upstream(&self) -> Upstream {
+        match self {
+            Self::Postgres(postgres) => Upstream::Postgres(postgres.socket_folder().to_owned()),
+            Self::Mysql(mariadb) => {
+                Upstream::Mysql { socket: mariadb.socket(), secret: mariadb.secret().clone() }
+            }
+        }
+    }
+
+    /// Fails if this database cannot do what the fault asks.
+    pub(crate) fn check(&self, fault: Fault) -> Result<()> {
+        match (self, fault) {
+            // Its read_only is one variable for all sessions, old and new.
+            (Self::Mysql(_), Fault::Failover) => {
+                Err("MariaDB cannot keep open sessions from writing and let new ones write: the \
+                     fault failover needs PostgreSQL; use read-only or restart"
+                    .into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Does what a fault of the server asks; any other fault ends those.
+    pub(crate) async fn inject(&self, fault: Fault) -> Result<()> {
+        match (self, fault) {
+            (Self::Postgres(postgres), Fault::Restart) => postgres.restart().await,
+            (Self::Postgres(postgres), fault) => {
+                let new = match fault {
+                    Fault::ReadOnly => Some("on"),
+                    Fault::Failover => Some("off"),
+                    _ => None,
+                };
+                postgres.set_read_only(DATABASE, new).await
+            }
+            (Self::Mysql(mariadb), Fault::Restart) => mariadb.restart().await,
+            (Self::Mysql(mariadb), fault) => mariadb.set_read_only(fault == Fault::ReadOnly).await,
+        }
+    }
+
+    /// Stops it and removes its folder.
+    pub(crate) async fn stop(self) -> Result<()> {
+        match self {
+            Self::Postgres(postgres) => postgres.stop().await,
+            Self::Mysql(mariadb) => mariadb.stop().await,
+        }
+    }
+
+    /// Creates the database, its users, and the demo's tables or those of a script.
+    pub(crate) async fn prepare(&self, init: Option<&Path>, user: &str) -> Result<()> {
+        let script = init.map(fs::canonicalize).transpose();
+        let script = script.map_err(|error| format!("cannot read the script: {error}"))?;
+        let own = (user != READ_ONLY_USER && user != READ_WRITE_USER).then_some(user);
+        match self {
+            Self::Postgres(postgres) => prepare_postgres(postgres, script.as_deref(), own).await,
+            Self::Mysql(mariadb) => {
+                let prepared = prepare_mariadb(mariadb, script.as_deref(), own).await;
+                prepared.map_err(|why| format!("MariaDB refused the set-up: {why}"))
+            }
+        }
+    }
+}
+
+/// A script of `sql/` without the lines that are commands of psql, which the server does not know.
+fn statements(script: &str) -> String {
+    script.lines().filter(|line| !line.starts_with('\\')).collect::<Vec<_>>().join("\n")
+}
+
+async fn prepare_postgres(
+    postgres: &Postgres,
+    script: Option<&Path>,
+    own_user: Option<&str>,
+) -> Result<()> {
+    let sql = |error: tokio_postgres::Error| match error.as_db_error() {
+        Some(db) => format!("PostgreSQL refused the set-up: {}", db.message()),
+        None => format!("PostgreSQL refused the set-up: {error}"),
+    };
+    let admin = postgres.superuser("postgres").await?;
+    admin.batch_execute(&format!("CREATE DATABASE {DATABASE}")).await.map_err(sql)?;
+    let admin = postgres.superuser(DATABASE).await?;
+    // RDS has this role from the start; the rest is what an administrator runs there too.
+    admin.batch_execute("CREATE ROLE rds_iam").await.map_err(sql)?;
+    admin.batch_execute(&statements(include_str!("../../sql/roles.sql"))).await.map_err(sql)?;
+    match script {
+        None => admin.batch_execute(include_str!("demo.sql")).await.map_err(sql)?,
+        Some(script) => postgres.run_script(DATABASE, script).await?,
+    }
+    // event-query's, in whatever schema.
+    admin.batch_execute(&statements(include_str!("../../sql/ledger.sql"))).await.map_err(sql)?;
+    if let Some(user) = own_user {
+        let exists = admin.query_opt("SELECT 1 FROM pg_roles WHERE rolname = $1", &[&user]).await;
+        let create = exists.map_err(sql)?.is_none();
+        let template = if create { "CREATE ROLE %1$I LOGIN; " } else { "" };
+        let template = format!("{template}GRANT rds_iam, readonly_role TO %1$I");
+        let statement: String = admin
+            .query_one("SELECT format($1, $2::text)", &[&template, &user])
+            .await
+            .map_err(sql)?
+            .get(0);
+        admin.batch_execute(&statement).await.map_err(sql)?;
+    }
+    Ok(())
+}
+
+async fn prepare_mariadb(
+    mariadb: &MariaDb,
+    script: Option<&Path>,
+    own_user: Option<&str>,
+) -> Result<()> {
+    mariadb.run("mysql", &format!("CREATE DATABASE {DATABASE}")).await?;
+    let mut setup = include_str!("../../sql/mysql/users.sql").to_owned();
+    setup.push_str(include_str!("../../sql/mysql/ledger.sql"));
+    match script {
+        None => setup.push_str(include_str!("demo.mysql.sql")),
+        Some(script) => mariadb.run_script(DATABASE, script).await?,
+    }
+    if let Some(user) = own_user {
+        let account = format!("'{}'@'%'", user.replace('\\', r"\\").replace('\'', "''"));
+        setup.push_str(&format!(
+            "CREATE USER IF NOT EXISTS {account} IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS';\n\
+             GRANT SELECT ON {DATABASE}.* TO {account};\n"
+        ));
+    }
+    mariadb.run(DATABASE, &setup).await?;
+    mariadb.require_no_ssl().await
+}

@@ -1,0 +1,149 @@
+//! One client's connection, whatever its protocol: faults of the network, the check of its token, and
+//! what the log says.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::faults::{self, Fault};
+use super::link::{self, Link};
+use super::log::Record;
+use super::token::{Expected, verify};
+use super::{Engine, Shared, silence};
+
+/// How long a login takes while [`Fault::SlowLogin`] is on.
+const SLOW_LOGIN: Duration = Duration::from_secs(2);
+
+pub(super) struct Connection {
+    pub(super) peer: SocketAddr,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Connection {
+    pub(super) fn new(peer: SocketAddr, shared: Arc<Shared>) -> Self {
+        Self { peer, shared }
+    }
+
+    /// Serves the client until it ends.
+    pub(super) async fn serve(self, stream: TcpStream) {
+        let shared = self.shared.clone();
+        let settings = &shared.settings;
+        let log = |text: &str| settings.log.line(text, settings.clock.now());
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+        let watch = shared.faults.watch();
+        let (link, near) = Link::new(stream, settings.latency, watch.clone());
+        let Ok(socket) = link.socket() else { return };
+        let mut carry = std::pin::pin!(link.carry());
+        let ended = tokio::select! {
+            () = watch.clone().reset() => Err(faults::Reset.into()),
+            () = drop_on_demand(watch, &socket, &log) => return,
+            result = self.run(near) => result,
+            // The client is gone.
+            () = &mut carry => return,
+        };
+        match ended {
+            Err(error) if faults::is_reset(&error) => {
+                log(&error.to_string());
+                // Makes the coming close a reset.
+                let _ = socket.set_linger(Some(Duration::ZERO));
+                return;
+            }
+            // A client that closes its connection is not worth a line, a malformed message is.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                log(&format!("connection dropped: {error}"));
+            }
+            _ => {}
+        }
+        carry.await;
+    }
+
+    async fn run(&self, near: link::Stream) -> io::Result<()> {
+        match &self.shared.engine {
+            Engine::Postgres(engine) => engine.serve(self, near).await,
+            Engine::Mysql(engine) => engine.serve(self, near).await,
+        }
+    }
+
+    /// The TLS handshake, and the version for the log.
+    pub(super) async fn accept_tls<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+    ) -> io::Result<(TlsStream<S>, Option<String>)> {
+        let acceptor = TlsAcceptor::from(self.shared.settings.tls.clone());
+        let stream = acceptor.accept(stream).await?;
+        let version = stream.get_ref().1.protocol_version().map(|version| match version {
+            rustls::ProtocolVersion::TLSv1_3 => "TLSv1.3".to_owned(),
+            rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2".to_owned(),
+            other => format!("{other:?}"),
+        });
+        Ok((stream, version))
+    }
+
+    /// Meets the faults that strike before a login.
+    pub(super) fn before_login(&self) -> io::Result<()> {
+        match self.shared.faults.hits(Fault::ResetBeforeLogin) {
+            true => Err(faults::Reset.into()),
+            false => Ok(()),
+        }
+    }
+
+    /// Meets the fault that slows a login.
+    pub(super) async fn slow_login(&self) {
+        if self.shared.faults.hits(Fault::SlowLogin) {
+            sleep(SLOW_LOGIN).await;
+        }
+    }
+
+    /// Who signed the token, or why it is refused, for the log only.
+    pub(super) fn check(&self, user: &str, token: &str) -> Result<String, String> {
+        let Shared { settings, faults, .. } = &*self.shared;
+        let throttle = settings.throttle.as_ref();
+        let throttled = throttle.is_some_and(|throttle| !throttle.admit(token));
+        if throttled || faults.hits(Fault::Throttle) {
+            return Err("throttled: too many logins a second".into());
+        }
+        let expected = Expected {
+            host: &settings.host,
+            port: settings.port,
+            region: &settings.region,
+            user,
+            strict: settings.strict,
+            source_ip: Some(self.peer.ip()),
+        };
+        let identity = verify(token, expected, &settings.iam, settings.clock.now())?;
+        if let Some(throttle) = throttle {
+            throttle.logged_in(token);
+        }
+        Ok(identity.arn)
+    }
+
+    pub(super) fn record(&self, user: &str, outcome: Result<String, String>, tls: Option<String>) {
+        let record = Record { user: user.to_owned(), outcome, tls };
+        let settings = &self.shared.settings;
+        settings.log.login(record, settings.clock.now());
+    }
+
+    pub(super) fn log(&self, text: &str) {
+        let settings = &self.shared.settings;
+        settings.log.line(text, settings.clock.now());
+    }
+}
+
+/// Waits for the fault that silences open connections, then silences this one for good.
+async fn drop_on_demand(watch: faults::Watch, socket: &socket2::Socket, log: &impl Fn(&str)) {
+    watch.dropped().await;
+    match silence::silence(socket) {
+        Ok(()) => log("connection silenced: fault injection"),
+        Err(error) => log(&format!("connection ignored, but not silenced: {error}")),
+    }
+    // Closing it would tell the client.
+    std::future::pending().await
+}
