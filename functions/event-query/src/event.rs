@@ -91,9 +91,9 @@ impl Event {
             (Some("aws:sns"), Sender::Mapping) => {
                 Ok(Self::whole(records.iter().map(|record| from_sns(record, expected))))
             }
-            (Some("aws:s3"), Sender::Mapping) => Ok(Self::whole(
-                records.iter().map(|r| Message::from_s3(r, None).map(|m| vec![m])),
-            )),
+            (Some("aws:s3"), Sender::Mapping) => {
+                Ok(Self::whole(records.iter().map(|r| Message::from_s3(r, None).map(|m| vec![m]))))
+            }
             _ => {
                 let why = "its records are of no source that this function knows";
                 Err(invalid_event(why, OTHERS))

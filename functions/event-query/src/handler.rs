@@ -107,8 +107,7 @@ impl EventQuery {
         delivery: Delivery,
         invocation: &mut Invocation,
     ) -> Result<EventResponse, Error> {
-        let mut report =
-            deliver(&self.session, &self.library, vec![delivery], invocation).await?;
+        let mut report = deliver(&self.session, &self.library, vec![delivery], invocation).await?;
         let duplicate = report.duplicates > 0;
         Ok(EventResponse::Url(match report.results.pop().transpose() {
             Ok(_) => HttpResponse::accepted(duplicate),
