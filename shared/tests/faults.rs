@@ -142,7 +142,20 @@ async fn outcome(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'iam_rw_user'",
         )
         .await;
-    let told = match &outcome {
+    let told = consistent(world, &outcome, &active, kind, cell).await;
+    function.stop().await;
+    told
+}
+
+/// The error type or `ok`, after a check that the database agrees with it.
+async fn consistent(
+    world: &World,
+    outcome: &Outcome,
+    active: &[tokio_postgres::Row],
+    kind: &str,
+    cell: &str,
+) -> String {
+    let told = match outcome {
         Outcome::Response(body) => {
             let rows = format!(r#""rows":[{{"cell":"{cell}"}}]"#);
             assert!(String::from_utf8_lossy(body).contains(&rows));
@@ -163,7 +176,6 @@ async fn outcome(
         };
         assert!(consistent, "{cell}: {told}, with {written} rows written");
     }
-    function.stop().await;
     told
 }
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::ProvideErrorMetadata;
 use aws_sdk_sqs::types::{
     Message, MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
 };
@@ -37,6 +38,16 @@ const RECEIVES: i32 = 8;
 const SANDBOXES: usize = 3;
 const BACKLOG: usize = 200;
 
+const FAULTS: [Fault; 7] = [
+    Fault::Reset,
+    Fault::ResetBeforeQuery,
+    Fault::ResetBeforeAnswer,
+    Fault::ResetAtCommit,
+    Fault::Throttle,
+    Fault::Restart,
+    Fault::Stall,
+];
+
 const QUERY: &str = "/*+++\nmode = \"write\"\nparams = [{ name = \"n\", from = \"/n\" }, { name = \"lane\", from = \"/lane\", default = \"\" }]\n+++*/
     INSERT INTO effects (n, lane) VALUES ($1::int, $2) RETURNING n";
 /// No key: what takes effect twice is there twice.
@@ -53,29 +64,35 @@ struct Queues {
     _server: Child,
 }
 
+/// Starts an SQS that others wrote, on a free port.
+async fn start_server() -> (Child, u16) {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let moto = root().join("target/venv-sam/bin/moto_server");
+    assert!(
+        moto.exists(),
+        "{} is missing: run make test, or local/setup.sh --tests",
+        moto.display()
+    );
+    let server = Command::new(moto)
+        .args(["-p", &port.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    for _ in 0..600 {
+        if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+            break;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    (server, port)
+}
+
 impl Queues {
     async fn start(fifo: bool) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let moto = root().join("target/venv-sam/bin/moto_server");
-        assert!(
-            moto.exists(),
-            "{} is missing: run make test, or local/setup.sh --tests",
-            moto.display()
-        );
-        let server = Command::new(moto)
-            .args(["-p", &port.to_string()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        for _ in 0..600 {
-            if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-                break;
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
+        let (server, port) = start_server().await;
         let config = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new("test", "test", None, None, "test"))
@@ -167,9 +184,13 @@ impl Queues {
         json!({ "Records": records }).to_string().into()
     }
 
+    /// A handle that a slow machine let expire is refused: the message then arrives again.
     async fn delete(&self, message: &Message) {
         let request = self.client.delete_message().queue_url(&self.queue);
-        request.receipt_handle(message.receipt_handle.as_ref().unwrap()).send().await.unwrap();
+        let request = request.receipt_handle(message.receipt_handle.as_ref().unwrap());
+        if let Err(error) = request.send().await {
+            assert_eq!(error.code(), Some("ReceiptHandleIsInvalid"), "{error:?}");
+        }
     }
 
     /// Makes a message visible again at once. In a FIFO queue the rest of its group waits for it,
@@ -177,7 +198,11 @@ impl Queues {
     async fn release(&self, message: &Message) {
         let request = self.client.change_message_visibility().queue_url(&self.queue);
         let request = request.receipt_handle(message.receipt_handle.as_ref().unwrap());
-        request.visibility_timeout(0).send().await.unwrap();
+        if let Err(error) = request.visibility_timeout(0).send().await {
+            let expired =
+                matches!(error.code(), Some("ReceiptHandleIsInvalid" | "MessageNotInflight"));
+            assert!(expired, "{error:?}");
+        }
     }
 
     /// The bodies of the dead-letter queue, which it then no longer holds.
@@ -283,23 +308,31 @@ async fn world() -> World {
     world
 }
 
-#[tokio::test]
-async fn every_good_message_takes_effect_once_and_every_poison_one_is_set_aside() {
-    let messages = count("MESSAGES", 600);
-    let mut world = world().await;
-    let queues = Arc::new(Queues::start(false).await);
-    let poison = |n: usize| n % 100 == 7;
-    let bodies: Vec<(String, Option<String>)> = (0..messages)
+fn is_poison(number: usize) -> bool {
+    number % 100 == 7
+}
+
+/// Bodies of messages without a group; the poison ones are wrong in three ways.
+fn bodies(messages: usize) -> Vec<(String, Option<String>)> {
+    (0..messages)
         .map(|n| {
             let body = match n / 100 % 3 {
-                _ if !poison(n) => format!(r#"{{"n":{n}}}"#),
+                _ if !is_poison(n) => format!(r#"{{"n":{n}}}"#),
                 0 => "not JSON".to_owned(),
                 1 => r#"{"n":"many"}"#.to_owned(),
                 _ => "{}".to_owned(),
             };
             (body, None)
         })
-        .collect();
+        .collect()
+}
+
+#[tokio::test]
+async fn every_good_message_takes_effect_once_and_every_poison_one_is_set_aside() {
+    let messages = count("MESSAGES", 600);
+    let mut world = world().await;
+    let queues = Arc::new(Queues::start(false).await);
+    let bodies = bodies(messages);
     let kills = Arc::new(AtomicUsize::new(0));
     let variables = world.variables.clone();
     let local = tokio::task::LocalSet::new();
@@ -313,19 +346,12 @@ async fn every_good_message_takes_effect_once_and_every_poison_one_is_set_aside(
             })
         });
         let pollers: Vec<_> = pollers.collect();
+        let done = std::cell::Cell::new(false);
+        // A fault that has begun is ended too: the server would stay down.
         let faults = async {
-            let kinds = [
-                Fault::Reset,
-                Fault::ResetBeforeQuery,
-                Fault::ResetBeforeAnswer,
-                Fault::ResetAtCommit,
-                Fault::Throttle,
-                Fault::Restart,
-                Fault::Stall,
-            ];
-            loop {
+            while !done.get() {
                 sleep(Duration::from_millis(700)).await;
-                world.server.inject(kinds[struck % kinds.len()]).await.unwrap();
+                world.server.inject(FAULTS[struck % FAULTS.len()]).await.unwrap();
                 struck += 1;
                 sleep(Duration::from_millis(fastrand::u64(20..120))).await;
                 world.server.inject(Fault::None).await.unwrap();
@@ -336,17 +362,11 @@ async fn every_good_message_takes_effect_once_and_every_poison_one_is_set_aside(
             for poller in pollers {
                 poller.await.unwrap();
             }
+            done.set(true);
         };
-        local
-            .run_until(async {
-                tokio::select! {
-                    () = work => {}
-                    () = faults => {}
-                }
-            })
-            .await;
+        local.run_until(async { tokio::join!(work, faults) }).await;
     }
-    let poisoned = (0..messages).filter(|n| poison(*n)).count();
+    let poisoned = (0..messages).filter(|n| is_poison(*n)).count();
     println!(
         "{messages} messages, {poisoned} poison; {struck} faults, {} sandboxes killed",
         kills.load(SeqCst)

@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::{check_event, check_log, start};
 use rds_local::gate::Fault;
 use rds_local::runtime_api::Outcome;
-use rds_local::testing::Function;
+use rds_local::testing::{Function, World};
 use serde_json::{Value, json};
 
 /// One of them goes together with its entry as a statement, the other step by step.
@@ -78,6 +78,86 @@ fn event(records: &[Record], fifo: bool) -> Vec<u8> {
     json!({ "Records": records }).to_string().into()
 }
 
+/// A batch. A queue never has one message in a batch twice in two groups; nor does this one.
+fn records(
+    query: &str,
+    batch: usize,
+    fifo: bool,
+    seen: &[String],
+    random: &mut fastrand::Rng,
+) -> Vec<Record> {
+    let mut ids = HashSet::new();
+    (0..random.usize(1..30))
+        .map(|n| record(query, batch * 100 + n, seen, random))
+        .filter(|record| !fifo || ids.insert(record.id.clone()))
+        .collect()
+}
+
+/// Invokes the function under a fault, and waits for what it left running: what was under way when the
+/// function gave up may still happen, and is over soon.
+async fn invoke_under(
+    world: &World,
+    function: &mut Function,
+    fault: Fault,
+    event: Vec<u8>,
+) -> Outcome {
+    match fault {
+        Fault::Drop => world.server.gate.set_fault(Fault::Drop),
+        fault => world.server.gate.set_fault_once(fault),
+    }
+    let outcome = function.invoke(event).await;
+    world.server.gate.set_fault(Fault::None);
+    let running =
+        "SELECT 1 FROM pg_stat_activity WHERE usename = 'iam_rw_user' AND state <> 'idle'";
+    while !world.rows(running).await.is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    check_event(&outcome);
+    outcome
+}
+
+/// The ids of the records that were not acknowledged.
+fn failed(outcome: &Outcome, records: &[Record]) -> HashSet<String> {
+    match outcome {
+        Outcome::Error(_) => records.iter().map(|record| record.id.clone()).collect(),
+        Outcome::Response(body) => {
+            let response: Value = serde_json::from_slice(body).unwrap();
+            let failures = response["batchItemFailures"].as_array().unwrap().iter();
+            failures.map(|one| one["itemIdentifier"].as_str().unwrap().to_owned()).collect()
+        }
+    }
+}
+
+fn check_effects(records: &[Record], failed: &HashSet<String>, after: &[String], case: &str) {
+    let there: HashSet<&String> = after.iter().collect();
+    assert_eq!(there.len(), after.len(), "{case}: an effect occurs twice");
+    for record in records.iter().filter(|record| !failed.contains(&record.id)) {
+        assert!(there.contains(&record.id), "{case}: {} is not there", record.id);
+    }
+}
+
+/// New effects of a group are in order, and nothing of it is acknowledged after its first failure.
+fn check_order(
+    records: &[Record],
+    failed: &HashSet<String>,
+    before: &HashSet<String>,
+    after: &[String],
+    case: &str,
+) {
+    let place: HashMap<&String, usize> =
+        after.iter().enumerate().map(|(place, id)| (id, place)).collect();
+    for group in ["g0", "g1", "g2"] {
+        let members = || records.iter().filter(|record| record.group == group);
+        let new = members().filter(|record| !before.contains(&record.id));
+        let new: Vec<usize> = new.filter_map(|record| place.get(&record.id).copied()).collect();
+        assert!(new.is_sorted(), "{case}: group {group} out of order");
+        let after_failure = members().skip_while(|record| !failed.contains(&record.id));
+        for record in after_failure {
+            assert!(failed.contains(&record.id), "{case}: {} was acknowledged", record.id);
+        }
+    }
+}
+
 #[tokio::test]
 async fn acknowledged_messages_are_committed_once() {
     let batches: usize = std::env::var("MODEL").map_or(120, |text| text.parse().unwrap());
@@ -94,13 +174,7 @@ async fn acknowledged_messages_are_committed_once() {
         let query = QUERIES[random.usize(0..2)].0;
         let fifo = random.bool();
         let seen = all_seen.entry(query).or_default();
-        let records: Vec<Record> = (0..random.usize(1..30))
-            .map(|n| record(query, batch * 100 + n, seen, &mut random))
-            .collect();
-        // A queue never has one message in a batch twice in two groups; nor does this one.
-        let mut ids = HashSet::new();
-        let records: Vec<Record> =
-            records.into_iter().filter(|record| !fifo || ids.insert(record.id.clone())).collect();
+        let records = records(query, batch, fifo, seen, &mut random);
         world.set("QUERY", query);
         if !functions.contains_key(query) {
             let function = world.function_with_timeout(Duration::from_secs(1)).await;
@@ -109,65 +183,18 @@ async fn acknowledged_messages_are_committed_once() {
         let effects = "SELECT id FROM effects ORDER BY seen";
         let before: HashSet<String> =
             world.rows(effects).await.iter().map(|row| row.get(0)).collect();
-        match FAULTS[random.usize(0..FAULTS.len())] {
-            Fault::Drop => world.server.gate.set_fault(Fault::Drop),
-            fault => world.server.gate.set_fault_once(fault),
-        }
-        let outcome = functions.get_mut(query).unwrap().invoke(event(&records, fifo)).await;
-        world.server.gate.set_fault(Fault::None);
-        // What was under way when the function gave up may still happen; it is then over soon.
-        let running =
-            "SELECT 1 FROM pg_stat_activity WHERE usename = 'iam_rw_user' AND state <> 'idle'";
-        while !world.rows(running).await.is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        check_event(&outcome);
-        let failed: HashSet<String> = match &outcome {
-            Outcome::Error(_) => records.iter().map(|record| record.id.clone()).collect(),
-            Outcome::Response(body) => {
-                let response: Value = serde_json::from_slice(body).unwrap();
-                let failures = response["batchItemFailures"].as_array().unwrap();
-                failures
-                    .iter()
-                    .map(|one| one["itemIdentifier"].as_str().unwrap().to_owned())
-                    .collect()
-            }
-        };
+        let fault = FAULTS[random.usize(0..FAULTS.len())];
+        let function = functions.get_mut(query).unwrap();
+        let outcome = invoke_under(&world, function, fault, event(&records, fifo)).await;
+        let failed = failed(&outcome, &records);
         let after: Vec<String> = world.rows(effects).await.iter().map(|row| row.get(0)).collect();
-        let there: HashSet<&String> = after.iter().collect();
-        assert_eq!(there.len(), after.len(), "seed {seed}, batch {batch}: an effect occurs twice");
-        for record in &records {
-            if failed.contains(&record.id) {
-                failed_all += 1;
-            } else {
-                acknowledged_all += 1;
-                assert!(
-                    there.contains(&record.id),
-                    "seed {seed}, batch {batch}: {} is not there",
-                    record.id
-                );
-            }
-        }
+        let case = format!("seed {seed}, batch {batch}");
+        check_effects(&records, &failed, &after, &case);
         if fifo {
-            let place: HashMap<&String, usize> =
-                after.iter().enumerate().map(|(place, id)| (id, place)).collect();
-            for group in ["g0", "g1", "g2"] {
-                let new: Vec<usize> = records
-                    .iter()
-                    .filter(|record| record.group == group && !before.contains(&record.id))
-                    .filter_map(|record| place.get(&record.id).copied())
-                    .collect();
-                assert!(new.is_sorted(), "seed {seed}, batch {batch}: group {group} out of order");
-                let first_failure =
-                    records.iter().position(|r| r.group == group && failed.contains(&r.id));
-                for record in records.iter().skip(first_failure.unwrap_or(records.len())) {
-                    assert!(
-                        record.group != group || failed.contains(&record.id),
-                        "seed {seed}, batch {batch}"
-                    );
-                }
-            }
+            check_order(&records, &failed, &before, &after, &case);
         }
+        failed_all += failed.len();
+        acknowledged_all += records.iter().filter(|one| !failed.contains(&one.id)).count();
         seen.extend(records.into_iter().map(|record| record.id));
     }
     println!("{batches} batches, {acknowledged_all} records acknowledged, {failed_all} failed");

@@ -140,6 +140,22 @@ pub(crate) fn check(
     {
         return Err(invalid("The ID Token's signature is not by a key of its identity provider"));
     }
+    check_times(&claims, now)?;
+    let audience = audiences(&claims)
+        .find(|audience| provider.audiences.iter().any(|known| known == audience))
+        .ok_or_else(|| invalid("Incorrect token audience"))?;
+    Ok(Claims {
+        provider: provider.name.clone(),
+        subject: text("sub")
+            .ok_or_else(|| invalid("The ID Token has no subject (sub)"))?
+            .to_owned(),
+        audience: audience.to_owned(),
+    })
+}
+
+/// The token must have begun, and not have ended.
+fn check_times(claims: &Value, now: SystemTime) -> Result<(), Refused> {
+    let invalid = |why: &str| Refused::Invalid(why.to_owned());
     let seconds = |name: &str| claims.get(name).and_then(Value::as_f64);
     let now = sigv4::seconds_between(SystemTime::UNIX_EPOCH, now) as f64;
     let expiry = seconds("exp").ok_or_else(|| invalid("The ID Token has no expiry (exp)"))?;
@@ -152,16 +168,7 @@ pub(crate) fn check(
     if early("iat") || early("nbf") {
         return Err(invalid("The ID Token is not valid yet (iat or nbf is in the future)"));
     }
-    let audience = audiences(&claims)
-        .find(|audience| provider.audiences.iter().any(|known| known == audience))
-        .ok_or_else(|| invalid("Incorrect token audience"))?;
-    Ok(Claims {
-        provider: provider.name.clone(),
-        subject: text("sub")
-            .ok_or_else(|| invalid("The ID Token has no subject (sub)"))?
-            .to_owned(),
-        audience: audience.to_owned(),
-    })
+    Ok(())
 }
 
 /// `aud` is a string, or a list of them.
