@@ -3,14 +3,16 @@
 #   local/setup.sh           what make demo needs
 #   local/setup.sh --deploy  and what make build needs: cargo-lambda and the SAM CLI
 #   local/setup.sh --cloud   and the local cloud of make cloud
-#   local/setup.sh --tests   and the other implementations that the tests compare with
+#   local/setup.sh --graph   what make demo needs, and the engines of serve --engine neptune
+#   local/setup.sh --tests   what all of these need but the cloud, and the other implementations that
+#                            the tests compare with
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 case ${1:-} in
   '') python=false ;;
-  --deploy | --cloud | --tests) python=true ;;
-  *) echo "usage: local/setup.sh [--deploy | --cloud | --tests]" >&2; exit 2 ;;
+  --deploy | --cloud | --graph | --tests) python=true ;;
+  *) echo "usage: local/setup.sh [--deploy | --cloud | --graph | --tests]" >&2; exit 2 ;;
 esac
 
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -93,8 +95,11 @@ node_packages() {
   cp "$wanted" "$folder/installed.json"
 }
 
-# Several, because their dependencies exclude one another.
-if $python; then
+# Several, because their dependencies exclude one another, and few need the graph engines.
+if [ "${1:-}" = --graph ] || [ "${1:-}" = --tests ]; then
+  environment venv-graph
+fi
+if $python && [ "${1:-}" != --graph ]; then
   environment venv
   environment venv-sam
 fi

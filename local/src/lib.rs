@@ -16,6 +16,7 @@ pub mod gate;
 pub mod iam;
 pub mod invoke;
 pub mod mariadb;
+pub mod neptune;
 pub mod postgres;
 mod process;
 pub mod ready;
@@ -25,7 +26,6 @@ mod sigv4;
 pub mod sts;
 pub mod testing;
 mod token_text;
-pub mod until_done;
 
 pub use server::{Options, Server};
 
@@ -42,6 +42,10 @@ pub const HOST: &str = "rds-local.c0example1234.us-east-1.rds.amazonaws.com";
 pub const PROXY_HOST: &str = "rds-local.proxy-c0example1234.us-east-1.rds.amazonaws.com";
 /// The database's resource id, as IAM policies name it.
 pub const RESOURCE_ID: &str = "db-RDSLOCALEXAMPLE00000000000";
+/// The name of a Neptune cluster's endpoint, in AWS's form.
+pub const NEPTUNE_HOST: &str = "rds-local.cluster-c0example1234.us-east-1.neptune.amazonaws.com";
+/// A Neptune cluster's resource id, as IAM policies name it.
+pub const CLUSTER_RESOURCE_ID: &str = "cluster-RDSLOCALEXAMPLE00000000000";
 /// The database's name.
 pub const DATABASE: &str = "sample_db";
 /// The database user that may only read.

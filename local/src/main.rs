@@ -1,8 +1,9 @@
 //! The command line: `rds-local serve`, `invoke`, `token` and `demo`.
 
+use std::collections::BTreeMap;
 use std::io::Read;
-use std::net::IpAddr;
-use std::path::PathBuf;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +15,8 @@ use rds_iam::token::TokenSigner;
 use rds_local::database::Engine;
 use rds_local::gate::Fault;
 use rds_local::invoke::{Sandbox, find_function};
+use rds_local::neptune::Cluster;
 use rds_local::runtime_api::Outcome;
-use rds_local::until_done::{self, Launch};
 use rds_local::{Options, Result, Server, check, demo, environment, explain, ready};
 
 /// RDS IAM authentication on your machine: a real database behind a gate that checks tokens.
@@ -81,9 +82,9 @@ struct Serve {
     /// Print the ready line as JSON, with the variables of DIR/env, for a program that starts this one
     #[arg(long)]
     json: bool,
-    /// Database behind the gate
-    #[arg(long, value_enum, default_value_t = Engine::Postgres)]
-    engine: Engine,
+    /// What is behind the gate
+    #[arg(long, value_enum, default_value_t = Served::Postgres)]
+    engine: Served,
     /// SQL script (for psql, or for mysql) that creates your own schema instead of the demo's table
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
@@ -117,15 +118,26 @@ struct Serve {
     /// Account of the database, as your policies name it
     #[arg(long, value_name = "NUMBER", default_value = rds_local::ACCOUNT)]
     account: String,
-    /// Resource id of the database, as your policies name it: db-…, cluster-… or prx-…
-    #[arg(long, value_name = "ID", default_value = rds_local::RESOURCE_ID)]
-    resource_id: String,
+    /// Resource id of the database, as your policies name it: db-…, cluster-… or prx-…. By default,
+    /// an example's
+    #[arg(long, value_name = "ID")]
+    resource_id: Option<String>,
     /// Inject a fault
     #[arg(long, value_enum, default_value_t = Fault::None, hide_default_value = true)]
     fault: Fault,
     /// Seconds between the ready line and the fault
     #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "fault")]
     fault_after: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Served {
+    /// PostgreSQL
+    Postgres,
+    /// MySQL, with MariaDB behind the gate (docs/mysql.md says what differs)
+    Mysql,
+    /// A Neptune cluster: signed HTTPS requests with openCypher and SPARQL (docs/neptune.md)
+    Neptune,
 }
 
 #[derive(clap::Args)]
@@ -144,10 +156,6 @@ struct Invoke {
     /// Set a variable of the function's environment; it overrides DIR/env
     #[arg(long, value_name = "NAME=VALUE")]
     env: Vec<String>,
-    /// For batch-job: send each event again until its run is finished, and show the progress. After
-    /// Ctrl-C, the same command goes on where it stopped, if the event has a run
-    #[arg(long)]
-    until_done: bool,
 }
 
 #[derive(clap::Args)]
@@ -206,7 +214,10 @@ async fn run_serve(serve: Serve) -> Result<()> {
     let options = Options {
         port: serve.port,
         listen: serve.listen,
-        engine: serve.engine,
+        engine: match serve.engine {
+            Served::Mysql => Engine::Mysql,
+            Served::Postgres | Served::Neptune => Engine::Postgres,
+        },
         init: serve.init,
         user: serve.user,
         throttle: serve.throttle.map(|rate| (rate, serve.burst.unwrap_or(rate))),
@@ -216,20 +227,20 @@ async fn run_serve(serve: Serve) -> Result<()> {
         policies: serve.policy,
         user_keys: serve.user_key_file,
         account: serve.account,
-        resource_id: serve.resource_id,
+        resource_id: serve.resource_id.unwrap_or_else(|| match serve.engine {
+            Served::Postgres | Served::Mysql => rds_local::RESOURCE_ID.into(),
+            Served::Neptune => rds_local::CLUSTER_RESOURCE_ID.into(),
+        }),
         echo_log: true,
         ..Options::new(&serve.dir)
     };
     // An interrupt during the start is remembered: everything then stops in order.
+    if serve.engine == Served::Neptune {
+        let options = Options { fault: serve.fault, ..options };
+        return serve_neptune(options, serve.json, interrupted).await;
+    }
     let mut server = Server::start(options).await?;
-    println!(
-        "{}",
-        if serve.json {
-            ready::for_programs(server.address, &serve.dir, server.variables())?
-        } else {
-            ready::for_people(server.address, &serve.dir)
-        }
-    );
+    announce(server.address, &serve.dir, serve.json, server.variables())?;
     let mut fault_is_due =
         std::pin::pin!(tokio::time::sleep(Duration::from_secs(serve.fault_after)));
     let mut injected = serve.fault == Fault::None;
@@ -251,6 +262,40 @@ async fn run_serve(serve: Serve) -> Result<()> {
     };
     server.stop().await?;
     ended
+}
+
+async fn serve_neptune(
+    options: Options,
+    json: bool,
+    mut interrupted: std::pin::Pin<&mut impl Future<Output = ()>>,
+) -> Result<()> {
+    let dir = options.dir.clone();
+    let mut cluster = Cluster::start(options).await?;
+    announce(cluster.address, &dir, json, cluster.variables())?;
+    let ended = tokio::select! {
+        () = &mut interrupted => Ok(()),
+        name = cluster.ended() => {
+            Err(format!("{name} stopped unexpectedly; see {}.log", name.to_lowercase()))
+        }
+    };
+    cluster.stop().await?;
+    ended
+}
+
+/// Prints the ready line.
+fn announce(
+    address: SocketAddr,
+    dir: &Path,
+    json: bool,
+    variables: BTreeMap<String, String>,
+) -> Result<()> {
+    let line = if json {
+        ready::for_programs(address, dir, variables)?
+    } else {
+        ready::for_people(address, dir)
+    };
+    println!("{line}");
+    Ok(())
 }
 
 fn fault_name(fault: Fault) -> String {
@@ -279,13 +324,6 @@ async fn run_invoke(invoke: Invoke) -> Result<ExitCode> {
     variables.entry("AWS_LAMBDA_LOG_FORMAT".into()).or_insert_with(|| "Text".into());
     let log = Arc::new(|line: &str| eprintln!("{line}"));
     let timeout = Duration::from_secs(invoke.timeout);
-    if invoke.until_done {
-        let launch = Launch { binary: &binary, variables: &variables, timeout, log };
-        return tokio::select! {
-            code = run_until_done(launch, events) => code,
-            () = interrupted => Err("interrupted; the chunks so far are committed".into()),
-        };
-    }
     let mut sandbox = Sandbox::start(&binary, &variables, timeout, log).await?;
     let mut code = ExitCode::SUCCESS;
     for event in events {
@@ -304,25 +342,6 @@ async fn run_invoke(invoke: Invoke) -> Result<ExitCode> {
     }
     sandbox.stop().await;
     Ok(code)
-}
-
-async fn run_until_done(launch: Launch<'_>, events: Vec<Vec<u8>>) -> Result<ExitCode> {
-    let mut code = ExitCode::SUCCESS;
-    for event in events {
-        let outcome =
-            until_done::run(launch.clone(), &event, |line| eprintln!("rds-local: {line}")).await?;
-        let (Outcome::Response(body) | Outcome::Error(body)) = &outcome;
-        println!("{}", String::from_utf8_lossy(body));
-        if !matches!(outcome, Outcome::Response(_)) || !is_done(body) {
-            code = ExitCode::FAILURE;
-        }
-    }
-    Ok(code)
-}
-
-fn is_done(body: &[u8]) -> bool {
-    let answer: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    answer["done"] == true
 }
 
 async fn run_token(token: Token) -> Result<()> {

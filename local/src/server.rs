@@ -236,14 +236,14 @@ async fn serve(
     Ok((gate, sts, variables))
 }
 
-fn remove_files(dir: &Path) {
+pub(crate) fn remove_files(dir: &Path) {
     for name in ["env", "env.json", "ca.pem", "my.cnf", "credentials", "web-identity-token"] {
         let _ = fs::remove_file(dir.join(name));
     }
 }
 
 /// Only one server may use a folder. The kernel releases the lock when the process ends.
-fn lock(dir: &Path) -> Result<File> {
+pub(crate) fn lock(dir: &Path) -> Result<File> {
     let path = dir.join("lock");
     let failed = |error| format!("cannot use {}: {error}", path.display());
     let file =
@@ -258,7 +258,7 @@ fn lock(dir: &Path) -> Result<File> {
     }
 }
 
-async fn bind(address: IpAddr, port: u16) -> Result<TcpListener> {
+pub(crate) async fn bind(address: IpAddr, port: u16) -> Result<TcpListener> {
     TcpListener::bind((address, port)).await.map_err(|error| {
         format!("cannot listen on {address} port {port}: {error}; choose another with --port, or 0 for a free one")
     })

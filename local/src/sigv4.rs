@@ -52,27 +52,15 @@ pub(crate) struct Request<'a> {
 
 impl Request<'_> {
     fn canonical(&self) -> String {
-        let encode = |text: &str| utf8_percent_encode(text, UNRESERVED).to_string();
-        let mut query: Vec<String> =
-            self.query.iter().map(|(k, v)| format!("{}={}", encode(k), encode(v))).collect();
-        query.sort();
-        let headers: String = self
-            .headers
-            .iter()
-            .map(|(name, value)| {
-                format!("{name}:{}\n", value.split_whitespace().collect::<Vec<_>>().join(" "))
-            })
-            .collect();
-        let names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
-        [
+        let headers: Vec<(&str, String)> =
+            self.headers.iter().map(|(name, value)| (name.as_str(), trimmed(value))).collect();
+        canonical_request(
             self.method,
             "/",
-            &query.join("&"),
+            &canonical_query(self.query),
             &headers,
-            &names.join(";"),
-            &hex(&Sha256::digest(self.body)),
-        ]
-        .join("\n")
+            &sha256_hex(self.body),
+        )
     }
 
     /// Whether `signature` is what this secret makes of this request.
@@ -83,20 +71,67 @@ impl Request<'_> {
         amz_date: &str,
         signature: &str,
     ) -> bool {
-        let to_sign = format!(
-            "AWS4-HMAC-SHA256\n{amz_date}\n{}/{}/{}/aws4_request\n{}",
-            scope.date,
-            scope.region,
-            scope.service,
-            hex(&Sha256::digest(self.canonical()))
-        );
-        let mut key = format!("AWS4{secret}").into_bytes();
-        for step in [scope.date, scope.region, scope.service, "aws4_request"] {
-            key = hmac(&key, step.as_bytes());
-        }
-        // Not in constant time: the secrets here guard demo data on one's own machine.
-        hex(&hmac(&key, to_sign.as_bytes())) == signature
+        signature_of(&self.canonical(), secret, scope, amz_date) == signature
     }
+}
+
+/// The canonical request: its path and query are canonical already, and its headers in order.
+pub(crate) fn canonical_request(
+    method: &str,
+    path: &str,
+    query: &str,
+    headers: &[(&str, String)],
+    payload_hash: &str,
+) -> String {
+    let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+    let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
+    [method, path, query, &lines, &names.join(";"), payload_hash].join("\n")
+}
+
+/// Decoded names and values as the canonical query: encoded, and sorted by name, then by value.
+pub(crate) fn canonical_query(query: &[(String, String)]) -> String {
+    let mut pairs: Vec<(String, String)> =
+        query.iter().map(|(name, value)| (encode(name), encode(value))).collect();
+    pairs.sort();
+    let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    pairs.join("&")
+}
+
+/// A header's value without spaces at its ends, and with one for several inside.
+pub(crate) fn trimmed(value: &str) -> String {
+    value.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Percent-encodes all but RFC 3986's unreserved characters.
+pub(crate) fn encode(text: &str) -> String {
+    utf8_percent_encode(text, UNRESERVED).to_string()
+}
+
+/// The signature that this secret makes of a canonical request.
+pub(crate) fn signature_of(
+    canonical: &str,
+    secret: &str,
+    scope: &Scope<'_>,
+    amz_date: &str,
+) -> String {
+    let to_sign = format!(
+        "AWS4-HMAC-SHA256\n{amz_date}\n{}/{}/{}/aws4_request\n{}",
+        scope.date,
+        scope.region,
+        scope.service,
+        sha256_hex(canonical.as_bytes())
+    );
+    let mut key = format!("AWS4{secret}").into_bytes();
+    for step in [scope.date, scope.region, scope.service, "aws4_request"] {
+        key = hmac(&key, step.as_bytes());
+    }
+    // Compared not in constant time: the secrets here guard demo data on one's own machine.
+    hex(&hmac(&key, to_sign.as_bytes()))
+}
+
+/// The SHA-256 of bytes, in hexadecimal.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 /// Keys with one value.
-const SINGLE: [&str; 18] = [
+const SINGLE: [&str; 19] = [
     "aws:currenttime",
     "aws:epochtime",
     "aws:multifactorauthpresent",
@@ -23,6 +23,7 @@ const SINGLE: [&str; 18] = [
     "aws:federatedprovider",
     "sts:externalid",
     "sts:rolesessionname",
+    "neptune-db:querylanguage",
 ];
 /// Keys with several values: a condition says how to take them, by `ForAnyValue` or `ForAllValues`.
 const MULTIPLE: [&str; 3] = ["aws:principalorgpaths", "aws:tagkeys", "sts:transitivetagkeys"];

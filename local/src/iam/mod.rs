@@ -28,7 +28,7 @@ pub(crate) use policy::{Caller, Request};
 pub use policy::{Kind, Policy};
 pub use principal::Identity;
 pub(crate) use principal::{Circumstances, Role, Session, Tags};
-use principal::{Principal, connect_policy};
+use principal::{Principal, allow, connect_policy};
 use provider::Provider;
 pub(crate) use provider::{Claims, Refused};
 
@@ -79,6 +79,39 @@ impl Iam {
         };
         iam.add_example_role(role_user);
         iam
+    }
+
+    /// A directory for a Neptune cluster: the default user and the example role may do everything on
+    /// it, and the user may assume the role without an external id.
+    pub(crate) fn for_cluster(account: &str, resource_id: &str) -> Self {
+        let mut iam = Self::for_database(account, resource_id, "");
+        let trust = serde_json::json!({ "Version": "2012-10-17", "Statement": {
+            "Effect": "Allow", "Principal": { "AWS": iam.arn(&format!("user/{DEFAULT_USER}")) },
+            "Action": ["sts:AssumeRole", "sts:TagSession"] } });
+        if let Ok(trust) = Policy::parse(&trust.to_string(), Kind::Trust) {
+            let entity = iam.cluster_rights();
+            iam.add_role(account, EXAMPLE_ROLE, entity, None, trust, 3600);
+        }
+        iam
+    }
+
+    fn cluster_rights(&self) -> Entity {
+        let policies = allow("neptune-db:*", &[self.cluster_arn()]).into_iter().collect();
+        Entity { policies, boundary: None, tags: Tags::new() }
+    }
+
+    /// The resource that Neptune's data-plane actions are asked for.
+    pub(crate) fn cluster_arn(&self) -> String {
+        format!("arn:aws:neptune-db:{REGION}:{}:{}/*", self.account, self.resource_id)
+    }
+
+    /// Like [`Iam::default_user`], for a Neptune cluster.
+    pub(crate) fn default_cluster_user(&mut self, now: SystemTime) -> Identity {
+        if !self.users.contains_key(&self.arn(&format!("user/{DEFAULT_USER}"))) {
+            let entity = self.cluster_rights();
+            self.add_user(&self.account.clone(), DEFAULT_USER, entity, None);
+        }
+        self.default_user(&[], now)
     }
 
     /// Its trust policy names the user, so that it needs no policy of the user's.

@@ -274,9 +274,14 @@ impl Principal {
 
 /// An identity policy that allows `rds-db:connect` on these resources; none without any.
 pub(crate) fn connect_policy(resources: &[String]) -> Option<Policy> {
+    allow("rds-db:connect", resources)
+}
+
+/// An identity policy that allows an action on these resources; none without any.
+pub(crate) fn allow(action: &str, resources: &[String]) -> Option<Policy> {
     let document = serde_json::json!({
         "Version": "2008-10-17",
-        "Statement": { "Effect": "Allow", "Action": "rds-db:connect", "Resource": resources },
+        "Statement": { "Effect": "Allow", "Action": action, "Resource": resources },
     });
     // Only an empty list of resources, or a text that is no ARN, allows nothing at all.
     Policy::parse(&document.to_string(), Kind::Identity).ok()

@@ -7,6 +7,7 @@
     reason = "each test file uses its part of this"
 )]
 
+pub mod https;
 pub mod recipe;
 
 use std::path::{Path, PathBuf};
