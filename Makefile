@@ -86,9 +86,9 @@ soak: setup ## Run the long tests: simultaneous logins, time-outs, invocations, 
 	TIMEOUTS=200 cargo test --locked --profile bench --package rds-iam --test timeouts -- --nocapture
 	SOAK=200000 cargo test --locked --profile bench --package scheduled-query --test soak -- --nocapture
 	HOSTILE=100000 cargo test --locked --profile bench --package rds-iam --test hostile -- --nocapture
+	HOSTILE=10000 cargo test --locked --profile bench --package neptune-query --test neptune hostile -- --nocapture
 	MESSAGES=10000 cargo test --locked --profile bench --package event-query --test deliveries -- --nocapture
 	MODEL=1000 cargo test --locked --profile bench --package event-query --test model -- --nocapture
-	ROWS=1000000 FAULTS=60 cargo test --locked --profile bench --package batch-job --test kills -- --nocapture
 	FUZZ_EXECUTIONS=5000000 cargo test --locked --profile bench --package event-query fuzz -- --nocapture
 	FUZZ_EXECUTIONS=10000000 cargo test --locked --profile bench --package rds-local --test fuzz_tokens -- --nocapture
 	FUZZ_EXECUTIONS=1000000 cargo test --locked --profile bench --package rds-local --test fuzz_policies -- --nocapture

@@ -10,7 +10,12 @@ function=$1 package=$2
 lay_out() {
   mkdir -p "$package"
   cp "$1" "$package/bootstrap"
-  cp -R queries "$package/queries"
+  mkdir -p "$package/queries"
+if [ "$function" = neptune-query ]; then
+  cp -R queries/neptune "$package/queries/"
+else
+  cp queries/*.sql "$package/queries/"
+fi
   # Roots that are not built in: PGSSLROOTCERT=certificates/FILE.pem, for 4 KB of environment hold no bundle.
   if compgen -G 'certificates/*.pem' >/dev/null; then
     mkdir -p "$package/certificates"
@@ -40,10 +45,15 @@ command -v cargo-lambda >/dev/null || {
   exit 1
 }
 
-# All functions at once, so that the second one finds everything compiled.
+# All functions at once, so that the second one finds everything compiled; but neptune-query alone, because
+# cargo would build its features of the crate into the others too.
 packages=()
 for manifest in functions/*/Cargo.toml; do
-  packages+=(--package "$(basename "$(dirname "$manifest")")")
+  name=$(basename "$(dirname "$manifest")")
+  if [ "$name" = neptune-query ] || [ "$function" = neptune-query ]; then
+    [ "$name" = "$function" ] || continue
+  fi
+  packages+=(--package "$name")
 done
 cargo-lambda lambda build --release --locked --features vendored-openssl "$flag" "${packages[@]}" >&2
 

@@ -60,5 +60,6 @@ none
 `role`,`postgres` role,postgres
 `postgres`,`lambda` postgres,lambda
 `role`,`postgres`,`lambda` role,postgres,lambda
+`neptune`,`lambda` neptune,lambda
 END
 exit $wrong

@@ -19,7 +19,7 @@ use crate::roots::Roots;
 use crate::token::TokenSigner;
 use vars::Vars;
 
-mod vars;
+pub(crate) mod vars;
 
 /// How much of the server's certificate is checked (`PGSSLMODE`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -263,7 +263,7 @@ impl Vars<'_> {
         self.one_of("PGTARGETSESSIONATTRS", &servers, "").unwrap_or(TargetSessionAttrs::Any)
     }
 
-    fn sts_endpoint(&mut self) -> Option<String> {
+    pub(crate) fn sts_endpoint(&mut self) -> Option<String> {
         let names = ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"];
         let (name, url) =
             names.into_iter().find_map(|name| self.optional(name).map(|url| (name, url)))?;
@@ -327,7 +327,7 @@ impl Vars<'_> {
         address.map_or(Dial::Endpoint, Dial::Address)
     }
 
-    fn role(&mut self, function: Option<&str>) -> Option<Role> {
+    pub(crate) fn role(&mut self, function: Option<&str>) -> Option<Role> {
         let external_id = self.optional("DB_ROLE_EXTERNAL_ID");
         let session_name = self.optional("DB_ROLE_SESSION_NAME");
         let Some(arn) = self.optional("DB_ROLE_ARN") else {
@@ -382,7 +382,7 @@ fn is_this_machine(rest: &str) -> bool {
         || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn host_and_port(text: &str) -> Option<(String, u16)> {
+pub(crate) fn host_and_port(text: &str) -> Option<(String, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     let port = port.parse().ok().filter(|port| *port != 0)?;
@@ -390,7 +390,7 @@ fn host_and_port(text: &str) -> Option<(String, u16)> {
     (!host.is_empty() && host.bytes().all(legal)).then(|| (host.to_owned(), port))
 }
 
-fn beside_the_binary() -> PathBuf {
+pub(crate) fn beside_the_binary() -> PathBuf {
     let folder = std::env::current_exe().ok().and_then(|exe| exe.parent().map(PathBuf::from));
     folder.unwrap_or_default().join("queries")
 }

@@ -44,8 +44,6 @@ pub enum ErrorKind {
     QueryFailed,
     /// A write was sent and its answer was lost: it may or may not have happened.
     QueryOutcomeUnknown,
-    /// Another run of the batch job is running.
-    JobOverlap,
     /// The rows do not fit into a Lambda response.
     ResultTooLarge,
     /// The query promises one row, and returned none or several.
@@ -60,7 +58,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind of this crate's own, in the order of docs/errors.md.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 20] = [
         Self::ConfigInvalid,
         Self::EventInvalid,
         Self::CredentialsUnavailable,
@@ -77,7 +75,6 @@ impl ErrorKind {
         Self::QueryTimeout,
         Self::QueryFailed,
         Self::QueryOutcomeUnknown,
-        Self::JobOverlap,
         Self::ResultTooLarge,
         Self::ResultNotOne,
         Self::CheckViolations,
@@ -96,7 +93,6 @@ impl ErrorKind {
                 | Self::DatabaseUnavailable
                 | Self::QueryTimeout
                 | Self::QueryOutcomeUnknown
-                | Self::JobOverlap
         )
     }
 
@@ -119,7 +115,6 @@ impl ErrorKind {
             Self::QueryTimeout => "Query.Timeout",
             Self::QueryFailed => "Query.Failed",
             Self::QueryOutcomeUnknown => "Query.OutcomeUnknown",
-            Self::JobOverlap => "Job.Overlap",
             Self::ResultTooLarge => "Result.TooLarge",
             Self::ResultNotOne => "Result.NotOne",
             Self::CheckViolations => "Check.Violations",

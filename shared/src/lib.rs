@@ -21,6 +21,7 @@
 //! | `role` | yes | credentials of profiles, web identity and containers, and a role assumed through STS (`DB_ROLE_ARN`) |
 //! | `postgres` | yes | query files, [`Config`] and [`Session`] |
 //! | `lambda` | yes | [`lambda::run`]: the run loop, logs and metrics |
+//! | `neptune` | no | [`neptune`]: signed openCypher and SPARQL queries |
 //! | `query` | with the two above | query files, parameters and rows alone |
 //! | `vendored-openssl` | no | builds OpenSSL in, for Lambda |
 //! | `sso` | no | profiles of IAM Identity Center, for a laptop |
@@ -125,6 +126,8 @@ mod work;
 
 #[cfg(feature = "postgres")]
 pub mod config;
+#[cfg(feature = "neptune")]
+pub mod neptune;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "postgres")]

@@ -40,6 +40,16 @@ impl Roots {
         })
     }
 
+    /// The public roots of Amazon Trust Services, which Neptune's certificates chain to: Amazon Root CA
+    /// 1–4, and Starfield's, which older chains end in.
+    #[cfg(feature = "neptune")]
+    pub fn amazon() -> Self {
+        Self(
+            concat!(include_str!("../roots/amazon.pem"), include_str!("../roots/starfield.pem"))
+                .into(),
+        )
+    }
+
     /// The value of `PGSSLROOTCERT`: the path of a PEM file, or the PEM text itself.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 7] = [
     &["token"],
     &["config"],
     &["postgres"],
-    &["session"],
+    &["session", "neptune"],
     &["lambda"],
 ];
 

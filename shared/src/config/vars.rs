@@ -4,23 +4,23 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::str::FromStr;
 
-pub(super) struct Vars<'a> {
+pub(crate) struct Vars<'a> {
     get: &'a dyn Fn(&str) -> Option<OsString>,
     problems: Vec<String>,
     seen: HashSet<&'static str>,
 }
 
 impl<'a> Vars<'a> {
-    pub(super) fn new(get: &'a dyn Fn(&str) -> Option<OsString>) -> Self {
+    pub(crate) fn new(get: &'a dyn Fn(&str) -> Option<OsString>) -> Self {
         Self { get, problems: Vec::new(), seen: HashSet::new() }
     }
 
     /// What is wrong so far, a phrase each, by the variable's name.
-    pub(super) fn problems(&self) -> &[String] {
+    pub(crate) fn problems(&self) -> &[String] {
         &self.problems
     }
 
-    pub(super) fn optional(&mut self, name: &'static str) -> Option<String> {
+    pub(crate) fn optional(&mut self, name: &'static str) -> Option<String> {
         match (self.get)(name)?.into_string() {
             Ok(value) if value.is_empty() => None,
             Ok(value) => Some(value),
@@ -31,7 +31,7 @@ impl<'a> Vars<'a> {
         }
     }
 
-    pub(super) fn required(&mut self, name: &'static str, meaning: &str) -> Option<String> {
+    pub(crate) fn required(&mut self, name: &'static str, meaning: &str) -> Option<String> {
         let value = self.optional(name);
         if value.is_none() {
             self.problem(name, &format!("is not set: {meaning}"));
@@ -39,7 +39,7 @@ impl<'a> Vars<'a> {
         value
     }
 
-    pub(super) fn number(
+    pub(crate) fn number(
         &mut self,
         name: &'static str,
         default: u64,
@@ -57,7 +57,7 @@ impl<'a> Vars<'a> {
         }
     }
 
-    pub(super) fn one_of<T: Copy>(
+    pub(crate) fn one_of<T: Copy>(
         &mut self,
         name: &'static str,
         choices: &[(&str, T)],
@@ -73,7 +73,7 @@ impl<'a> Vars<'a> {
     }
 
     /// Notes what is wrong with a variable, once each.
-    pub(super) fn problem(&mut self, name: &'static str, what: &str) {
+    pub(crate) fn problem(&mut self, name: &'static str, what: &str) {
         if self.seen.insert(name) {
             self.problems.push(format!("{name} {what}"));
         }

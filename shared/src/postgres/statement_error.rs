@@ -246,7 +246,7 @@ pub(crate) fn outcome_unknown(query: &Query, stage: Stage) -> Error {
 }
 
 /// The error of `result = "one"` with another number of rows.
-pub(super) fn not_one(query: &Query, none: bool) -> Error {
+pub(crate) fn not_one(query: &Query, none: bool) -> Error {
     Error::new(
         ErrorKind::ResultNotOne,
         format!("query {} did not return exactly one row", query.name),
@@ -256,7 +256,7 @@ pub(super) fn not_one(query: &Query, none: bool) -> Error {
 }
 
 /// The error of `result = "check"` with `fail = true`.
-pub(super) fn has_violations(query: &Query, count: u64) -> Error {
+pub(crate) fn has_violations(query: &Query, count: u64) -> Error {
     let what = query.description.as_deref().unwrap_or("its query selects what should not be there");
     Error::new(ErrorKind::CheckViolations, format!("check {} found {count} violations", query.name))
         .because(what)

@@ -10,7 +10,6 @@ mod library;
 mod markers;
 mod metrics;
 mod parameters;
-mod repeat;
 mod rows;
 mod source;
 
@@ -22,7 +21,8 @@ pub use front_matter::{Mode, Param, ParamType, ResultKind};
 pub use library::Library;
 pub use metrics::{MetricOptions, Metrics};
 pub use parameters::Parameters;
-pub use repeat::{Adapt, Repeat};
+#[cfg(feature = "neptune")]
+pub(crate) use parameters::{pick, unusable};
 #[cfg(feature = "postgres")]
 pub(crate) use rows::too_large;
 pub use rows::{MAX_RESPONSE_BYTES, Row, Rows};
@@ -55,8 +55,6 @@ pub struct Query {
     pub id: Option<Source>,
     /// How long its statement may run, if less than the invocation allows.
     pub timeout: Option<Duration>,
-    /// How `batch-job` repeats the statement; other functions run it once.
-    pub repeat: Option<Repeat>,
     /// The file's text, as PostgreSQL gets it: as written, except for one `;` at the end.
     pub sql: String,
 }
@@ -118,7 +116,6 @@ impl Query {
             mode: front.mode,
             result: front.result,
             timeout: front.timeout,
-            repeat: front.repeat,
             selectable: front.selectable,
             id: front.id,
             sql: without_last_semicolon(sql),

@@ -62,57 +62,16 @@ impl Parameters {
     /// [`QueryBadParameter`](ErrorKind::QueryBadParameter) if a value is missing or unknown, or has no
     /// form in PostgreSQL's text. The message names the parameter and no value.
     pub fn bind(query: &Query, values: &BTreeMap<String, Box<RawValue>>) -> Result<Self, Error> {
-        let refuse = |what: String, why: &str| {
-            Error::new(ErrorKind::QueryBadParameter, what).because(why).remedy(format!(
-                "Query {} takes {}",
-                query.name,
-                signature(query)
-            ))
-        };
-        if let Some(unknown) =
-            values.keys().find(|name| query.params.iter().all(|param| param.name != **name))
-        {
-            // What is not a plausible name might be a value in the wrong place.
-            let plausible = unknown.len() <= 63
-                && unknown.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-            let name = if plausible { format!(" {unknown}") } else { String::new() };
-            return Err(refuse(
-                format!("unknown parameter{name}"),
-                "the query's front matter does not declare it",
-            ));
-        }
         let mut texts = Vec::with_capacity(query.params.len());
-        for param in &query.params {
-            let value = values.get(&param.name).or(param.default.as_ref());
+        for (param, value) in pick(query, values)? {
             let text = match value {
-                Some(value) => to_text(value, param.param_type).map_err(|why| {
-                    refuse(format!("parameter {} cannot be used", param.name), why)
-                })?,
-                None if param.required => {
-                    return Err(refuse(
-                        format!("parameter {} is missing", param.name),
-                        "it has no default, and the event gives no value",
-                    ));
-                }
+                Some(value) => to_text(value, param.param_type)
+                    .map_err(|why| unusable(query, &param.name, why))?,
                 None => None,
             };
             texts.push(text);
         }
         Ok(Self(texts))
-    }
-
-    /// The value of one parameter, if it is a whole number.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn number(&self, index: usize) -> Option<u64> {
-        self.0.get(index)?.as_deref()?.parse().ok()
-    }
-
-    /// Replaces the value of one parameter.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn set_number(&mut self, index: usize, number: u64) {
-        if let Some(text) = self.0.get_mut(index) {
-            *text = Some(number.to_string());
-        }
     }
 
     /// The values in order, each as text; `None` is NULL.
@@ -125,6 +84,56 @@ impl fmt::Debug for Parameters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Parameters({} values)", self.0.len())
     }
+}
+
+/// Each parameter of a query with its value, from an event or by default. `None` is one that is optional
+/// and has none.
+///
+/// # Errors
+/// [`QueryBadParameter`](ErrorKind::QueryBadParameter) if a value is missing or unknown.
+pub(crate) fn pick<'a>(
+    query: &'a Query,
+    values: &'a BTreeMap<String, Box<RawValue>>,
+) -> Result<Vec<(&'a Param, Option<&'a RawValue>)>, Error> {
+    if let Some(unknown) =
+        values.keys().find(|name| query.params.iter().all(|param| param.name != **name))
+    {
+        // What is not a plausible name might be a value in the wrong place.
+        let plausible = unknown.len() <= 63
+            && unknown.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+        let name = if plausible { format!(" {unknown}") } else { String::new() };
+        return Err(refuse(
+            query,
+            format!("unknown parameter{name}"),
+            "the query's front matter does not declare it",
+        ));
+    }
+    let mut picked = Vec::with_capacity(query.params.len());
+    for param in &query.params {
+        let value = values.get(&param.name).or(param.default.as_ref());
+        if value.is_none() && param.required {
+            return Err(refuse(
+                query,
+                format!("parameter {} is missing", param.name),
+                "it has no default, and the event gives no value",
+            ));
+        }
+        picked.push((param, value.map(AsRef::as_ref)));
+    }
+    Ok(picked)
+}
+
+/// The error of a value that its parameter cannot take.
+pub(crate) fn unusable(query: &Query, name: &str, why: &str) -> Error {
+    refuse(query, format!("parameter {name} cannot be used"), why)
+}
+
+fn refuse(query: &Query, what: String, why: &str) -> Error {
+    Error::new(ErrorKind::QueryBadParameter, what).because(why).remedy(format!(
+        "Query {} takes {}",
+        query.name,
+        signature(query)
+    ))
 }
 
 /// Whether a parameter's default can be written as its type says.

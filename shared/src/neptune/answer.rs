@@ -1,0 +1,173 @@
+//! Neptune's JSON as rows, and rows as the query's result.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::statement::{Language, Statement};
+use crate::error::{Error, ErrorKind};
+use crate::json::Object;
+use crate::postgres::statement_error::{has_violations, not_one};
+use crate::query::{Answer, Metrics, Mode, ResultKind, Rows, SHOWN_VIOLATIONS};
+
+/// <https://docs.aws.amazon.com/neptune/latest/userguide/access-graph-opencypher-queries.html>
+#[derive(Deserialize)]
+struct CypherResults<'a> {
+    #[serde(borrow)]
+    results: Vec<&'a RawValue>,
+}
+
+/// <https://www.w3.org/TR/sparql11-results-json/>
+#[derive(Deserialize)]
+struct SparqlResults<'a> {
+    #[serde(borrow, default)]
+    results: Option<Bindings<'a>>,
+    boolean: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Bindings<'a> {
+    #[serde(borrow)]
+    bindings: Vec<Object<'a>>,
+}
+
+/// The result of a statement that Neptune ran. A check's number of violations goes into `violations`.
+pub(super) fn answer(
+    statement: &Statement,
+    body: &[u8],
+    violations: &mut Option<u64>,
+) -> Result<Answer, Error> {
+    let query = &statement.query;
+    let mut rows = Rows::default();
+    let mut count = 0;
+    let check = matches!(query.result, ResultKind::Check { .. });
+    let mut push = |row: &str| {
+        count += 1;
+        if check && count > SHOWN_VIOLATIONS as u64 { Ok(()) } else { rows.push(&query.name, row) }
+    };
+    let unreadable = || {
+        Error::new(ErrorKind::QueryFailed, format!("query {} has an unreadable answer", query.name))
+            .because("it is not the JSON that Neptune documents")
+            .remedy("Use SELECT or ASK in SPARQL, and check that NEPTUNE_HOST is a Neptune cluster")
+    };
+    let text = std::str::from_utf8(body).map_err(|_| unreadable())?;
+    match (statement.language, query.mode) {
+        (Language::Cypher, _) => {
+            let parsed: CypherResults<'_> = serde_json::from_str(text).map_err(|_| unreadable())?;
+            parsed.results.iter().try_for_each(|row| push(row.get()))?;
+        }
+        // An update answers with its statistics.
+        (Language::Sparql, Mode::Write) => {}
+        (Language::Sparql, Mode::Read) => {
+            let parsed: SparqlResults<'_> = serde_json::from_str(text).map_err(|_| unreadable())?;
+            match (parsed.results, parsed.boolean) {
+                (Some(results), _) => {
+                    for binding in &results.bindings {
+                        push(&row(binding).ok_or_else(unreadable)?)?;
+                    }
+                }
+                (None, Some(boolean)) => push(&format!("{{\"boolean\":{boolean}}}"))?,
+                (None, None) => return Err(unreadable()),
+            }
+        }
+    }
+    match &query.result {
+        ResultKind::One => {
+            let none = rows.is_empty();
+            rows.into_one().map(Answer::One).ok_or_else(|| not_one(query, none))
+        }
+        ResultKind::Check { fail } => {
+            *violations = Some(count);
+            if *fail && count > 0 {
+                return Err(has_violations(query, count));
+            }
+            Ok(Answer::Check { violations: count, rows })
+        }
+        ResultKind::Metric(options) => {
+            Metrics::from_rows(query, options, &rows).map(Answer::Metrics)
+        }
+        _ => Ok(Answer::Rows(rows)),
+    }
+}
+
+/// A binding as a plain object: numbers and booleans as such, everything else as text.
+fn row(binding: &Object<'_>) -> Option<String> {
+    let mut row = String::from("{");
+    for (name, term) in binding.members() {
+        let term = Object::parse(term.get())?;
+        let value = term.get("value")?.get();
+        if row.len() > 1 {
+            row.push(',');
+        }
+        row.push_str(&serde_json::to_string(name).ok()?);
+        row.push(':');
+        row.push_str(&plain(&term, value)?);
+    }
+    row.push('}');
+    Some(row)
+}
+
+fn plain(term: &Object<'_>, value: &str) -> Option<String> {
+    let datatype = term.text("datatype").unwrap_or_default();
+    let local = datatype.strip_prefix("http://www.w3.org/2001/XMLSchema#").unwrap_or_default();
+    let number = ["integer", "decimal", "double", "float", "int", "long", "short", "byte"];
+    if number.contains(&local) || local == "boolean" {
+        let text: String = serde_json::from_str(value).ok()?;
+        // XML Schema writes some numbers as JSON does not: +1, 01, NaN.
+        let same = serde_json::from_str::<serde_json::Value>(&text)
+            .is_ok_and(|parsed| parsed.is_number() || parsed.is_boolean());
+        if same {
+            return Some(text.trim().to_owned());
+        }
+    }
+    Some(value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(language: Language, text: &str, body: &str) -> Result<String, Error> {
+        let statement = Statement::parse("q", language, text).unwrap();
+        let answer = answer(&statement, body.as_bytes(), &mut None)?;
+        Ok(serde_json::to_string(&answer).unwrap())
+    }
+
+    #[test]
+    fn cyphers_rows_pass_through() {
+        let body =
+            r#"{"results": [{"n":1.10,"p":{"~id":"a"}},{"n":12345678901234567890123,"p":null}]}"#;
+        let rows = run(Language::Cypher, "RETURN 1", body).unwrap();
+        assert_eq!(rows, r#"[{"n":1.10,"p":{"~id":"a"}},{"n":12345678901234567890123,"p":null}]"#);
+        let error = run(Language::Cypher, "RETURN 1", "{\"a\":\"s3cret\"}").unwrap_err();
+        assert!(error.kind() == ErrorKind::QueryFailed && !error.to_string().contains("s3cret"));
+    }
+
+    #[test]
+    fn bindings_become_plain_rows() {
+        let xsd = "http://www.w3.org/2001/XMLSchema#";
+        let body = format!(
+            r#"{{"head":{{}},"results":{{"bindings":[{{"s":{{"type":"uri","value":"urn:\"a"}},
+            "n":{{"type":"literal","datatype":"{xsd}decimal","value":"1.10"}},
+            "x":{{"type":"literal","datatype":"{xsd}double","value":"NaN"}},
+            "b":{{"type":"literal","datatype":"{xsd}boolean","value":"true"}}}}]}}}}"#
+        );
+        let rows = run(Language::Sparql, "SELECT *", &body).unwrap();
+        assert_eq!(rows, r#"[{"s":"urn:\"a","n":1.10,"x":"NaN","b":true}]"#);
+        let ask = run(Language::Sparql, "ASK {}", r#"{"head":{},"boolean":true}"#).unwrap();
+        assert_eq!(ask, r#"[{"boolean":true}]"#);
+    }
+
+    #[test]
+    fn a_check_counts_all_and_shows_the_first() {
+        let rows: Vec<String> = (0..25).map(|n| format!("{{\"n\":{n}}}")).collect();
+        let body = format!("{{\"results\":[{}]}}", rows.join(","));
+        let text = "/*+++\nresult = \"check\"\n+++*/\nMATCH (n) RETURN n";
+        let statement = Statement::parse("q", Language::Cypher, text).unwrap();
+        let mut violations = None;
+        match answer(&statement, body.as_bytes(), &mut violations).unwrap() {
+            Answer::Check { violations: 25, rows } => assert_eq!(rows.len(), SHOWN_VIOLATIONS),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(violations, Some(25));
+    }
+}

@@ -1,0 +1,222 @@
+//! The environment of a function that queries Neptune.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aws_credential_types::provider::SharedCredentialsProvider;
+
+use crate::config::vars::Vars;
+use crate::config::{beside_the_binary, host_and_port};
+use crate::credentials::{RawProvider, Role};
+use crate::endpoint::{Endpoint, is_region};
+use crate::error::{Error, ErrorKind};
+use crate::query::is_query_name;
+use crate::roots::Roots;
+
+/// How long dialling and the TLS handshake may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Everything that the environment says, checked.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NeptuneConfig {
+    /// The cluster's endpoint (`NEPTUNE_HOST`, `NEPTUNE_PORT`): requests are signed for it, and the
+    /// certificate must name it.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The region that requests are signed for.
+    pub region: String,
+    /// Dial this host and port instead (`DB_TUNNEL`).
+    pub tunnel: Option<(String, u16)>,
+    /// Trusted roots: Amazon's, or those of `NEPTUNE_SSLROOTCERT`.
+    pub roots: Roots,
+    /// Bound of dialling and the TLS handshake.
+    pub connect_timeout: Duration,
+    /// The role to assume before signing.
+    pub role: Option<Role>,
+    /// The region whose STS is called for that role.
+    pub sts_region: String,
+    /// The URL of another STS than AWS's own.
+    pub sts_endpoint: Option<String>,
+    /// The query that runs when the event names none.
+    pub default_query: Option<String>,
+    /// The folder of query files.
+    pub queries_dir: PathBuf,
+}
+
+impl NeptuneConfig {
+    /// Reads the process's environment. Query files are in `queries/neptune` beside the binary unless
+    /// `QUERIES_DIR` names another folder.
+    ///
+    /// # Errors
+    /// As [`NeptuneConfig::from_vars`].
+    pub fn from_env() -> Result<Self, Error> {
+        let mut config = Self::from_vars(|name| std::env::var_os(name))?;
+        if std::env::var_os("QUERIES_DIR").is_none_or(|folder| folder.is_empty()) {
+            config.queries_dir = beside_the_binary().join("neptune");
+        }
+        Ok(config)
+    }
+
+    /// Reads variables from anywhere.
+    ///
+    /// # Errors
+    /// [`ConfigInvalid`](ErrorKind::ConfigInvalid), with every variable that is missing or wrong.
+    pub fn from_vars(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
+        let mut vars = Vars::new(&get);
+        let config = read(&mut vars);
+        match config {
+            Some(config) if vars.problems().is_empty() => Ok(config),
+            _ => Err(Error::new(ErrorKind::ConfigInvalid, "the function's environment is wrong")
+                .because(vars.problems().join("; "))
+                .remedy("Set these variables on the function (in its template, or its configuration in the console)")),
+        }
+    }
+
+    /// The uncached source of credentials: the environment's, and those of `DB_ROLE_ARN`.
+    pub fn credentials(&self) -> SharedCredentialsProvider {
+        SharedCredentialsProvider::new(RawProvider::new(
+            self.sts_region.clone(),
+            self.role.clone(),
+            self.sts_endpoint.clone(),
+        ))
+    }
+
+    /// `host:port`, and the way there if it is another, as messages name it.
+    pub(super) fn target(&self) -> String {
+        match &self.tunnel {
+            None => self.authority(),
+            Some((host, port)) => format!("{} (DB_TUNNEL {host}:{port})", self.authority()),
+        }
+    }
+
+    /// The `Host` of requests.
+    pub(super) fn authority(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+}
+
+fn read(vars: &mut Vars<'_>) -> Option<NeptuneConfig> {
+    let port = vars.number("NEPTUNE_PORT", 8182, 1..=65535, "a TCP port") as u16;
+    let host = vars.required("NEPTUNE_HOST", "the cluster's endpoint").and_then(|host| {
+        let endpoint = Endpoint::parse(&host, port);
+        endpoint
+            .map(|endpoint| endpoint.host)
+            .map_err(|why| {
+                vars.problem(
+                    "NEPTUNE_HOST",
+                    &why.replace("PGPORT", "NEPTUNE_PORT")
+                        .replace("PGHOSTADDR", "DB_TUNNEL")
+                        .replace("PGHOST", "NEPTUNE_HOST"),
+                )
+            })
+            .ok()
+    });
+    let region = region(vars, host.as_deref());
+    let tunnel = vars.optional("DB_TUNNEL").and_then(|tunnel| {
+        let parsed = host_and_port(&tunnel);
+        if parsed.is_none() {
+            vars.problem("DB_TUNNEL", "is not host:port, such as localhost:18182");
+        }
+        parsed
+    });
+    let roots = match vars.optional("NEPTUNE_SSLROOTCERT") {
+        Some(given) => Roots::from_variable(&given)
+            .map_err(|why| vars.problem("NEPTUNE_SSLROOTCERT", &why))
+            .ok(),
+        None => Some(Roots::amazon()),
+    };
+    // The log reads it, before there is a configuration; here it is only checked.
+    let _ = vars.one_of("DB_METRICS", &[("true", true), ("false", false)], "");
+    let function = vars.optional("AWS_LAMBDA_FUNCTION_NAME");
+    let role = vars.role(function.as_deref());
+    let sts_endpoint = vars.sts_endpoint();
+    let sts_region = vars.optional("AWS_REGION").or_else(|| region.clone());
+    let default_query = vars.optional("QUERY");
+    if default_query.as_ref().is_some_and(|name| !is_query_name(name)) {
+        vars.problem(
+            "QUERY",
+            "is not a query's name (letters, digits, _ and -, without its ending)",
+        );
+    }
+    let queries_dir =
+        vars.optional("QUERIES_DIR").map_or_else(|| "queries/neptune".into(), PathBuf::from);
+    Some(NeptuneConfig {
+        host: host?,
+        port,
+        region: region?,
+        tunnel,
+        roots: roots?,
+        connect_timeout: CONNECT_TIMEOUT,
+        role,
+        sts_region: sts_region?,
+        sts_endpoint,
+        default_query,
+        queries_dir,
+    })
+}
+
+/// The region in `….REGION.neptune.amazonaws.com`, or in China `….neptune.REGION.amazonaws.com.cn`.
+fn region(vars: &mut Vars<'_>, host: Option<&str>) -> Option<String> {
+    let host = host?;
+    let labels: Vec<&str> = host.split('.').collect();
+    let at = labels.iter().rposition(|label| *label == "neptune");
+    let beside = at.map(|at| [at.checked_sub(1), Some(at + 1)]);
+    let named = beside.into_iter().flatten().flatten();
+    let named = named.filter_map(|at| labels.get(at)).find(|label| is_region(label));
+    if let Some(region) = named {
+        return Some((*region).to_owned());
+    }
+    let found = ["DB_REGION", "AWS_REGION"]
+        .into_iter()
+        .find_map(|name| vars.optional(name).map(|region| (name, region)));
+    match found {
+        Some((_, region)) if is_region(&region) => return Some(region),
+        Some((name, _)) => vars.problem(name, "is not a region's name, such as eu-west-1"),
+        None => vars.problem("DB_REGION", "is not set, and NEPTUNE_HOST is not a Neptune name that tells the region: set the cluster's region, such as eu-west-1"),
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn config(pairs: &[(&str, &str)]) -> Result<NeptuneConfig, Error> {
+        let vars: BTreeMap<&str, &str> = pairs.iter().copied().collect();
+        NeptuneConfig::from_vars(|name| vars.get(name).map(|value| OsString::from(*value)))
+    }
+
+    #[test]
+    fn the_name_tells_the_region() {
+        for (host, region) in [
+            ("a.cluster-c1.eu-west-3.neptune.amazonaws.com", "eu-west-3"),
+            ("A.CLUSTER-RO-C1.us-east-1.Neptune.amazonaws.com.", "us-east-1"),
+            ("a.cluster-c1.neptune.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+        ] {
+            let config = config(&[("NEPTUNE_HOST", host)]).unwrap();
+            assert_eq!((config.region.as_str(), config.port), (region, 8182), "{host}");
+        }
+        let alias = config(&[("NEPTUNE_HOST", "graph.example.com"), ("DB_REGION", "eu-west-1")]);
+        assert_eq!(alias.unwrap().region, "eu-west-1");
+    }
+
+    #[test]
+    fn everything_wrong_is_reported_at_once() {
+        let error = config(&[
+            ("NEPTUNE_HOST", "https://x"),
+            ("DB_TUNNEL", "x"),
+            ("NEPTUNE_SSLROOTCERT", "missing.pem"),
+            ("QUERY", "../x"),
+        ])
+        .unwrap_err();
+        for name in ["NEPTUNE_HOST is a URL", "DB_TUNNEL", "NEPTUNE_SSLROOTCERT", "QUERY"] {
+            assert!(error.to_string().contains(name), "{error}");
+        }
+        assert_eq!(error.kind(), ErrorKind::ConfigInvalid);
+        assert!(config(&[]).unwrap_err().to_string().contains("NEPTUNE_HOST is not set"));
+    }
+}

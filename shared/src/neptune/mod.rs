@@ -1,0 +1,20 @@
+//! Graph queries on Amazon Neptune: openCypher and SPARQL over HTTPS, each request signed with the
+//! function's credentials (Signature Version 4, service `neptune-db`).
+//!
+//! Query files are `NAME.cypher` and `NAME.rq`, with the front matter of SQL's. openCypher's parameters
+//! travel beside the statement; SPARQL has none over HTTP, so that `parameters` writes them as
+//! terms.
+
+mod answer;
+mod config;
+mod http;
+mod neptune_error;
+mod parameters;
+mod session;
+mod sign;
+mod statement;
+mod tokens;
+
+pub use config::NeptuneConfig;
+pub use session::NeptuneSession;
+pub use statement::{Language, Statement};

@@ -1,0 +1,188 @@
+//! A statement with its values, as a request's body.
+//!
+//! openCypher's parameters are a JSON object beside the statement, whose values keep the digits that the
+//! event wrote. SPARQL over HTTP has no parameters: each `$name` of the file is replaced by one RDF term,
+//! a literal whose every special character is escaped, so that no value can end it.
+
+use std::collections::BTreeMap;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::value::RawValue;
+
+use super::statement::{Language, Statement};
+use super::tokens::{Kind, tokens};
+use crate::error::Error;
+use crate::query::{Mode, ParamType, pick, unusable};
+
+const XSD: &str = "http://www.w3.org/2001/XMLSchema#";
+
+/// Values by the parameter's name.
+pub(super) type Values = BTreeMap<String, Box<RawValue>>;
+
+/// The body of a request that runs a statement: a form. `id` names the query for its cancellation.
+pub(super) fn form(statement: &Statement, values: &Values, id: &str) -> Result<String, Error> {
+    let mut form = String::new();
+    match statement.language {
+        Language::Cypher => {
+            // Neptune assigns openCypher's ids itself, and shows the beginning of running queries.
+            push(&mut form, "query", &format!("/* {id} */ {}", statement.query.sql));
+            push(&mut form, "parameters", &json(statement, values)?);
+        }
+        Language::Sparql => {
+            let name = if statement.query.mode == Mode::Write { "update" } else { "query" };
+            push(&mut form, name, &with_terms(statement, values)?);
+            push(&mut form, "queryId", id);
+        }
+    }
+    Ok(form)
+}
+
+fn push(form: &mut String, name: &str, value: &str) {
+    if !form.is_empty() {
+        form.push('&');
+    }
+    form.push_str(name);
+    form.push('=');
+    form.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
+}
+
+fn json(statement: &Statement, values: &Values) -> Result<String, Error> {
+    let mut text = String::from("{");
+    for (param, value) in pick(&statement.query, values)? {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        // Names are letters, digits and _ only.
+        text.push_str(&format!("\"{}\":", param.name));
+        let value = value.map_or("null", RawValue::get);
+        match param.param_type {
+            Some(ParamType::Array) if !value.trim_start().starts_with('[') => {
+                return Err(unusable(&statement.query, &param.name, "an array is expected"));
+            }
+            // JSON text is one string to the database.
+            Some(ParamType::Json) => {
+                let quoted = serde_json::to_string(value);
+                text.push_str(&quoted.map_err(|_| {
+                    unusable(&statement.query, &param.name, "it is not valid Unicode")
+                })?);
+            }
+            _ => text.push_str(value),
+        }
+    }
+    text.push('}');
+    Ok(text)
+}
+
+fn with_terms(statement: &Statement, values: &Values) -> Result<String, Error> {
+    let query = &statement.query;
+    let mut terms = BTreeMap::new();
+    for (param, value) in pick(query, values)? {
+        let term = match value {
+            None => Err("SPARQL has no null: give a value or a default"),
+            Some(value) => term(value, param.param_type),
+        };
+        terms.insert(param.name.as_str(), term.map_err(|why| unusable(query, &param.name, why))?);
+    }
+    let mut text = String::with_capacity(query.sql.len());
+    let mut from = 0;
+    for token in tokens(&query.sql, Language::Sparql) {
+        if token.kind == Kind::Parameter
+            && let Some(term) = terms.get(token.text)
+        {
+            text.push_str(&query.sql[from..token.place.start]);
+            text.push_str(term);
+            from = token.place.end;
+        }
+    }
+    text.push_str(&query.sql[from..]);
+    Ok(text)
+}
+
+/// A value as an RDF literal.
+fn term(value: &RawValue, declared: Option<ParamType>) -> Result<String, &'static str> {
+    let json = value.get().trim();
+    match (json.as_bytes().first(), declared) {
+        (Some(b'n'), _) => Err("SPARQL has no null: give a value or a default"),
+        (_, Some(ParamType::Array)) => Err("SPARQL has no arrays"),
+        (_, Some(ParamType::Json)) => literal(json, None),
+        (Some(b'"'), None) => {
+            let text: String = serde_json::from_str(json).map_err(|_| "it is not valid Unicode")?;
+            literal(&text, None)
+        }
+        (Some(b'[' | b'{'), None) => {
+            Err("it is an array or an object, and the front matter gives it no type = \"json\"")
+        }
+        (Some(b't' | b'f'), None) => literal(json, Some("boolean")),
+        _ if json.contains(['e', 'E']) => literal(json, Some("double")),
+        _ if json.contains('.') => literal(json, Some("decimal")),
+        _ => literal(json, Some("integer")),
+    }
+}
+
+/// <https://www.w3.org/TR/sparql11-query/#rSTRING_LITERAL2>
+fn literal(text: &str, datatype: Option<&str>) -> Result<String, &'static str> {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '\0' => return Err("it holds a NUL character, which RDF's text cannot"),
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    if let Some(datatype) = datatype {
+        out.push_str(&format!("^^<{XSD}{datatype}>"));
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(json: &str) -> Values {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn sparql(json: &str) -> Result<String, Error> {
+        let text = "#+++\n# params = [{ name = \"n\" }]\n#+++\nSELECT ?s { ?s ?p $n, \"$n\" }";
+        let statement = Statement::parse("q", Language::Sparql, text).unwrap();
+        let text = with_terms(&statement, &values(json))?;
+        Ok(text.lines().last().unwrap().to_owned())
+    }
+
+    #[test]
+    fn terms_are_literals_and_strings_stay_alone() {
+        for (value, term) in [
+            ("\"a\"", "\"a\""),
+            ("\"a\\\"} DROP ALL #\"", "\"a\\\"} DROP ALL #\""),
+            ("\"\\\\\"", "\"\\\\\""),
+            ("\"\\n$n\"", "\"\\n$n\""),
+            ("26", "\"26\"^^<http://www.w3.org/2001/XMLSchema#integer>"),
+            ("-1.50", "\"-1.50\"^^<http://www.w3.org/2001/XMLSchema#decimal>"),
+            ("1e3", "\"1e3\"^^<http://www.w3.org/2001/XMLSchema#double>"),
+            ("true", "\"true\"^^<http://www.w3.org/2001/XMLSchema#boolean>"),
+        ] {
+            let text = sparql(&format!("{{\"n\":{value}}}")).unwrap();
+            assert_eq!(text, format!("SELECT ?s {{ ?s ?p {term}, \"$n\" }}"));
+        }
+        for value in ["null", "[1]", "{}", "\"\\u0000\"", "\"\\ud800\""] {
+            assert!(sparql(&format!("{{\"n\":{value}}}")).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn cyphers_parameters_keep_their_digits() {
+        let text = "/*+++\nparams = [{ name = \"a\" }, { name = \"b\", required = false }, { name = \"c\", type = \"json\" }]\n+++*/\nRETURN $a, $b, $c";
+        let statement = Statement::parse("q", Language::Cypher, text).unwrap();
+        let json = json(&statement, &values(r#"{"a":1.10,"c":{"x":"\""}}"#)).unwrap();
+        assert_eq!(json, r#"{"a":1.10,"b":null,"c":"{\"x\":\"\\\"\"}"}"#);
+        let form = form(&statement, &values(r#"{"a":"&query=x","c":1}"#), "id").unwrap();
+        assert!(form.starts_with("query=%2F%2A%20id%20%2A%2F") && form.matches('&').count() == 1);
+    }
+}
