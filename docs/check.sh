@@ -7,7 +7,7 @@ cargo build --quiet --locked --workspace
 target/debug/rds-local serve 2>target/docs-serve.log &
 server=$!
 # What the blocks make and the repository does not hold.
-made=(queries/adults.sql target/{adults,add-customer,remove-customer}.json)
+made=(queries/adults.sql target/{adults,add-customer,remove-customer,job-runs}.json)
 trap 'rm -f "${made[@]}"; kill -INT $server 2>/dev/null; wait $server || true' EXIT
 for _ in $(seq 600); do
   [ -e target/rds-local/env ] && break

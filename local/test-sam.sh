@@ -72,6 +72,8 @@ outcome() {
 answer = json.load(sys.stdin)
 if "errorType" in answer:
     print(answer["errorType"])
+elif answer.get("statusCode", 200) != 200:
+    print("status %d" % answer["statusCode"])
 elif sys.argv[1] == "scheduled-query" and "row_count" in answer:
     print("%d rows" % answer["row_count"])
 else:

@@ -1,5 +1,5 @@
 -- The database's side of IAM authentication. An administrator runs it in each database, before or
--- after sql/ledger.sql, and again whenever another role has begun to own tables.
+-- after sql/ledger.sql and sql/jobs.sql, and again whenever another role has begun to own tables.
 --   psql -h <endpoint> -U postgres -d <database> -f sql/roles.sql
 -- readonly_role reads the tables of schema public, present and future. iam_ro_user has that role;
 -- iam_rw_user may also write. Membership in rds_iam makes them logins that only a token opens.

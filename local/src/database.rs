@@ -182,8 +182,10 @@ async fn prepare_postgres(
         None => admin.batch_execute(include_str!("demo.sql")).await.map_err(sql)?,
         Some(script) => postgres.run_script(DATABASE, script).await?,
     }
-    // event-query's, in whatever schema.
-    admin.batch_execute(&statements(include_str!("../../sql/ledger.sql"))).await.map_err(sql)?;
+    // event-query's and batch-job's, in whatever schema.
+    for script in [include_str!("../../sql/ledger.sql"), include_str!("../../sql/jobs.sql")] {
+        admin.batch_execute(&statements(script)).await.map_err(sql)?;
+    }
     if let Some(user) = own_user {
         let exists = admin.query_opt("SELECT 1 FROM pg_roles WHERE rolname = $1", &[&user]).await;
         let create = exists.map_err(sql)?.is_none();

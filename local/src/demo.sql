@@ -23,3 +23,11 @@ CREATE TABLE uploads (
     size bigint,
     uploaded_at timestamptz
 );
+
+-- What batch-job's examples work on.
+CREATE TABLE orders_archive (LIKE orders INCLUDING ALL);
+CREATE MATERIALIZED VIEW order_totals AS
+    SELECT received_at::date AS day, count(*) AS orders, sum(total) AS total FROM orders GROUP BY 1;
+CREATE UNIQUE INDEX order_totals_day ON order_totals (day);
+-- Only its owner may refresh it.
+ALTER MATERIALIZED VIEW order_totals OWNER TO iam_rw_user;

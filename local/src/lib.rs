@@ -26,6 +26,7 @@ mod sigv4;
 pub mod sts;
 pub mod testing;
 mod token_text;
+pub mod until_done;
 
 pub use server::{Options, Server};
 

@@ -17,6 +17,7 @@ use rds_local::gate::Fault;
 use rds_local::invoke::{Sandbox, find_function};
 use rds_local::neptune::Cluster;
 use rds_local::runtime_api::Outcome;
+use rds_local::until_done::{self, Launch};
 use rds_local::{Options, Result, Server, check, demo, environment, explain, ready};
 
 /// RDS IAM authentication on your machine: a real database behind a gate that checks tokens.
@@ -156,6 +157,10 @@ struct Invoke {
     /// Set a variable of the function's environment; it overrides DIR/env
     #[arg(long, value_name = "NAME=VALUE")]
     env: Vec<String>,
+    /// For batch-job: send each event again until its run is finished, and show the progress. After
+    /// Ctrl-C, the same command goes on where it stopped, if the event has a run
+    #[arg(long)]
+    until_done: bool,
 }
 
 #[derive(clap::Args)]
@@ -324,6 +329,13 @@ async fn run_invoke(invoke: Invoke) -> Result<ExitCode> {
     variables.entry("AWS_LAMBDA_LOG_FORMAT".into()).or_insert_with(|| "Text".into());
     let log = Arc::new(|line: &str| eprintln!("{line}"));
     let timeout = Duration::from_secs(invoke.timeout);
+    if invoke.until_done {
+        let launch = Launch { binary: &binary, variables: &variables, timeout, log };
+        return tokio::select! {
+            code = run_until_done(launch, events) => code,
+            () = interrupted => Err("interrupted; the chunks so far are committed".into()),
+        };
+    }
     let mut sandbox = Sandbox::start(&binary, &variables, timeout, log).await?;
     let mut code = ExitCode::SUCCESS;
     for event in events {
@@ -342,6 +354,25 @@ async fn run_invoke(invoke: Invoke) -> Result<ExitCode> {
     }
     sandbox.stop().await;
     Ok(code)
+}
+
+async fn run_until_done(launch: Launch<'_>, events: Vec<Vec<u8>>) -> Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    for event in events {
+        let outcome =
+            until_done::run(launch.clone(), &event, |line| eprintln!("rds-local: {line}")).await?;
+        let (Outcome::Response(body) | Outcome::Error(body)) = &outcome;
+        println!("{}", String::from_utf8_lossy(body));
+        if !matches!(outcome, Outcome::Response(_)) || !is_done(body) {
+            code = ExitCode::FAILURE;
+        }
+    }
+    Ok(code)
+}
+
+fn is_done(body: &[u8]) -> bool {
+    let answer: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    answer["done"] == true
 }
 
 async fn run_token(token: Token) -> Result<()> {

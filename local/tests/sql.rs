@@ -10,7 +10,7 @@ use common::{root, start};
 async fn the_scripts_are_repeatable_and_grant_the_documented_rights() {
     let (server, _folder) = start(|options| options).await;
     for _ in 0..2 {
-        for script in ["sql/roles.sql", "sql/proxy.sql", "sql/ledger.sql"] {
+        for script in ["sql/roles.sql", "sql/proxy.sql", "sql/ledger.sql", "sql/jobs.sql"] {
             server.database.run_script("sample_db", &root().join(script)).await.unwrap();
         }
     }
@@ -75,7 +75,10 @@ async fn as_master(server: &rds_local::Server, folder: &std::path::Path, scripts
 
 #[tokio::test]
 async fn a_master_who_owns_no_table_grants_on_anothers_in_any_order() {
-    for order in [["sql/roles.sql", "sql/ledger.sql"], ["sql/ledger.sql", "sql/roles.sql"]] {
+    for order in [
+        ["sql/roles.sql", "sql/ledger.sql", "sql/jobs.sql"],
+        ["sql/jobs.sql", "sql/ledger.sql", "sql/roles.sql"],
+    ] {
         let (server, folder) = start(|options| options).await;
         let admin = server.database.superuser("postgres").await.unwrap();
         let roles = "DROP OWNED BY iam_ro_user, iam_rw_user, readonly_role; \
@@ -103,7 +106,7 @@ async fn a_master_who_owns_no_table_grants_on_anothers_in_any_order() {
                 row.get::<_, Option<Vec<String>>>(0).unwrap_or_default()
             }
         };
-        for table in ["items", "later"] {
+        for table in ["items", "later", "job_runs"] {
             assert_eq!(rights("iam_ro_user", table).await, ["SELECT"], "{order:?} {table}");
             let write = ["SELECT", "INSERT", "UPDATE", "DELETE"];
             assert_eq!(rights("iam_rw_user", table).await, write, "{order:?} {table}");

@@ -44,6 +44,8 @@ pub enum ErrorKind {
     QueryFailed,
     /// A write was sent and its answer was lost: it may or may not have happened.
     QueryOutcomeUnknown,
+    /// Another run of the batch job is running.
+    JobOverlap,
     /// The rows do not fit into a Lambda response.
     ResultTooLarge,
     /// The query promises one row, and returned none or several.
@@ -58,7 +60,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind of this crate's own, in the order of docs/errors.md.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::ConfigInvalid,
         Self::EventInvalid,
         Self::CredentialsUnavailable,
@@ -75,6 +77,7 @@ impl ErrorKind {
         Self::QueryTimeout,
         Self::QueryFailed,
         Self::QueryOutcomeUnknown,
+        Self::JobOverlap,
         Self::ResultTooLarge,
         Self::ResultNotOne,
         Self::CheckViolations,
@@ -93,6 +96,7 @@ impl ErrorKind {
                 | Self::DatabaseUnavailable
                 | Self::QueryTimeout
                 | Self::QueryOutcomeUnknown
+                | Self::JobOverlap
         )
     }
 
@@ -115,6 +119,7 @@ impl ErrorKind {
             Self::QueryTimeout => "Query.Timeout",
             Self::QueryFailed => "Query.Failed",
             Self::QueryOutcomeUnknown => "Query.OutcomeUnknown",
+            Self::JobOverlap => "Job.Overlap",
             Self::ResultTooLarge => "Result.TooLarge",
             Self::ResultNotOne => "Result.NotOne",
             Self::CheckViolations => "Check.Violations",

@@ -5,7 +5,8 @@
 //! | a login ([`Retry::Again`], [`Retry::FreshCredentials`]) | with the token of the last login while it is fresh, else a new one; the second with a new token and credentials resolved again | [`RetryPolicy::attempts`] in an invocation (`DB_LOGIN_ATTEMPTS`) | within a quarter of the time left, with full jitter between 0 and 100 ms … 2 s |
 //! | a read on a connection that broke | on a new connection | once in an invocation | while time is left |
 //! | a write on a connection that broke | only if it was never run, or if the ledger keeps it from happening twice | once in an invocation | while time is left |
-//! | a statement that the server refused | never here: the event source repeats the event | | |
+//! | a chunk of a batch job that met a deadlock, a serialization failure, a lock or a broken connection | after a pause, on a new connection if it broke | [`RetryPolicy::chunk`]: 8 times since the last chunk that was committed | within half of the time left, with full jitter between 0 and 100 ms … 5 s |
+//! | any other statement that the server refused | never here: the event source repeats the event | | |
 //! | loading credentials | by the next caller, after [`FAILURE_BACKOFF`](crate::credentials::FAILURE_BACKOFF) | | until they expire, living credentials are used meanwhile |
 //!
 //! Jitter: <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>.
@@ -50,6 +51,16 @@ impl RetryPolicy {
             first_pause: Duration::from_millis(100),
             longest_pause: Duration::from_secs(2),
             share: 0.25,
+        }
+    }
+
+    /// For a chunk of a batch job. Whoever was in its way needs time, and so does a failover.
+    pub const fn chunk() -> Self {
+        Self {
+            attempts: 8,
+            first_pause: Duration::from_millis(100),
+            longest_pause: Duration::from_secs(5),
+            share: 0.5,
         }
     }
 

@@ -5,9 +5,10 @@
 //! in the background, and a connection that was idle for long is probed before it is trusted.
 //!
 //! `lease` lends the connection to one call at a time, `login` makes a new one, `run` runs one
-//! statement on it and `batch` many.
+//! statement on it, `batch` many, and `jobs` the chunks of a batch job.
 
 mod batch;
+mod jobs;
 mod lease;
 mod login;
 mod run;
@@ -25,6 +26,7 @@ use crate::error::Error;
 use crate::postgres::Connector;
 use crate::token::TokenSigner;
 pub use batch::{Job, Outcome};
+pub use jobs::{JobEnd, JobReport, JobRun, JobState, Overlap, Step};
 use lease::Idle;
 pub use lease::{PROBE_AFTER, PROBE_TIMEOUT};
 use login::KeptToken;

@@ -233,7 +233,7 @@ fn line_up(deliveries: &[Delivery]) -> Vec<VecDeque<usize>> {
 
 fn behind_a_failure(failed: &Error) -> Error {
     let error = not_tried()
-        .because("an earlier record of its message group failed")
+        .because("an earlier record of its message group or shard failed")
         .remedy("It arrives again, in its order");
     // It succeeds as soon as the one before it does.
     if failed.is_transient() { error.transient() } else { error }

@@ -9,25 +9,29 @@ use serde_json::value::RawValue;
 
 use crate::envelopes::Envelopes;
 use crate::message::{Message, attribute, invalid};
+use crate::streams::{Sender, from_dynamodb, from_kinesis};
+use crate::url::from_url;
 
-const OTHERS: &str = "or an event of SQS, SNS, S3 or EventBridge; docs/events.md has the formats";
+const OTHERS: &str = "or an event of a source that docs/events.md lists";
 
 /// What an event holds.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// `{"query": …, "params": {…}}`
     Direct(DirectEvent),
-    /// Records of a queue, which takes one result for each.
+    /// Records of a queue, stream or pipe, which takes one result for each.
     Queue(Vec<Delivery>),
+    /// A request to the function's URL, whose sender waits for its response.
+    Url(Delivery),
     /// SNS, S3 or EventBridge, which Lambda delivers again as a whole.
     Whole(Vec<Delivery>),
 }
 
 /// A record, with the messages in it.
 pub(crate) struct Delivery {
-    /// The queue's id of it; the index for other sources.
+    /// What the queue, stream or pipe knows it by; the index for SNS, S3 and EventBridge.
     pub(crate) id: String,
-    /// The message group of a FIFO queue.
+    /// The message group of a FIFO queue, or a stream's shard: what must keep its order.
     pub(crate) group: Option<String>,
     /// What it holds: several for an S3 notification of several records.
     pub(crate) messages: Result<Vec<Message>, Error>,
@@ -45,30 +49,17 @@ impl Event {
     /// Reads an event; `expected` are the envelopes inside messages.
     pub(crate) fn parse(text: &str, expected: Envelopes) -> Result<Self, Error> {
         let unknown = |why: &str| invalid_event(why, OTHERS);
+        // A pipe sends an array.
+        if let Ok(records) = serde_json::from_str::<Vec<&RawValue>>(text) {
+            return Self::of_records(&records, Sender::Pipe, expected);
+        }
         let object = parse_object(text, OTHERS)?;
         if let Some(records) = object.array("Records") {
-            let source = records.first().and_then(|record| {
-                let record = Object::parse(record.get())?;
-                record.text("eventSource").or_else(|| record.text("EventSource"))
-            });
-            return match source.as_deref() {
-                Some("aws:sqs") => {
-                    let deliveries = records
-                        .into_iter()
-                        .map(|record| from_sqs(record, expected))
-                        .collect::<Option<_>>();
-                    deliveries
-                        .map(Self::Queue)
-                        .ok_or_else(|| unknown("a record of SQS has no messageId"))
-                }
-                Some("aws:sns") => {
-                    Ok(Self::whole(records.into_iter().map(|record| from_sns(record, expected))))
-                }
-                Some("aws:s3") => Ok(Self::whole(
-                    records.into_iter().map(|r| Message::from_s3(r, None).map(|m| vec![m])),
-                )),
-                _ => Err(unknown("its records are of no source that this function knows")),
-            };
+            return Self::of_records(&records, Sender::Mapping, expected);
+        }
+        if object.object("requestContext").is_some_and(|context| context.has("http")) {
+            let open = "it is no request that IAM has authorized: the URL needs AuthType AWS_IAM";
+            return from_url(&object).map(Self::Url).ok_or_else(|| unknown(open));
         }
         if object.has("detail-type") && object.has("source") {
             let event = Message { body: text.to_owned(), ..Message::default() };
@@ -78,6 +69,36 @@ impl Event {
             return Ok(Self::whole([Ok(vec![message])].into_iter()));
         }
         DirectEvent::parse(&object, OTHERS).map(Self::Direct)
+    }
+
+    fn of_records(
+        records: &[&RawValue],
+        sender: Sender,
+        expected: Envelopes,
+    ) -> Result<Self, Error> {
+        let first = records.first().and_then(|record| Object::parse(record.get()));
+        let source = first
+            .and_then(|record| record.text("eventSource").or_else(|| record.text("EventSource")));
+        let each = |read: &dyn Fn(&RawValue) -> Option<Delivery>| {
+            let all = records.iter().map(|record| read(record)).collect::<Option<_>>();
+            let why = "a record has no id by which its source would know it";
+            all.map(Self::Queue).ok_or_else(|| invalid_event(why, OTHERS))
+        };
+        match (source.as_deref(), sender) {
+            (Some("aws:sqs"), _) => each(&|record| from_sqs(record, expected)),
+            (Some("aws:kinesis"), _) => each(&|record| from_kinesis(record, sender)),
+            (Some("aws:dynamodb"), _) => each(&|record| from_dynamodb(record, sender)),
+            (Some("aws:sns"), Sender::Mapping) => {
+                Ok(Self::whole(records.iter().map(|record| from_sns(record, expected))))
+            }
+            (Some("aws:s3"), Sender::Mapping) => {
+                Ok(Self::whole(records.iter().map(|r| Message::from_s3(r, None).map(|m| vec![m]))))
+            }
+            _ => {
+                let why = "its records are of no source that this function knows";
+                Err(invalid_event(why, OTHERS))
+            }
+        }
     }
 
     fn whole(records: impl Iterator<Item = Result<Vec<Message>, Error>>) -> Self {

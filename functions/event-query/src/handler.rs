@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::deliver::deliver;
 use crate::envelopes::Envelopes;
 use crate::event::{Delivery, Event};
+use crate::url::HttpResponse;
 
 /// The function: its database, and the query files that were deployed with it.
 pub(crate) struct EventQuery {
@@ -25,9 +26,10 @@ pub(crate) enum EventResponse {
     Duplicate(DuplicateResponse),
     Queue(BatchResponse),
     Whole(WholeResponse),
+    Url(HttpResponse),
 }
 
-/// The response that SQS's event source mapping reads
+/// The response that an event source mapping or a pipe reads
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>).
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -99,6 +101,20 @@ impl EventQuery {
         Ok(EventResponse::Queue(BatchResponse { batch_item_failures }))
     }
 
+    /// A record that fails is the sender's to know; without a connection the invocation itself fails.
+    async fn url(
+        &self,
+        delivery: Delivery,
+        invocation: &mut Invocation,
+    ) -> Result<EventResponse, Error> {
+        let mut report = deliver(&self.session, &self.library, vec![delivery], invocation).await?;
+        let duplicate = report.duplicates > 0;
+        Ok(EventResponse::Url(match report.results.pop().transpose() {
+            Ok(_) => HttpResponse::accepted(duplicate),
+            Err(error) => HttpResponse::failed(&error),
+        }))
+    }
+
     /// One failure fails the event, which Lambda then delivers again; the ledger remembers what was
     /// written.
     async fn whole(
@@ -124,6 +140,7 @@ impl Handler for EventQuery {
         match Event::parse(event, self.envelopes)? {
             Event::Direct(event) => self.direct(&event, invocation).await,
             Event::Queue(deliveries) => self.queue(deliveries, invocation).await,
+            Event::Url(delivery) => self.url(delivery, invocation).await,
             Event::Whole(deliveries) => self.whole(deliveries, invocation).await,
         }
     }

@@ -7,6 +7,8 @@ mod event;
 mod fuzz;
 mod handler;
 mod message;
+mod streams;
+mod url;
 
 fn main() -> std::process::ExitCode {
     rds_iam::lambda::run(handler::EventQuery::from_env)

@@ -32,6 +32,11 @@ fn outcome_of(outcome: &Outcome) -> String {
         Outcome::Response(body) => body,
     };
     let response: Value = serde_json::from_slice(body).unwrap();
+    if let Some(status) = response["statusCode"].as_u64().filter(|status| *status != 200) {
+        let body: Value = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
+        assert!(body["errorType"].is_string() && body["errorMessage"].is_string(), "{body}");
+        return format!("status {status}");
+    }
     let failures = response["batchItemFailures"].as_array().cloned().unwrap_or_default();
     let ids: Vec<&str> =
         failures.iter().map(|one| one["itemIdentifier"].as_str().unwrap()).collect();
@@ -70,8 +75,9 @@ async fn every_event_file_has_its_documented_outcome() {
     let orders = world.rows("SELECT string_agg(order_id, ' ' ORDER BY order_id) FROM orders").await;
     assert_eq!(
         orders[0].get::<_, String>(0),
-        "attribute-1 direct-1 duplicate-1 eventbridge-1 eventbridge-2 fifo-1 fifo-3 null-2 poison-1 poison-5 \
-         sns-1 sns-in-sqs-1 sqs-1 sqs-2"
+        "attribute-1 direct-1 duplicate-1 dynamodb-1 dynamodb-2 dynamodb-3 dynamodb-5 eventbridge-1 \
+         eventbridge-2 fifo-1 fifo-3 kinesis-1 kinesis-2 kinesis-3 kinesis-5 null-2 pipe-1 pipe-3 \
+         pipe-dynamodb-1 pipe-kinesis-1 poison-1 poison-5 sns-1 sns-in-sqs-1 sqs-1 sqs-2 url-1 url-2"
     );
     let total = world.rows("SELECT total::text, received_at = '2026-11-23T12:00:00Z' FROM orders WHERE order_id = 'sqs-1'").await;
     assert_eq!((total[0].get::<_, String>(0), total[0].get::<_, bool>(1)), ("99.9".into(), true));
@@ -80,12 +86,15 @@ async fn every_event_file_has_its_documented_outcome() {
         uploads[0].get::<_, String>(0),
         "a.csv|b.csv|c.csv|d e+f.csv|reports/2026/November 23, café.pdf"
     );
-    let ids = world.rows("SELECT string_agg(message_id, ' ') FROM message_ledger WHERE message_id ~ 'sequencer|^id:'").await;
+    let ids = world.rows("SELECT string_agg(message_id, ' ') FROM message_ledger WHERE message_id ~ 'sequencer|^id:|^dynamodb:'").await;
     let ids: String = ids[0].get(0);
     for innermost in [
         "s3:ObjectCreated:Put:example-uploads/reports/2026/November 23, café.pdf?version=096fKKXTRTtl3on89fVO.nfljtsv6qko&sequencer=0A1B2C3D4E5F678901",
         "id:sns-in-sqs-1",
         "id:eventbridge-1",
+        "id:kinesis-5",
+        "id:url-1",
+        "dynamodb:arn:aws:dynamodb:us-east-1:123456789012:table/orders/stream/2026-11-24T00:00:00.000/c4ca4238a0b923820dcc509a6f758484",
     ] {
         assert!(ids.contains(innermost), "{ids}");
     }

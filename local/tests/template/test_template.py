@@ -10,6 +10,8 @@ import json
 import os
 import pathlib
 import re
+import subprocess
+import sys
 import zipfile
 
 import boto3
@@ -270,8 +272,9 @@ def test_every_variable_of_the_contract_can_be_overridden_by_sam_local(template)
     }
     assert len(names) >= 18
     for name, function in functions(template).items():
-        # Only event-query takes messages out of envelopes.
-        own = names if name == "EventQueryFunction" else names - {"EVENT_ENVELOPES"}
+        # Only event-query takes messages out of envelopes, and only batch-job has a lease.
+        others = {"EVENT_ENVELOPES": "EventQueryFunction", "JOB_LEASE": "BatchJobFunction"}
+        own = {variable for variable in names if others.get(variable, name) == name}
         assert own <= set(function["Environment"]["Variables"]), name
 
 
@@ -442,6 +445,18 @@ def test_expressions_quote_their_namespace(template):
     body = json.dumps(dashboard(template, ["WithScheduledQuery"]))
     for namespace in re.findall(r"SEARCH\('\{([^,]+),", json.loads(json.dumps(body))):
         assert namespace.strip("\\").startswith('"'), namespace
+
+
+def test_the_sources_of_the_documents_are_valid_beside_the_template(tmp_path):
+    """The yaml blocks of docs/events.md, in the template's Resources."""
+    written = (ROOT / "template.yaml").read_text()
+    blocks = re.findall(r"(?s)```yaml\n(.*?)```", (ROOT / "docs/events.md").read_text())
+    assert len(blocks) == 4
+    file = tmp_path / "template.yaml"
+    file.write_text(written.replace("\nResources:\n", "\nResources:\n" + "\n".join(blocks), 1))
+    lint = pathlib.Path(sys.executable).with_name("cfn-lint")
+    done = subprocess.run([lint, file], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 # moto's CloudFormation has no model for these; their properties are checked by cfn-lint, against

@@ -25,9 +25,18 @@ impl DirectEvent {
     /// [`EventInvalid`](ErrorKind::EventInvalid) if it has other members, or one of the wrong type.
     /// The message repeats no value.
     pub fn parse(object: &Object<'_>, others: &str) -> Result<Self, Error> {
-        let unknown = object.members().find(|(name, _)| !matches!(*name, "query" | "params"));
+        Self::parse_beside(object, others, &[])
+    }
+
+    /// The same, for an event that may have more members, which the function reads itself.
+    ///
+    /// # Errors
+    /// As [`DirectEvent::parse`].
+    pub fn parse_beside(object: &Object<'_>, others: &str, more: &[&str]) -> Result<Self, Error> {
+        let known: Vec<&str> = ["query", "params"].iter().chain(more).copied().collect();
+        let unknown = object.members().find(|(name, _)| !known.contains(name));
         if let Some((name, _)) = unknown {
-            return Err(invalid_event(&unknown_key(name), others));
+            return Err(invalid_event(&unknown_key(name, &known), others));
         }
         let given = |name| object.get(name).map(RawValue::get).filter(|text| *text != "null");
         let query: Option<String> = given("query")
@@ -47,12 +56,14 @@ impl DirectEvent {
 }
 
 /// Repeats the key only if it is a misspelt one: another might be a value in the wrong place.
-fn unknown_key(name: &str) -> String {
-    let near =
-        ["query", "params"].into_iter().find(|key| strsim::damerau_levenshtein(key, name) <= 2);
-    match near {
-        Some(key) => format!("it has the key {name:?}; did you mean {key:?}?"),
-        None => "it has a key other than query and params".to_owned(),
+fn unknown_key(name: &str, known: &[&str]) -> String {
+    let near = known.iter().find(|key| strsim::damerau_levenshtein(key, name) <= 2);
+    match (near, known) {
+        (Some(key), _) => format!("it has the key {name:?}; did you mean {key:?}?"),
+        (None, [others @ .., last]) => {
+            format!("it has a key other than {} and {last}", others.join(", "))
+        }
+        (None, []) => "it has a key".to_owned(),
     }
 }
 

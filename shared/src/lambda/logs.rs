@@ -237,7 +237,8 @@ impl<'a> Summary<'a> {
         let present = |name: &'static str, unit: &'static str, there: bool| {
             there.then_some(Metric { name, unit })
         };
-        let counters = self.counters.keys().map(|name| Metric { name, unit: "Count" });
+        let unit = |name: &str| if name.ends_with("_seconds") { "Seconds" } else { "Count" };
+        let counters = self.counters.keys().map(|name| Metric { name, unit: unit(name) });
         let measured = [
             present("connect_ms", "Milliseconds", self.connect_ms.is_some()),
             present("query_ms", "Milliseconds", self.query_ms.is_some()),

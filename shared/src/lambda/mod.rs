@@ -64,7 +64,8 @@ pub struct Invocation {
     pub row_count: Option<usize>,
     /// Metrics that queries returned, for CloudWatch.
     pub metrics: Vec<Metrics>,
-    /// The function's own counters: members of the log line, and CloudWatch metrics of the unit Count.
+    /// The function's own counters: members of the log line, and CloudWatch metrics of the unit Count; or
+    /// Seconds, if the name ends with `_seconds`.
     pub counters: Vec<(&'static str, u64)>,
     serialize: Option<Duration>,
 }

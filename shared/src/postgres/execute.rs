@@ -25,7 +25,7 @@ use crate::error::Error;
 use crate::query::{Answer, Metrics, Mode, Parameters, Query, ResultKind, Rows, SHOWN_VIOLATIONS};
 
 /// Runs a query by its mode. `statement_timeout` is left out behind RDS Proxy, where SET pins the
-/// session. Without `keeps_rows`, discards rows that the caller does not use.
+/// session. Without `keeps_rows`, rows that the caller does not use are only counted.
 pub(crate) async fn run(
     client: &Client,
     query: &Query,
@@ -35,7 +35,7 @@ pub(crate) async fn run(
     progress: &mut Progress,
 ) -> Result<Answer, Failure> {
     let begin = begin(query.mode, statement_timeout);
-    let statement = Statement { keeps_rows, ..Statement::new(query) };
+    let statement = if keeps_rows { Statement::new(query) } else { Statement::counting(query) };
     match query.mode {
         Mode::Read => read(client, &statement, parameters, &begin, progress).await,
         Mode::Write => write(client, &statement, parameters, &begin, progress).await,
@@ -44,18 +44,28 @@ pub(crate) async fn run(
 
 /// Opens the transaction, with bounds for what may hold it up.
 pub(super) fn begin(mode: Mode, statement_timeout: Option<Duration>) -> String {
+    begin_with(mode, statement_timeout, Duration::MAX)
+}
+
+/// The same; a transaction that is left idle ends sooner, after `idle`.
+pub(super) fn begin_with(
+    mode: Mode,
+    statement_timeout: Option<Duration>,
+    idle: Duration,
+) -> String {
     let mut begin = match mode {
         Mode::Read => "BEGIN READ ONLY".to_owned(),
         Mode::Write => "BEGIN".to_owned(),
     };
     if let Some(timeout) = statement_timeout {
+        let idle = timeout.min(idle).as_millis().max(1);
         let timeout = timeout.as_millis().max(1);
         // Half for locks, so that there is time to run once they are granted; and a sandbox that
         // freezes or dies in between holds its locks no longer than the statement could run.
         let lock = (timeout / 2).max(1);
         begin.push_str(&format!(
             "; SET LOCAL statement_timeout = {timeout}; SET LOCAL lock_timeout = {lock}; \
-             SET LOCAL idle_in_transaction_session_timeout = {timeout}"
+             SET LOCAL idle_in_transaction_session_timeout = {idle}"
         ));
     }
     begin
@@ -132,6 +142,11 @@ impl<'q> Statement<'q> {
         Self::between(query, before, &after)
     }
 
+    /// The same, for a caller that uses no rows: `result = "rows"` answers with their number.
+    pub(super) fn counting(query: &'q Query) -> Self {
+        Self { keeps_rows: false, ..Self::new(query) }
+    }
+
     /// The file's text with something before and after it.
     pub(super) fn between(query: &'q Query, before: &str, after: &str) -> Self {
         let text = format!("{before}{}{after}", query.sql);
@@ -153,19 +168,27 @@ impl<'q> Statement<'q> {
         let stream = client.query_typed_raw(&self.text, typed).await.map_err(NoAnswer::Postgres)?;
         let mut stream = pin!(stream);
         let mut rows = Rows::default();
+        let mut discarded = 0;
         while let Some(row) = stream.try_next().await.map_err(NoAnswer::Postgres)? {
             let text: &str = row.try_get(0).map_err(NoAnswer::Postgres)?;
             match text.parse() {
                 // A check's count, the one line that is not a row.
                 Ok(count) => *violations = Some(count),
                 // A result with a rule needs its rows, whether the caller uses them or not.
-                Err(_) if !self.keeps_rows && self.query.result == ResultKind::Rows => {}
+                Err(_) if self.discards_rows() => discarded += 1,
                 Err(_) => {
                     rows.push(&self.query.name, text).map_err(NoAnswer::Unacceptable)?;
                 }
             }
         }
+        if self.discards_rows() {
+            return Ok(Answer::Affected(discarded));
+        }
         self.answer(rows, *violations).map_err(NoAnswer::AgainstItsRule)
+    }
+
+    fn discards_rows(&self) -> bool {
+        !self.keeps_rows && self.query.result == ResultKind::Rows
     }
 
     /// The result's own rules.
@@ -240,7 +263,7 @@ fn wrapping(query: &Query) -> (&'static str, String) {
 }
 
 /// Whether the server closes the connection after this message.
-fn ends_session(error: &DbError) -> bool {
+pub(super) fn ends_session(error: &DbError) -> bool {
     matches!(error.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
         || matches!(error.code().code(), "57P01" | "57P02" | "57P03")
 }

@@ -2,12 +2,14 @@
 //!
 //! The files are the steps of a statement's life: [`tls`](self) and `connect` make a connection,
 //! `login_error` explains a failed login, `execute` runs a statement in its own transaction, `ledger`
-//! records a message together with its write, `message_limit` keeps a huge row out of memory, `outcome`
-//! and `statement_error` describe how a statement ended. `describe` asks PostgreSQL about a query without running it.
+//! records a message together with its write, `jobs` the chunks of a batch job, `message_limit` keeps a
+//! huge row out of memory, `outcome` and `statement_error` describe how a statement ended. `describe` asks
+//! PostgreSQL about a query without running it.
 
 mod connect;
 mod describe;
 pub(crate) mod execute;
+pub(crate) mod jobs;
 pub(crate) mod ledger;
 pub(crate) mod login_error;
 mod message_limit;

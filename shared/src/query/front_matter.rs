@@ -11,6 +11,7 @@ use toml::Spanned;
 
 use super::markers::{line_of, split};
 use super::metrics::MetricOptions;
+use super::repeat::{RawAdapt, RawChunks, RawRepeat, Repeat};
 use super::source::Source;
 use crate::emf::UNITS;
 
@@ -100,6 +101,7 @@ pub(super) struct FrontMatter {
     pub(super) timeout: Option<Duration>,
     pub(super) selectable: bool,
     pub(super) id: Option<Source>,
+    pub(super) repeat: Option<Repeat>,
 }
 
 #[derive(Deserialize)]
@@ -116,6 +118,10 @@ struct RawFrontMatter {
     #[serde(default)]
     selectable: bool,
     id: Option<Spanned<String>>,
+    repeat: Option<Spanned<RawRepeat>>,
+    pause: Option<Spanned<f64>>,
+    max_chunks: Option<Spanned<i64>>,
+    adapt: Option<Spanned<RawAdapt>>,
     fail: Option<Spanned<bool>>,
     namespace: Option<Spanned<String>>,
     unit: Option<Spanned<Unit>>,
@@ -165,9 +171,14 @@ pub(super) fn parse(text: &str) -> Result<FrontMatter, String> {
         }
         params.push(Param::from_raw(param).map_err(|why| at(offset, why))?);
     }
+    let RawFrontMatter { repeat, pause, max_chunks, adapt, .. } = raw;
+    let repeat = RawChunks { repeat, pause, max_chunks, adapt }
+        .read(raw.mode, &result, &params)
+        .map_err(|(offset, why)| at(offset, why))?;
     Ok(FrontMatter {
         description: raw.description,
         params,
+        repeat,
         mode: raw.mode,
         result,
         timeout,
@@ -192,7 +203,7 @@ fn explain(message: &str) -> String {
 }
 
 /// What is wrong, and where in the TOML.
-type Wrong = (usize, String);
+pub(super) type Wrong = (usize, String);
 
 impl RawFrontMatter {
     fn timeout(&self) -> Result<Option<Duration>, Wrong> {

@@ -10,6 +10,7 @@ mod library;
 mod markers;
 mod metrics;
 mod parameters;
+mod repeat;
 mod rows;
 mod source;
 
@@ -23,6 +24,7 @@ pub use metrics::{MetricOptions, Metrics};
 pub use parameters::Parameters;
 #[cfg(feature = "neptune")]
 pub(crate) use parameters::{pick, unusable};
+pub use repeat::{Adapt, Repeat};
 #[cfg(feature = "postgres")]
 pub(crate) use rows::too_large;
 pub use rows::{MAX_RESPONSE_BYTES, Row, Rows};
@@ -55,6 +57,8 @@ pub struct Query {
     pub id: Option<Source>,
     /// How long its statement may run, if less than the invocation allows.
     pub timeout: Option<Duration>,
+    /// How `batch-job` repeats the statement; other functions run it once.
+    pub repeat: Option<Repeat>,
     /// The file's text, as PostgreSQL gets it: as written, except for one `;` at the end.
     pub sql: String,
 }
@@ -116,6 +120,7 @@ impl Query {
             mode: front.mode,
             result: front.result,
             timeout: front.timeout,
+            repeat: front.repeat,
             selectable: front.selectable,
             id: front.id,
             sql: without_last_semicolon(sql),

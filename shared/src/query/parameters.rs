@@ -74,6 +74,20 @@ impl Parameters {
         Ok(Self(texts))
     }
 
+    /// The value of one parameter, if it is a whole number.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn number(&self, index: usize) -> Option<u64> {
+        self.0.get(index)?.as_deref()?.parse().ok()
+    }
+
+    /// Replaces the value of one parameter.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn set_number(&mut self, index: usize, number: u64) {
+        if let Some(text) = self.0.get_mut(index) {
+            *text = Some(number.to_string());
+        }
+    }
+
     /// The values in order, each as text; `None` is NULL.
     pub fn texts(&self) -> impl Iterator<Item = Option<&str>> {
         self.0.iter().map(Option::as_deref)

@@ -1,0 +1,14 @@
+/*+++
+description = "Removes runs of batch jobs that ended more than so many days ago, in chunks"
+mode = "write"
+result = "affected"
+repeat = "until-no-rows"
+params = [
+    { name = "days", default = 90 },
+    { name = "chunk", default = 1000 },
+]
++++*/
+DELETE FROM job_runs WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM job_runs
+    WHERE status <> 'running' AND progressed_at < now() - make_interval(days => $1)
+    LIMIT $2))

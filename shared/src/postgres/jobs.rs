@@ -1,0 +1,484 @@
+//! Runs of batch jobs: the row of a run is its history and its lease, and says which chunk comes next.
+//!
+//! `sql/jobs.sql` makes the table. A chunk is a transaction of its own, which `BEGIN` has opened for
+//! certain before anything of the chunk is sent; otherwise the statement would commit by itself.
+//!
+//! ```text
+//! claim                          one round trip
+//! BEGIN, first of all            one, and later together with the COMMIT before it
+//! lease, statement               one for each chunk
+//! counts, COMMIT (and BEGIN)     one for each chunk, when every answer was looked at
+//! ```
+//!
+//! The lease is checked by locking the row in the chunk's own transaction, with the fencing token of the
+//! invocation. The lock keeps a takeover out for as long as the chunk runs, however long that is; the
+//! server's `idle_in_transaction_session_timeout` frees it from an owner that fell silent. All times are
+//! the database's: the clock of a sandbox that was frozen says nothing.
+
+use std::time::Duration;
+
+use futures_util::future::{join, join3};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
+
+use super::execute::{Statement, begin_with, ends_session};
+use super::outcome::{Failure, NoAnswer};
+use super::statement_error::{condition, own_words, statement_error, takes_no_writes};
+use crate::error::{Error, ErrorKind};
+use crate::query::{Answer, Mode, Parameters, Query};
+
+/// How long a parked run keeps its job to itself, in leases: its next invocation may be slow to come.
+const PARKED_LEASES: f64 = 10.0;
+
+/// Takes over what is free to take: a run that nobody has begun, that was parked or failed, whose lease
+/// has ended, or that this very owner holds. Locked rows are in use, and are not waited for. A run of the
+/// same job whose lease has ended gives way to this one. If another run has a lease, this violates
+/// `job_runs_one_running`.
+const CLAIM: &str = "
+WITH silent AS (
+    UPDATE job_runs SET status = 'abandoned', owner = NULL
+    WHERE (job, run) IN (
+        SELECT job, run FROM job_runs
+        WHERE job = $1 AND run <> $2 AND status = 'running' AND lease_until < clock_timestamp()
+        FOR UPDATE SKIP LOCKED)
+    RETURNING 1
+), taken AS (
+    UPDATE job_runs SET
+        status = 'running', owner = $3, lease_until = clock_timestamp() + make_interval(secs => $4),
+        invocations = invocations + (owner IS DISTINCT FROM $3)::int,
+        finished_at = NULL, error_type = NULL, message = NULL
+    WHERE (SELECT count(*) FROM silent) >= 0 AND (job, run) IN (
+        SELECT job, run FROM job_runs
+        WHERE job = $1 AND run = $2 AND input = encode(sha256(convert_to($5, 'UTF8')), 'hex')
+          AND (status IN ('failed', 'abandoned')
+               OR status = 'running'
+                  AND (owner IS NULL OR owner = $3 OR lease_until < clock_timestamp()))
+        FOR UPDATE SKIP LOCKED)
+    RETURNING step, step_chunks, chunks, rows
+), begun AS (
+    INSERT INTO job_runs (job, run, status, step, query, invocations, owner, lease_until, input)
+    SELECT $1, $2, 'running', 1, $6, 1, $3, clock_timestamp() + make_interval(secs => $4),
+        encode(sha256(convert_to($5, 'UTF8')), 'hex')
+    WHERE NOT EXISTS (SELECT FROM taken)
+    ON CONFLICT (job, run) DO NOTHING
+    RETURNING step, step_chunks, chunks, rows
+)
+SELECT * FROM taken UNION ALL SELECT * FROM begun";
+
+/// What is there, for a claim that found nothing to take: the run itself, or else the one that runs.
+const LOOK: &str = "
+SELECT run, status, step, step_chunks, chunks, rows, owner, coalesce(message, ''),
+    to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+    to_char(progressed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+    input = encode(sha256(convert_to($3, 'UTF8')), 'hex')
+FROM job_runs WHERE job = $1 AND (run = $2 OR status = 'running')
+ORDER BY (run = $2 AND status IN ('finished', 'skipped')) DESC, status = 'running' DESC, run = $2 DESC
+LIMIT 1";
+
+/// Locks the row for the chunk's transaction, or fails, so that the statement that follows cannot run.
+const HOLD: &str = "
+SELECT 1 / count(*) FROM (
+    SELECT FROM job_runs WHERE job = $1 AND run = $2 AND owner = $3 AND status = 'running'
+    FOR NO KEY UPDATE) AS held";
+
+/// Counts a chunk and extends the lease, or ends the run; fails if the row is not this owner's.
+const RECORD: &str = "
+WITH recorded AS (
+    UPDATE job_runs SET
+        step = $4, query = $5, step_chunks = $6, chunks = chunks + 1, rows = rows + $7,
+        progressed_at = clock_timestamp(),
+        status = CASE WHEN $8 THEN 'finished' ELSE 'running' END,
+        finished_at = CASE WHEN $8 THEN clock_timestamp() END,
+        owner = CASE WHEN $8 THEN NULL ELSE owner END,
+        lease_until = clock_timestamp() + make_interval(secs => $9)
+    WHERE job = $1 AND run = $2 AND owner = $3 AND status = 'running'
+    RETURNING extract(epoch FROM clock_timestamp() - started_at)::bigint AS seconds)
+SELECT 1 / count(*), max(seconds) FROM recorded";
+
+const PARK: &str = "
+UPDATE job_runs SET owner = NULL, lease_until = clock_timestamp() + make_interval(secs => $4)
+WHERE job = $1 AND run = $2 AND owner = $3 AND status = 'running'";
+
+const FAIL: &str = "
+UPDATE job_runs SET status = 'failed', owner = NULL, error_type = $4, message = $5,
+    finished_at = clock_timestamp()
+WHERE job = $1 AND run = $2 AND owner = $3 AND status = 'running'";
+
+const SKIP: &str = "
+INSERT INTO job_runs (job, run, status, step, query, lease_until, finished_at, message, input)
+VALUES ($1, $2, 'skipped', 1, $3, clock_timestamp(), clock_timestamp(), $4,
+    encode(sha256(convert_to($5, 'UTF8')), 'hex'))
+ON CONFLICT (job, run) DO NOTHING";
+
+/// A run, and what identifies the invocation that works on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holder<'a> {
+    pub(crate) job: &'a str,
+    pub(crate) run: &'a str,
+    /// The fencing token: another one for each attempt to own the run.
+    pub(crate) owner: i64,
+    pub(crate) lease: Duration,
+    /// What the run was asked to do, of which the row holds a digest.
+    pub(crate) input: &'a str,
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// From 1.
+    pub(crate) step: usize,
+    /// Statements of this step that were committed.
+    pub(crate) step_chunks: u64,
+    pub(crate) chunks: u64,
+    pub(crate) rows: u64,
+}
+
+/// A run as it stands in the table.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) run: String,
+    pub(crate) status: String,
+    pub(crate) position: Position,
+    pub(crate) owner: Option<i64>,
+    pub(crate) message: String,
+    pub(crate) started_at: String,
+    pub(crate) progressed_at: String,
+    same_input: bool,
+}
+
+/// What a claim found.
+#[derive(Clone, Debug)]
+pub(crate) enum Claim {
+    /// The run is this owner's.
+    Mine(Position),
+    /// The run, or another run of its job, is someone else's; or the run has ended.
+    Seen(Seen),
+    /// It was about to become free: try again.
+    Again,
+}
+
+/// Why a chunk did not happen.
+#[derive(Debug)]
+pub(crate) enum Undone {
+    /// The run is not this owner's any more.
+    LeaseLost,
+    /// Another transaction was in its way.
+    Contention(Error),
+    /// The statement or the connection failed.
+    Failed(Failure),
+}
+
+impl From<Failure> for Undone {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// What ends the transaction of a chunk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ending {
+    /// There is none: the statement only read.
+    Alone,
+    /// `COMMIT`
+    Commit,
+    /// `COMMIT`, and `BEGIN` for the next, with the time that its statement may take.
+    CommitAndBegin(Option<Duration>),
+}
+
+type Typed<'a> = (&'a (dyn ToSql + Sync), Type);
+
+impl Holder<'_> {
+    fn key(&self) -> [Typed<'_>; 3] {
+        [(&self.job, Type::TEXT), (&self.run, Type::TEXT), (&self.owner, Type::INT8)]
+    }
+
+    fn with<'b>(&'b self, more: &[Typed<'b>]) -> Vec<Typed<'b>> {
+        self.key().into_iter().chain(more.iter().cloned()).collect()
+    }
+
+    /// Claims the run, which begins with `query`.
+    pub(crate) async fn claim(&self, client: &Client, query: &Query) -> Result<Claim, Failure> {
+        let lease = self.lease.as_secs_f64();
+        let claim = self.with(&[
+            (&lease, Type::FLOAT8),
+            (&self.input, Type::TEXT),
+            (&query.name, Type::TEXT),
+        ]);
+        let look = [
+            (&self.job as _, Type::TEXT),
+            (&self.run as _, Type::TEXT),
+            (&self.input as _, Type::TEXT),
+        ];
+        // Each is a transaction of its own; both travel together.
+        let (claimed, seen) =
+            join(client.query_typed(CLAIM, &claim), client.query_typed(LOOK, &look)).await;
+        match claimed {
+            Ok(rows) => {
+                if let Some(row) = rows.first() {
+                    return position(row, 0).map(Claim::Mine).map_err(|error| self.failed(&error));
+                }
+            }
+            Err(error) if is_taken(&error) => {}
+            Err(error) => return Err(self.failed(&error)),
+        }
+        let rows = seen.map_err(|error| self.failed(&error))?;
+        let seen = rows.first().map(Seen::read).transpose().map_err(|error| self.failed(&error))?;
+        // The run that had the lease ended in between.
+        let Some(seen) = seen else { return Ok(Claim::Again) };
+        if seen.run == self.run && !seen.same_input {
+            return Err(Failure::refused(self.other_input()));
+        }
+        Ok(Claim::Seen(seen))
+    }
+
+    /// Opens the transaction of a chunk.
+    pub(crate) async fn begin(
+        &self,
+        client: &Client,
+        timeout: Option<Duration>,
+    ) -> Result<(), Failure> {
+        let begin = begin_with(Mode::Write, timeout, self.lease);
+        client.batch_execute(&begin).await.map_err(|error| self.failed(&error))
+    }
+
+    /// Runs a statement in the transaction that is open, if the run is still this owner's. After any
+    /// failure the transaction must be rolled back.
+    pub(crate) async fn chunk(
+        &self,
+        client: &Client,
+        query: &Query,
+        parameters: &Parameters,
+    ) -> Result<Answer, Undone> {
+        let statement = Statement::counting(query);
+        let (mut violations, key) = (None, self.key());
+        let hold = client.query_typed(HOLD, &key);
+        let work = statement.run(client, parameters, &mut violations);
+        let (held, answer) = join(hold, work).await;
+        held.map_err(|error| self.undone(&error))?;
+        answer.map_err(|why| match why {
+            NoAnswer::Postgres(error) => {
+                let failure = chunk_failed(query, &error, statement.prefix);
+                if is_contention(&error) {
+                    Undone::Contention(failure.error)
+                } else {
+                    failure.into()
+                }
+            }
+            other => other.or(|error| chunk_failed(query, &error, statement.prefix)).into(),
+        })
+    }
+
+    /// Notes a statement that was executed, and where the run goes on. Returns the age of the run in
+    /// seconds.
+    pub(crate) async fn record(
+        &self,
+        client: &Client,
+        entry: Entry<'_>,
+        ending: Ending,
+    ) -> Result<u64, Undone> {
+        let step = i32::try_from(entry.step).unwrap_or(i32::MAX);
+        let [step_chunks, rows] = [entry.step_chunks, entry.rows].map(as_i64);
+        let lease = (self.lease + entry.pause).as_secs_f64();
+        let values = self.with(&[
+            (&step, Type::INT4),
+            (&entry.query.name, Type::TEXT),
+            (&step_chunks, Type::INT8),
+            (&rows, Type::INT8),
+            (&entry.finished, Type::BOOL),
+            (&lease, Type::FLOAT8),
+        ]);
+        let (commit, begin) = match ending {
+            Ending::Alone => (None, None),
+            Ending::Commit => (Some("COMMIT"), None),
+            Ending::CommitAndBegin(timeout) => {
+                (Some("COMMIT"), Some(begin_with(Mode::Write, timeout, self.lease)))
+            }
+        };
+        let run = async |text: Option<&str>| match text {
+            Some(text) => client.batch_execute(text).await,
+            None => Ok(()),
+        };
+        // Polled in this order, and each queues its message when first polled. A COMMIT behind counts that
+        // failed rolls back; so counts without an error, and a COMMIT without one, are committed.
+        let counts = client.query_typed(RECORD, &values);
+        let (counted, committed, begun) = join3(counts, run(commit), run(begin.as_deref())).await;
+        let counted = counted.map_err(|error| self.undone(&error))?;
+        for result in [committed, begun] {
+            // A constraint that is checked at COMMIT is the statement's.
+            result.map_err(|error| Undone::Failed(chunk_failed(entry.done, &error, 0)))?;
+        }
+        let seconds = counted.first().and_then(|row| row.try_get::<_, Option<i64>>(1).ok());
+        Ok(as_u64(seconds.flatten().unwrap_or(0)))
+    }
+
+    /// The failure of a statement on the row that divides by the number of rows that are this owner's.
+    fn undone(&self, error: &tokio_postgres::Error) -> Undone {
+        if code(error) == "22012" {
+            return Undone::LeaseLost;
+        }
+        let failure = self.failed(error);
+        if is_contention(error) { Undone::Contention(failure.error) } else { failure.into() }
+    }
+
+    /// Leaves the run to its next invocation. Whatever was open is rolled back.
+    pub(crate) async fn park(&self, client: &Client) -> Result<(), Failure> {
+        let parked = self.lease.as_secs_f64() * PARKED_LEASES;
+        let values = self.with(&[(&parked, Type::FLOAT8)]);
+        self.let_go(client, PARK, &values).await
+    }
+
+    /// Notes why the run has stopped. Whatever was open is rolled back.
+    pub(crate) async fn fail(&self, client: &Client, error: &Error) -> Result<(), Failure> {
+        let (kind, message) = (error.kind().error_type(), error.to_string());
+        let values = self.with(&[(&kind, Type::TEXT), (&message, Type::TEXT)]);
+        self.let_go(client, FAIL, &values).await
+    }
+
+    async fn let_go(
+        &self,
+        client: &Client,
+        sql: &str,
+        values: &[Typed<'_>],
+    ) -> Result<(), Failure> {
+        let rollback = client.batch_execute("ROLLBACK");
+        let (rolled_back, noted) = join(rollback, client.execute_typed(sql, values)).await;
+        rolled_back.and(noted).map(|_| ()).map_err(|error| self.failed(&error))
+    }
+
+    /// Notes that the run did not take place, unless it has a row already.
+    pub(crate) async fn skip(
+        &self,
+        client: &Client,
+        query: &Query,
+        message: &str,
+    ) -> Result<(), Failure> {
+        let values = [
+            (&self.job as _, Type::TEXT),
+            (&self.run as _, Type::TEXT),
+            (&query.name as _, Type::TEXT),
+            (&message as _, Type::TEXT),
+            (&self.input as _, Type::TEXT),
+        ];
+        let skipped = client.execute_typed(SKIP, &values).await;
+        skipped.map(|_| ()).map_err(|error| self.failed(&error))
+    }
+}
+
+impl Holder<'_> {
+    /// The error of a statement on the table.
+    fn failed(&self, error: &tokio_postgres::Error) -> Failure {
+        let what = format!("job {} could not read or write its run in job_runs", self.job);
+        let error_of = |kind| Error::new(kind, what);
+        let Some(db) = error.as_db_error() else {
+            let error = error_of(ErrorKind::NetworkUnreachable)
+                .because("the connection broke")
+                .remedy("Run it again: it goes on after its last chunk that was committed");
+            return Failure { error, usable: false, repeat: true };
+        };
+        let code = db.code().code();
+        let safe = ["42", "53", "57"].iter().any(|class| code.starts_with(class));
+        let why = match own_words(db).filter(|_| safe) {
+            Some(message) => format!("{message} ({})", condition(code)),
+            None => condition(code),
+        };
+        let explained = match code {
+            "25006" => error_of(ErrorKind::DatabaseUnavailable)
+                .because("the server takes no writes (25006): it is a reader or standby, or the old writer after a failover")
+                .remedy("Use the cluster (writer) endpoint, with PGTARGETSESSIONATTRS=read-write"),
+            "57014" | "55P03" => error_of(ErrorKind::QueryTimeout)
+                .because(why)
+                .remedy("Look in pg_stat_activity for what slows the database down"),
+            code if code.starts_with("42") => error_of(ErrorKind::QueryDenied).because(why).remedy(
+                "Run sql/jobs.sql in this database as an administrator, and grant SELECT, INSERT and UPDATE on the table to the function's user",
+            ),
+            code if code.starts_with("53") || code.starts_with("57P") => {
+                error_of(ErrorKind::DatabaseUnavailable).because(why).remedy("Try again when the database has recovered")
+            }
+            _ => error_of(ErrorKind::QueryFailed).because(why).remedy("Look up the SQLSTATE in PostgreSQL's manual"),
+        };
+        let usable = !ends_session(db) && code != "25006";
+        Failure { error: explained, usable, repeat: !usable }
+    }
+
+    fn other_input(&self) -> Error {
+        Error::new(ErrorKind::EventInvalid, format!("job {} cannot go on with this run", self.job))
+            .because("the run began with other queries or other params than this event has")
+            .remedy("Send the event that began it, or choose a new run id")
+    }
+}
+
+/// The failure of a chunk's statement. Nothing of it was committed, or the row says so.
+fn chunk_failed(query: &Query, error: &tokio_postgres::Error, prefix: usize) -> Failure {
+    let explained = match code(error) {
+        "25006" => takes_no_writes(query),
+        _ => statement_error(query, error, prefix),
+    };
+    let usable =
+        error.as_db_error().is_some_and(|db| !ends_session(db) && db.code().code() != "25006");
+    Failure { error: explained, usable, repeat: !usable }
+}
+
+/// What a chunk adds to the row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry<'a> {
+    /// The query that was executed.
+    pub(crate) done: &'a Query,
+    /// The step that comes next, its query, and how many of its chunks are done.
+    pub(crate) step: usize,
+    pub(crate) query: &'a Query,
+    pub(crate) step_chunks: u64,
+    /// The rows that the statement affected.
+    pub(crate) rows: u64,
+    /// Whether it was the last of the run.
+    pub(crate) finished: bool,
+    /// The pause that the lease must outlive.
+    pub(crate) pause: Duration,
+}
+
+impl Seen {
+    fn read(row: &Row) -> Result<Self, tokio_postgres::Error> {
+        Ok(Self {
+            run: row.try_get(0)?,
+            status: row.try_get(1)?,
+            position: position(row, 2)?,
+            owner: row.try_get(6)?,
+            message: row.try_get(7)?,
+            started_at: row.try_get(8)?,
+            progressed_at: row.try_get(9)?,
+            same_input: row.try_get(10)?,
+        })
+    }
+}
+
+fn position(row: &Row, from: usize) -> Result<Position, tokio_postgres::Error> {
+    let count = |index: usize| row.try_get::<_, i64>(from + index).map(as_u64);
+    Ok(Position {
+        step: usize::try_from(row.try_get::<_, i32>(from)?).unwrap_or(1).max(1),
+        step_chunks: count(1)?,
+        chunks: count(2)?,
+        rows: count(3)?,
+    })
+}
+
+fn as_u64(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+fn as_i64(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn code(error: &tokio_postgres::Error) -> &str {
+    error.as_db_error().map_or("", |db| db.code().code())
+}
+
+/// Serialization failure, deadlock, or a lock that was not granted in time.
+fn is_contention(error: &tokio_postgres::Error) -> bool {
+    matches!(code(error), "40001" | "40P01" | "55P03")
+}
+
+/// Whether another run of the job has the lease.
+fn is_taken(error: &tokio_postgres::Error) -> bool {
+    code(error) == "23505"
+        && error.as_db_error().and_then(|db| db.constraint()) == Some("job_runs_one_running")
+}
