@@ -179,7 +179,7 @@ async fn prepare_postgres(
     admin.batch_execute("CREATE ROLE rds_iam").await.map_err(sql)?;
     admin.batch_execute(&statements(include_str!("../../sql/roles.sql"))).await.map_err(sql)?;
     match script {
-        None => admin.batch_execute(include_str!("demo.sql")).await.map_err(sql)?,
+        None => admin.batch_execute(include_str!("../../sql/examples.sql")).await.map_err(sql)?,
         Some(script) => postgres.run_script(DATABASE, script).await?,
     }
     // event-query's and batch-job's, in whatever schema.

@@ -38,7 +38,7 @@ def one(pattern, body, what):
     return found.group(1) if found else fail(f"{what}; see CONTRIBUTING.md")
 
 
-def describe(logical_id, body, default_timeout):
+def describe(logical_id, body, default_timeout, written):
     """What function.yaml needs to know of a function: the words between its @s."""
     if not logical_id.endswith("Function"):
         fail(f"{logical_id} is a function, so its logical id must end in Function")
@@ -51,8 +51,14 @@ def describe(logical_id, body, default_timeout):
         "Condition": condition(body) or fail(f"{logical_id} has no Condition, so nobody can leave it out"),
         "timeout": str(timeout),
         "most_of_timeout": str(timeout * 800),
+        "Qualifier": "$LATEST",
+        "DependsOn": "",
         "LogIn": "",
     }
+    alias = re.search(r"(?m)^    AutoPublishAlias: (\w+)$", written)
+    if alias:
+        words["Qualifier"] = alias[1]
+        words["DependsOn"] = f"    DependsOn: {logical_id}Alias{alias[1]}\n"
     # A function without LogsInAs has rights of its own, in a policy that is written by hand.
     if login := re.search(r"(?m)^        LogsInAs: (\w+)/(\w+)$", body):
         role = one(r"(?m)^        Assumes: (\w+)$", body, f"{logical_id} has LogsInAs and no Assumes")
@@ -73,6 +79,13 @@ def piece(text, only_if=None):
         return "          - !Sub |\n" + text
     indented = re.sub(r"(?m)^", "  ", text).rstrip(" ")
     return f"          - !If\n            - {only_if}\n            - !Sub |\n{indented}" + '            - ""\n'
+
+
+def tail_piece(text):
+    """The end of the body, which names the database by the first label of its endpoint, an instance's identifier."""
+    indented = re.sub(r"(?m)^", "      ", text).rstrip(" ")
+    variables = '              - Database: !Select [0, !Split [".", !Ref DatabaseHost]]\n'
+    return "          - Fn::Sub:\n              - |\n" + indented + variables
 
 
 def listed(items):
@@ -102,7 +115,7 @@ def dashboard(by_hand, generated, functions):
     middle, tail = rest.split("@queues@\n")
     pieces = [piece(head + first_alarms + "\n"), *more_alarms]
     pieces += [piece(middle.replace("@functions@", names) + first_queues + "\n"), *more_queues]
-    pieces += [piece(tail)]
+    pieces += [tail_piece(tail)]
     pieces += [piece(fill("dashboard-row.json", words), words["Condition"]) for words in functions]
     return (
         "  Dashboard:\n    Type: AWS::CloudWatch::Dashboard\n    Properties:\n"
@@ -118,7 +131,7 @@ def generate(text):
     default_timeout = int(one(r"(?m)^    Timeout: (\d+)$", written, "Globals have no Timeout"))
     by_hand = resources(written)
     functions = [
-        describe(name, body, default_timeout)
+        describe(name, body, default_timeout, written)
         for name, body in by_hand.items()
         if "Type: AWS::Serverless::Function\n" in body
     ]

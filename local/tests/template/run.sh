@@ -8,6 +8,8 @@ local/template/generate.py --check
 templates=(template.yaml examples/*/template.yaml)
 target/venv-sam/bin/cfn-lint "${templates[@]}"
 echo "cfn-lint: clean"
+target/venv-sam/bin/actionlint
+echo "actionlint: clean"
 target/venv-sam/bin/sam validate --lint
 for template in "${templates[@]}"; do
   target/venv-checkov/bin/checkov --file "$template" --config-file local/tests/template/checkov.yaml 2>/dev/null || { echo "checkov finds fault with $template" >&2; exit 1; }

@@ -1,4 +1,6 @@
--- The demo's table and rows.
+-- Optional: tables and rows of the demo and of the example queries. Once, in an empty database, before or
+-- after sql/roles.sql:
+--   psql -h <endpoint> -U postgres -d <database> -f sql/examples.sql
 CREATE TABLE customers (
     customer_id serial PRIMARY KEY,
     name varchar(100),
