@@ -96,3 +96,29 @@ async fn a_cold_read_is_six_round_trips_a_warm_one_one_and_a_warm_write_two() {
 async fn direct_tls_saves_one() {
     assert_eq!(turns("direct").await, [4, 1, 1, 2]);
 }
+
+/// The claim, and the first BEGIN; then the lease with the statement, and the counts with COMMIT and the
+/// next BEGIN.
+#[tokio::test]
+async fn a_chunk_of_a_batch_job_is_two() {
+    use rds_iam::session::{JobReport, JobRun, Overlap, Step};
+
+    let database = Database::start(|options| options).await;
+    database.admin("INSERT INTO marks SELECT generate_series(1, 100)").await;
+    let (address, turns) = relay(database.server.address).await;
+    let session = database.session(&[("DB_TUNNEL", &address.to_string())]);
+    run(&session, "SELECT 1 AS n", "{}").await.unwrap();
+    turns.take();
+    let text = "/*+++\nmode = \"write\"\nresult = \"affected\"\nrepeat = \"until-no-rows\"\n+++*/
+        DELETE FROM marks WHERE id IN (SELECT id FROM marks LIMIT 10)";
+    let (query, parameters) = common::prepare(text, "{}");
+    let steps = [Step { query, parameters }];
+    let (overlap, lease) = (Overlap::Skip, std::time::Duration::from_secs(30));
+    let job = JobRun { job: "j", run: "r", steps: &steps, input: "", overlap, lease };
+    let deadline = rds_iam::deadline::Deadline::after(std::time::Duration::from_secs(20));
+    let mut work = rds_iam::Work::new(deadline);
+    let ended = session.run_job(&job, &mut work, &mut JobReport::default()).await.unwrap();
+    assert_eq!((ended.chunks, ended.rows), (11, 100));
+    assert_eq!(turns.take(), 2 + 2 * 11);
+    database.server.stop().await.unwrap();
+}

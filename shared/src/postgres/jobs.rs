@@ -482,3 +482,6 @@ fn is_taken(error: &tokio_postgres::Error) -> bool {
     code(error) == "23505"
         && error.as_db_error().and_then(|db| db.constraint()) == Some("job_runs_one_running")
 }
+
+#[cfg(test)]
+mod tests;
