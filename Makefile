@@ -89,7 +89,7 @@ soak: setup ## Run the long tests: simultaneous logins, time-outs, invocations, 
 	HOSTILE=10000 cargo test --locked --profile bench --package neptune-query --test neptune hostile -- --nocapture
 	MESSAGES=10000 cargo test --locked --profile bench --package event-query --test deliveries -- --nocapture
 	MODEL=1000 cargo test --locked --profile bench --package event-query --test model -- --nocapture
-	MODEL=5000 cargo test --locked --profile bench --package rds-iam --lib no_schedule -- --nocapture
+	MODEL=2500 cargo test --locked --profile bench --package rds-iam --lib no_schedule -- --nocapture
 	ROWS=1000000 FAULTS=60 cargo test --locked --profile bench --package batch-job --test kills -- --nocapture
 	FUZZ_EXECUTIONS=5000000 cargo test --locked --profile bench --package event-query fuzz -- --nocapture
 	FUZZ_EXECUTIONS=10000000 cargo test --locked --profile bench --package rds-local --test fuzz_tokens -- --nocapture

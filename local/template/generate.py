@@ -54,6 +54,7 @@ def describe(logical_id, body, default_timeout, written):
         "Qualifier": "$LATEST",
         "DependsOn": "",
         "LogIn": "",
+        "UsesItsTime": "        UsesItsTime: true\n" in body,
     }
     alias = re.search(r"(?m)^    AutoPublishAlias: (\w+)$", written)
     if alias:
@@ -69,8 +70,15 @@ def describe(logical_id, body, default_timeout, written):
 def fill(file, words):
     text = (HERE / file).read_text()
     for word, value in words.items():
-        text = text.replace(f"@{word}@", value)
+        text = text.replace(f"@{word}@", str(value))
     return text.replace("\n\n\n", "\n\n")
+
+
+def stamp(words):
+    """function.yaml for one function."""
+    text = fill("function.yaml", words)
+    # A function that works until its time ends, and then is called again, needs no alarm of that.
+    return re.sub(r"(?ms)^  \w+DurationAlarm:\n.*?\n\n", "", text) if words["UsesItsTime"] else text
 
 
 def piece(text, only_if=None):
@@ -135,7 +143,7 @@ def generate(text):
         for name, body in by_hand.items()
         if "Type: AWS::Serverless::Function\n" in body
     ]
-    stamped = "\n".join(fill("function.yaml", words) for words in functions)
+    stamped = "\n".join(stamp(words) for words in functions)
     generated = resources("\nResources:\n" + stamped)
     return written + MARK + "\n" + stamped + "\n" + dashboard(by_hand, generated, functions)
 

@@ -162,6 +162,11 @@ def login(metadata):
 LOGINS = {
     "ScheduledQueryFunction": {"LogsInAs": "DatabaseResourceId/DatabaseUser", "Assumes": "RoleArn"},
     "EventQueryFunction": {"LogsInAs": "DatabaseResourceId/EventDatabaseUser", "Assumes": "EventRoleArn"},
+    "BatchJobFunction": {
+        "LogsInAs": "DatabaseResourceId/JobDatabaseUser",
+        "Assumes": "JobRoleArn",
+        "UsesItsTime": True,
+    },
 }
 # What a function may do beyond what each may: policies that are written by hand, by role.
 MORE = {
@@ -181,7 +186,8 @@ def test_each_role_may_do_exactly_this(template):
     generated = {n: resources[n]["Metadata"].get("Generated", {}) for n in functions(template)}
     assert generated == LOGINS
     expected = {n.removesuffix("Function") + "Role": n for n in functions(template)}
-    assert set(found) == {*expected, "ScheduledQueryFunctionConnectionRole"}
+    schedules = {"ScheduledQueryFunctionConnectionRole", "BatchJobMachinePurgeRole"}
+    assert set(found) == {*expected, *schedules, "BatchJobMachineRole"}
     boundary = {"Fn::If": ["HasPermissionsBoundary", {"Ref": "PermissionsBoundaryArn"}, {"Ref": "AWS::NoValue"}]}
     for name, role in found.items():
         assert not role.get("ManagedPolicyArns"), name
@@ -206,6 +212,17 @@ def test_each_role_may_do_exactly_this(template):
         {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": arn("ScheduledQueryFunction")},
         {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": arn("UndeliveredSchedules")},
     ]
+    job = statements(found["BatchJobMachinePurgeRole"])
+    assert [s["Action"] for s in job] == ["states:StartExecution", "sqs:SendMessage"]
+    assert [s["Resource"] for s in job] == [{"Ref": "BatchJobMachine"}, arn("UndeliveredSchedules")]
+    machine = found["BatchJobMachineRole"]
+    assert machine["AssumeRolePolicyDocument"]["Statement"] == [
+        {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    ]
+    assert statements(machine)[0] == {
+        "Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": arn("BatchJobFunction")
+    }
+    assert [s["Fn::If"][0] for s in statements(machine)[1:]] == ["Trace"]
 
 
 def references(value):
@@ -249,6 +266,7 @@ def test_every_function_can_be_left_out(template):
 # Conditions that hold only where another one does.
 IMPLIED = {
     "WithScheduledQuery": ["WithHeartbeat"],
+    "WithBatchJob": ["WithJobHeartbeat"],
     "MakeSecurityGroup": ["MakeSecurityGroupWithEndpoints", "MakeSecurityGroupWithS3"],
 }
 
@@ -281,10 +299,13 @@ def test_every_variable_of_the_contract_can_be_overridden_by_sam_local(template)
 
 def test_schedules_are_retried_and_name_queries_that_exist(template):
     schedules = [r["Properties"] for r in template["Resources"].values() if r["Type"] == "AWS::Scheduler::Schedule"]
-    assert len(schedules) == 1
+    assert len(schedules) == 2
     for schedule in schedules:
         target = schedule["Target"]
-        event = json.loads(target["Input"])
+        text = target["Input"]
+        # The job's names its query by a parameter.
+        jobs = template["Parameters"]["JobQuery"]["Default"]
+        event = json.loads(text if isinstance(text, str) else text["Fn::Sub"].replace("${JobQuery}", jobs))
         assert (ROOT / "queries" / f"{event['query']}.sql").is_file()
         assert target["DeadLetterConfig"] == {"Arn": arn("UndeliveredSchedules")}
         assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
@@ -392,13 +413,19 @@ def test_alarms_cover_what_can_go_wrong(template):
         "Invocations",
         "ApproximateNumberOfMessagesVisible",
         "ApproximateAgeOfOldestMessage",
+        "ExecutionsStarted",
+        "ExecutionsFailed",
+        "stalled",
     }
     for name, alarm in found.items():
         assert alarm["AlarmActions"], name
     for name, function in functions(template).items():
         own = name.removesuffix("Function")
-        assert {f"{own}{kind}Alarm" for kind in OWN_ALARMS} <= set(found)
-        assert found[f"{own}DurationAlarm"]["Threshold"] == 0.8 * function["Timeout"] * 1000
+        wanted = {f"{own}{kind}Alarm" for kind in OWN_ALARMS}
+        # It works until its time ends.
+        assert wanted - set(found) == ({"BatchJobDurationAlarm"} if own == "BatchJob" else set())
+        if f"{own}DurationAlarm" in wanted & set(found):
+            assert found[f"{own}DurationAlarm"]["Threshold"] == 0.8 * function["Timeout"] * 1000
 
 
 def test_filters_count_an_invocation_once(template):
@@ -429,7 +456,7 @@ def dashboard(template, conditions):
 
 def test_the_dashboard_shows_what_the_stack_has(template):
     resources = template["Resources"]
-    switches = sorted({resources[n]["Condition"] for n in [*functions(template), "HeartbeatAlarm"]})
+    switches = sorted({resources[n]["Condition"] for n in [*functions(template), "HeartbeatAlarm", "BatchJobHeartbeatAlarm"]})
     for count in range(len(switches) + 1):
         for conditions in itertools.combinations(switches, count):
             body = dashboard(template, conditions)

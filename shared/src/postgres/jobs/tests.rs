@@ -154,7 +154,7 @@ impl Schedule<'_> {
 
 #[tokio::test]
 async fn no_schedule_of_crashes_breaks_the_model() {
-    let schedules: usize = std::env::var("MODEL").map_or(150, |text| text.parse().unwrap());
+    let schedules: usize = std::env::var("MODEL").map_or(80, |text| text.parse().unwrap());
     let seed =
         std::env::var("SEED").map_or_else(|_| fastrand::u64(..), |text| text.parse().unwrap());
     println!("SEED={seed}");
