@@ -161,7 +161,7 @@ def network():
 
 
 def parameters(variables):
-    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=5)
+    soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=5)
     return network() | {
         "DatabaseHost": variables["PGHOST"],
         "DatabasePort": variables["PGPORT"],
