@@ -97,6 +97,9 @@ impl Statement {
                 "Neptune has no ledger: make the write idempotent, with MERGE for example".into()
             );
         }
+        if self.query.repeat.is_some() {
+            return Err("repeat is for batch-job, which runs SQL".into());
+        }
         let tokens = tokens(&self.query.sql, self.language);
         let used = tokens.iter().filter(|token| token.kind == Kind::Parameter);
         if let Some(unknown) =
