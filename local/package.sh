@@ -10,12 +10,14 @@ function=$1 package=$2
 lay_out() {
   mkdir -p "$package"
   cp "$1" "$package/bootstrap"
+  # Graph queries are neptune-query's, and no one else's package grows by them.
   mkdir -p "$package/queries"
-if [ "$function" = neptune-query ]; then
-  cp -R queries/neptune "$package/queries/"
-else
-  cp queries/*.sql "$package/queries/"
-fi
+  if [ "$function" = neptune-query ]; then
+    cp -R queries/neptune "$package/queries/"
+  else
+    cp -R queries/. "$package/queries/"
+    rm -rf "$package/queries/neptune"
+  fi
   # Roots that are not built in: PGSSLROOTCERT=certificates/FILE.pem, for 4 KB of environment hold no bundle.
   if compgen -G 'certificates/*.pem' >/dev/null; then
     mkdir -p "$package/certificates"
