@@ -76,9 +76,9 @@ test-sam: ## Run every function on every event under sam local; needs Docker
 	@local/setup.sh --deploy
 	@local/test-sam.sh
 
-bench: ## Measure signing beside the AWS SDK, and round trips through injected latency
-	@local/setup.sh
+bench: setup ## Measure signing beside the AWS SDK, round trips through injected latency, and cold starts beside Python
 	@cargo bench --quiet --locked --package rds-iam --bench token --bench round_trips
+	@cargo bench --quiet --locked --package neptune-query --bench cold_start
 
 soak: setup ## Run the long tests: simultaneous logins, time-outs, invocations, messages, fuzzing
 	cargo build --locked --profile bench --workspace --examples
