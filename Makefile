@@ -78,6 +78,8 @@ test-sam: ## Run every function on every event under sam local; needs Docker
 
 bench: setup ## Measure signing beside the AWS SDK, round trips through injected latency, and cold starts beside Python
 	@cargo bench --quiet --locked --package rds-iam --bench token --bench round_trips
+	@cargo build --quiet --locked --workspace
+	@local/bench-jobs.sh
 	@cargo bench --quiet --locked --package neptune-query --bench cold_start
 
 soak: setup ## Run the long tests: simultaneous logins, time-outs, invocations, messages, fuzzing

@@ -514,7 +514,9 @@ def test_gradual_releases_are_a_few_lines(tmp_path):
         destinations = resources[function.removesuffix("Function") + "Destinations"]
         assert destinations["Properties"]["Qualifier"] == "live"
         assert destinations["DependsOn"] == f"{function}Aliaslive"
-    [schedule] = [r for r in resources.values() if r["Type"] == "AWS::Scheduler::Schedule"]
+    # batch-job's starts its state machine.
+    schedules = {n: r for n, r in resources.items() if r["Type"] == "AWS::Scheduler::Schedule"}
+    [schedule] = [r for n, r in schedules.items() if n.startswith("ScheduledQuery")]
     assert schedule["Properties"]["Target"]["Arn"] == {"Ref": "ScheduledQueryFunctionAliaslive"}
 
 
