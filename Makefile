@@ -22,7 +22,7 @@ demo: ## Show the main job: a query over an IAM login, and two refusals
 	@target/debug/rds-local demo
 
 serve: ## Start the database, the IAM gate and STS, until Ctrl-C; options in ARGS="…"
-	@local/setup.sh
+	@local/setup.sh $(findstring --s3,$(ARGS))
 	@cargo build --quiet --locked --workspace
 	@exec target/debug/rds-local serve $(ARGS)
 
@@ -81,6 +81,7 @@ bench: setup ## Measure signing beside the AWS SDK, round trips through injected
 	@cargo build --quiet --locked --workspace
 	@local/bench-jobs.sh
 	@cargo bench --quiet --locked --package neptune-query --bench cold_start
+	@cargo bench --quiet --locked --package export-query --bench export
 
 soak: setup ## Run the long tests: simultaneous logins, time-outs, invocations, messages, fuzzing
 	cargo build --locked --profile bench --workspace --examples
@@ -93,6 +94,8 @@ soak: setup ## Run the long tests: simultaneous logins, time-outs, invocations, 
 	MODEL=1000 cargo test --locked --profile bench --package event-query --test model -- --nocapture
 	MODEL=2500 cargo test --locked --profile bench --package rds-iam --lib no_schedule -- --nocapture
 	ROWS=1000000 FAULTS=60 cargo test --locked --profile bench --package batch-job --test kills -- --nocapture
+	EXPORT_FAULTS=200 cargo test --locked --profile bench --package export-query --test faults random -- --nocapture
+	EXPORT_MB=1000 cargo test --locked --profile bench --package export-query --test events memory -- --nocapture
 	FUZZ_EXECUTIONS=5000000 cargo test --locked --profile bench --package event-query fuzz -- --nocapture
 	FUZZ_EXECUTIONS=10000000 cargo test --locked --profile bench --package rds-local --test fuzz_tokens -- --nocapture
 	FUZZ_EXECUTIONS=1000000 cargo test --locked --profile bench --package rds-local --test fuzz_policies -- --nocapture

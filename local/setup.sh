@@ -2,6 +2,7 @@
 # Installs what the build, the demo and the tests need and this machine lacks. Safe to run again.
 #   local/setup.sh           what make demo needs
 #   local/setup.sh --deploy  and what make build needs: cargo-lambda and the SAM CLI
+#   local/setup.sh --s3      what make demo needs, and the S3 of rds-local serve --s3
 #   local/setup.sh --cloud   and the local cloud of make cloud
 #   local/setup.sh --graph   what make demo needs, and the engines of serve --engine neptune
 #   local/setup.sh --tests   what all of these need but the cloud, and the other implementations that
@@ -11,8 +12,8 @@ cd "$(dirname "$0")/.."
 
 case ${1:-} in
   '') python=false ;;
-  --deploy | --cloud | --graph | --tests) python=true ;;
-  *) echo "usage: local/setup.sh [--deploy | --cloud | --graph | --tests]" >&2; exit 2 ;;
+  --s3 | --deploy | --cloud | --graph | --tests) python=true ;;
+  *) echo "usage: local/setup.sh [--s3 | --deploy | --cloud | --graph | --tests]" >&2; exit 2 ;;
 esac
 
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -99,12 +100,16 @@ node_packages() {
 if [ "${1:-}" = --graph ] || [ "${1:-}" = --tests ]; then
   environment venv-graph
 fi
-if $python && [ "${1:-}" != --graph ]; then
+if $python && [ "$1" != --graph ] && [ "$1" != --s3 ]; then
   environment venv
   environment venv-sam
+fi
+if [ "${1:-}" = --s3 ] || [ "${1:-}" = --tests ]; then
+  environment venv-s3
 fi
 [ "${1:-}" != --cloud ] || environment venv-cloud
 if [ "${1:-}" = --tests ]; then
   environment venv-checkov
+  environment venv-readers
   node_packages
 fi

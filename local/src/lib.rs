@@ -21,6 +21,7 @@ pub mod postgres;
 mod process;
 pub mod ready;
 pub mod runtime_api;
+pub mod s3;
 mod server;
 mod sigv4;
 pub mod sts;

@@ -123,6 +123,9 @@ struct Serve {
     /// an example's
     #[arg(long, value_name = "ID")]
     resource_id: Option<String>,
+    /// Start an S3 too, SeaweedFS on the loopback interface, with a bucket for export-query
+    #[arg(long)]
+    s3: bool,
     /// Inject a fault
     #[arg(long, value_enum, default_value_t = Fault::None, hide_default_value = true)]
     fault: Fault,
@@ -236,6 +239,7 @@ async fn run_serve(serve: Serve) -> Result<()> {
             Served::Postgres | Served::Mysql => rds_local::RESOURCE_ID.into(),
             Served::Neptune => rds_local::CLUSTER_RESOURCE_ID.into(),
         }),
+        s3: serve.s3,
         echo_log: true,
         ..Options::new(&serve.dir)
     };
@@ -252,10 +256,7 @@ async fn run_serve(serve: Serve) -> Result<()> {
     let ended = loop {
         tokio::select! {
             () = &mut interrupted => break Ok(()),
-            () = server.database.ended() => {
-                let name = server.database.name();
-                break Err(format!("{name} stopped unexpectedly; see {}.log", name.to_lowercase()));
-            }
+            what = server.ended() => break Err(what),
             () = &mut fault_is_due, if !injected => {
                 injected = true;
                 if let Err(error) = server.inject(serve.fault).await {

@@ -26,7 +26,7 @@ const LONGEST_SOCKET: usize = 103;
 /// Runs the server until it ends or standard input closes, which happens when this process ends in
 /// any way, `kill -9` included. Then removes the server's folder. Starts the server again if the
 /// folder has a file `restart` when the server ends.
-const SUPERVISOR: &str = r#"
+pub(crate) const SUPERVISOR: &str = r#"
 folder=$1; shift
 exec 3<&0
 stop=; server=

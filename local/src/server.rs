@@ -15,6 +15,7 @@ use crate::database::{Database, Engine};
 use crate::environment::{self, Variables};
 use crate::gate::{Fault, Gate, Log, Settings, Throttle};
 use crate::iam::{self, Iam, Identity};
+use crate::s3::{self, S3};
 use crate::sts::Sts;
 use crate::{ACCOUNT, DATABASE, HOST, PROXY_HOST, READ_ONLY_USER, READ_WRITE_USER, REGION};
 use crate::{RESOURCE_ID, Result};
@@ -55,6 +56,8 @@ pub struct Options {
     pub resource_id: String,
     /// A fault that is on from the start.
     pub fault: Fault,
+    /// Whether an S3 starts too.
+    pub s3: bool,
     /// Whether the gate's log goes to standard error too.
     pub echo_log: bool,
     /// The wall clock of gate and STS.
@@ -80,6 +83,7 @@ impl Options {
             account: ACCOUNT.into(),
             resource_id: RESOURCE_ID.into(),
             fault: Fault::None,
+            s3: false,
             echo_log: false,
             clock: SharedTimeSource::default(),
         }
@@ -101,6 +105,8 @@ pub struct Server {
     pub iam: Arc<Iam>,
     /// The real database behind the gate.
     pub database: Database,
+    /// The S3, with [`Options::s3`].
+    pub s3: Option<S3>,
     /// Where clients connect.
     pub address: SocketAddr,
     variables: Variables,
@@ -136,13 +142,16 @@ impl Server {
         let sts_listener = bind(options.listen, 0).await?;
         let address = gate_listener.local_addr().map_err(|error| error.to_string())?;
 
+        let s3 = if options.s3 { Some(S3::start(&dir).await?) } else { None };
         let database = Database::start(options.engine, &dir).await?;
         let parts = [gate_listener, sts_listener];
-        let parts = serve(&options, &dir, &database, (&iam, &developer), parts).await;
+        let storage = s3.as_ref();
+        let parts = serve(&options, &dir, &database, storage, (&iam, &developer), parts).await;
         match parts {
             Ok((gate, sts, variables)) => {
+                let (_sts, _lock) = (sts, lock);
                 let mut server =
-                    Self { gate, iam, database, address, variables, dir, _sts: sts, _lock: lock };
+                    Self { gate, iam, database, s3, address, variables, dir, _sts, _lock };
                 if options.fault != Fault::None {
                     server.inject(options.fault).await?;
                 }
@@ -159,6 +168,24 @@ impl Server {
     /// The variables of the environment file, by name.
     pub fn variables(&self) -> BTreeMap<String, String> {
         self.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    }
+
+    /// Returns when the database or the S3 has ended, which nobody asked for. Says which.
+    pub async fn ended(&mut self) -> String {
+        let s3 = async {
+            match &mut self.s3 {
+                Some(s3) => s3.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        let (name, log) = tokio::select! {
+            () = self.database.ended() => {
+                let name = self.database.name();
+                (name, name.to_lowercase())
+            }
+            () = s3 => ("SeaweedFS", "s3".into()),
+        };
+        format!("{name} stopped unexpectedly; see {log}.log")
     }
 
     /// Injects a fault, which replaces the one before.
@@ -183,7 +210,11 @@ impl Server {
     pub async fn stop(self) -> Result<()> {
         remove_files(&self.dir);
         drop(self.gate);
-        self.database.stop().await
+        let s3 = match self.s3 {
+            Some(s3) => s3.stop().await,
+            None => Ok(()),
+        };
+        self.database.stop().await.and(s3)
     }
 }
 
@@ -192,6 +223,7 @@ async fn serve(
     options: &Options,
     dir: &Path,
     database: &Database,
+    s3: Option<&S3>,
     (iam, developer): (&Arc<Iam>, &Identity),
     [gate_listener, sts_listener]: [TcpListener; 2],
 ) -> Result<(Gate, Sts, Variables)> {
@@ -206,7 +238,11 @@ async fn serve(
     let root = dir.join("ca.pem");
     fs::write(&root, &certificates.root_pem)
         .map_err(|error| format!("cannot write {}: {error}", root.display()))?;
-    let variables = variables(options, developer, iam, address, sts.address, &root);
+    let mut variables = variables(options, developer, iam, address, sts.address, &root);
+    if let Some(s3) = s3 {
+        variables.push(("AWS_ENDPOINT_URL_S3", s3.endpoint.clone()));
+        variables.push(("EXPORT_PREFIX", format!("s3://{}/", s3::BUCKET)));
+    }
     if options.engine == Engine::Mysql {
         environment::write_private(&dir.join("my.cnf"), &mysql_client_options(options, &root))?;
     }

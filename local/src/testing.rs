@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::invoke::Sandbox;
 use crate::runtime_api::{FunctionError, Outcome};
+use crate::s3::S3;
 use crate::{Options, Server};
 
 /// A server with its folder, and a function's binary with its variables.
@@ -38,6 +39,16 @@ impl World {
         let server = Server::start(change(Options::new(folder.path()))).await.unwrap();
         let variables = server.variables();
         Self { server, variables, binary: binary.into(), folder }
+    }
+
+    /// Like [`World::start`], with an S3 and its bucket [`crate::s3::BUCKET`].
+    pub async fn with_s3(binary: impl Into<PathBuf>) -> Self {
+        Self::with(binary, |options| Options { s3: true, ..options }).await
+    }
+
+    /// The S3 of [`World::with_s3`].
+    pub fn s3(&self) -> &S3 {
+        self.server.s3.as_ref().unwrap()
     }
 
     /// Sets a variable of the function's environment.
