@@ -40,6 +40,13 @@ impl Deadline {
         Self { answer_by, cancel_by: answer_by + margin / 2 }
     }
 
+    /// The same deadline, earlier by this much: for work that other work must follow.
+    #[must_use]
+    pub fn earlier(self, by: Duration) -> Self {
+        let earlier = |instant: Instant| instant.checked_sub(by).unwrap_or(instant);
+        Self { answer_by: earlier(self.answer_by), cancel_by: earlier(self.cancel_by) }
+    }
+
     /// When work on the answer must end.
     pub fn answer_by(&self) -> Instant {
         self.answer_by

@@ -52,6 +52,18 @@ pub enum ErrorKind {
     ResultNotOne,
     /// A data check found violations.
     CheckViolations,
+    /// S3 refused access to the object or its key of encryption.
+    ExportDenied,
+    /// An object of that key exists, and the event does not ask to overwrite it.
+    ExportExists,
+    /// The object was not uploaded in time.
+    ExportTimeout,
+    /// S3 was not reached, or was not able to answer.
+    ExportUnavailable,
+    /// S3 refused the object.
+    ExportFailed,
+    /// The answer to the last request of an upload was lost: the object may or may not exist.
+    ExportOutcomeUnknown,
     /// A bug of the function: it panicked.
     InternalPanic,
     /// An `errorType` of your own function, such as `"Orders.Stale"`. This crate never uses it.
@@ -60,7 +72,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind of this crate's own, in the order of docs/errors.md.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 27] = [
         Self::ConfigInvalid,
         Self::EventInvalid,
         Self::CredentialsUnavailable,
@@ -81,6 +93,12 @@ impl ErrorKind {
         Self::ResultTooLarge,
         Self::ResultNotOne,
         Self::CheckViolations,
+        Self::ExportDenied,
+        Self::ExportExists,
+        Self::ExportTimeout,
+        Self::ExportUnavailable,
+        Self::ExportFailed,
+        Self::ExportOutcomeUnknown,
         Self::InternalPanic,
     ];
 
@@ -97,6 +115,9 @@ impl ErrorKind {
                 | Self::QueryTimeout
                 | Self::QueryOutcomeUnknown
                 | Self::JobOverlap
+                | Self::ExportTimeout
+                | Self::ExportUnavailable
+                | Self::ExportOutcomeUnknown
         )
     }
 
@@ -123,6 +144,12 @@ impl ErrorKind {
             Self::ResultTooLarge => "Result.TooLarge",
             Self::ResultNotOne => "Result.NotOne",
             Self::CheckViolations => "Check.Violations",
+            Self::ExportDenied => "Export.Denied",
+            Self::ExportExists => "Export.Exists",
+            Self::ExportTimeout => "Export.Timeout",
+            Self::ExportUnavailable => "Export.Unavailable",
+            Self::ExportFailed => "Export.Failed",
+            Self::ExportOutcomeUnknown => "Export.OutcomeUnknown",
             Self::InternalPanic => "Internal.Panic",
             Self::Custom(error_type) => error_type,
         }

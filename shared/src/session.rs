@@ -5,13 +5,15 @@
 //! in the background, and a connection that was idle for long is probed before it is trusted.
 //!
 //! `lease` lends the connection to one call at a time, `login` makes a new one, `run` runs one
-//! statement on it, `batch` many, and `jobs` the chunks of a batch job.
+//! statement on it, `batch` many, `jobs` the chunks of a batch job, and `stream` one with a result of any
+//! size.
 
 mod batch;
 mod jobs;
 mod lease;
 mod login;
 mod run;
+mod stream;
 
 use std::time::Duration;
 
@@ -30,6 +32,7 @@ pub use jobs::{JobEnd, JobReport, JobRun, JobState, Overlap, Step};
 use lease::Idle;
 pub use lease::{PROBE_AFTER, PROBE_TIMEOUT};
 use login::KeptToken;
+pub use stream::RowStream;
 
 /// Lambda gives a sandbox that ends 300 ms from its SIGTERM.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);

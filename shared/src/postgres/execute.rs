@@ -53,10 +53,21 @@ pub(super) fn begin_with(
     statement_timeout: Option<Duration>,
     idle: Duration,
 ) -> String {
-    let mut begin = match mode {
-        Mode::Read => "BEGIN READ ONLY".to_owned(),
-        Mode::Write => "BEGIN".to_owned(),
+    let begin = match mode {
+        Mode::Read => "BEGIN READ ONLY",
+        Mode::Write => "BEGIN",
     };
+    bounded(begin, statement_timeout, idle)
+}
+
+/// The same for a read whose statements must all see one snapshot.
+pub(super) fn begin_repeatable_read(statement_timeout: Option<Duration>) -> String {
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+    bounded(begin, statement_timeout, Duration::MAX)
+}
+
+fn bounded(begin: &str, statement_timeout: Option<Duration>, idle: Duration) -> String {
+    let mut begin = begin.to_owned();
     if let Some(timeout) = statement_timeout {
         let idle = timeout.min(idle).as_millis().max(1);
         let timeout = timeout.as_millis().max(1);
@@ -153,6 +164,11 @@ impl<'q> Statement<'q> {
         Self { query, text, prefix: before.chars().count(), keeps_rows: true }
     }
 
+    /// A statement that was sent already, to explain its errors.
+    pub(super) fn sent(query: &'q Query, prefix: usize) -> Self {
+        Self { query, text: String::new(), prefix, keeps_rows: true }
+    }
+
     pub(super) async fn run(
         &self,
         client: &Client,
@@ -209,7 +225,7 @@ impl<'q> Statement<'q> {
         }
     }
 
-    fn failed_read(&self, error: &tokio_postgres::Error) -> Failure {
+    pub(super) fn failed_read(&self, error: &tokio_postgres::Error) -> Failure {
         let explained = statement_error(self.query, error, self.prefix);
         match error.as_db_error() {
             Some(db) if !ends_session(db) => Failure::refused(explained),

@@ -3,9 +3,11 @@
 //! The files are the steps of a statement's life: [`tls`](self) and `connect` make a connection,
 //! `login_error` explains a failed login, `execute` runs a statement in its own transaction, `ledger`
 //! records a message together with its write, `jobs` the chunks of a batch job, `message_limit` keeps a
-//! huge row out of memory, `outcome` and `statement_error` describe how a statement ended. `describe` asks
-//! PostgreSQL about a query without running it.
+//! huge row out of memory, `outcome` and `statement_error` describe how a statement ended. `stream` hands
+//! on the rows of a large result, with the types that `columns` knows. `describe` asks PostgreSQL about a
+//! query without running it.
 
+mod columns;
 mod connect;
 mod describe;
 pub(crate) mod execute;
@@ -15,10 +17,13 @@ pub(crate) mod login_error;
 mod message_limit;
 pub(crate) mod outcome;
 pub(crate) mod statement_error;
+pub(crate) mod stream;
 mod text;
 mod tls;
 
+pub use columns::{Column, ColumnKind, Value};
 pub use connect::{Connection, Connector};
 pub use describe::{Description, describe};
 pub use login_error::LoginError;
+pub use stream::{RowForm, StreamedRow};
 pub use tls::tls_connector;

@@ -102,6 +102,7 @@ pub(super) struct FrontMatter {
     pub(super) selectable: bool,
     pub(super) id: Option<Source>,
     pub(super) repeat: Option<Repeat>,
+    pub(super) to: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -122,6 +123,7 @@ struct RawFrontMatter {
     pause: Option<Spanned<f64>>,
     max_chunks: Option<Spanned<i64>>,
     adapt: Option<Spanned<RawAdapt>>,
+    to: Option<String>,
     fail: Option<Spanned<bool>>,
     namespace: Option<Spanned<String>>,
     unit: Option<Spanned<Unit>>,
@@ -184,6 +186,7 @@ pub(super) fn parse(text: &str) -> Result<FrontMatter, String> {
         timeout,
         selectable: raw.selectable,
         id,
+        to: raw.to,
     })
 }
 

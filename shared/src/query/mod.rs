@@ -55,6 +55,8 @@ pub struct Query {
     pub selectable: bool,
     /// Where in a message its idempotency key is; without it, the message's own id.
     pub id: Option<Source>,
+    /// Where `export-query` writes its rows: a key in the function's prefix, with `{date}` and the like.
+    pub to: Option<String>,
     /// How long its statement may run, if less than the invocation allows.
     pub timeout: Option<Duration>,
     /// How `batch-job` repeats the statement; other functions run it once.
@@ -123,6 +125,7 @@ impl Query {
             repeat: front.repeat,
             selectable: front.selectable,
             id: front.id,
+            to: front.to,
             sql: without_last_semicolon(sql),
         })
     }

@@ -34,10 +34,7 @@ impl Session {
         work: &mut Work,
     ) -> Result<Answer, Error> {
         if query.mode == Mode::Write {
-            let what = format!("query {} does not run here", query.name);
-            return Err(Error::new(ErrorKind::QueryDenied, what)
-                .because("its mode is \"write\", and this function only reads")
-                .remedy("Name a query with mode = \"read\", or use a function that writes"));
+            return Err(only_reads(query));
         }
         self.run(query, parameters, work).await
     }
@@ -101,10 +98,7 @@ impl Session {
         };
         let proxy = self.connector.config().proxy;
         let start = Instant::now();
-        // The server enforces a query's own time-out, except behind RDS Proxy.
-        let grace = if proxy { Duration::ZERO } else { OWN_TIMEOUT_GRACE };
-        let bound = query.timeout.map(|own| start + own + grace);
-        let bound = deadline.answer_by().min(bound.unwrap_or(deadline.answer_by()));
+        let bound = self.answer_bound(query, deadline);
         let server_timeout = (!proxy).then_some(server_timeout);
         let mut progress = Progress::new();
         let client = &connection.client;
@@ -123,6 +117,15 @@ impl Session {
         Err(Failure::lost(no_answer_in_time(query, progress.stage)))
     }
 
+    /// When a statement that starts now must have answered. The server enforces a query's own time-out,
+    /// except behind RDS Proxy.
+    pub(super) fn answer_bound(&self, query: &Query, deadline: Deadline) -> Instant {
+        let proxy = self.connector.config().proxy;
+        let grace = if proxy { Duration::ZERO } else { OWN_TIMEOUT_GRACE };
+        let bound = query.timeout.map(|own| Instant::now() + own + grace);
+        deadline.answer_by().min(bound.unwrap_or(deadline.answer_by()))
+    }
+
     /// Sends a cancel request, because the server's own time-out did not arrive. RDS Proxy takes none.
     pub(super) async fn cancel(&self, connection: &Connection, deadline: Deadline) {
         if !self.connector.config().proxy {
@@ -130,6 +133,13 @@ impl Session {
             self.connector.cancel(connection, bound).await;
         }
     }
+}
+
+pub(super) fn only_reads(query: &Query) -> Error {
+    let what = format!("query {} does not run here", query.name);
+    Error::new(ErrorKind::QueryDenied, what)
+        .because("its mode is \"write\", and this function only reads")
+        .remedy("Name a query with mode = \"read\", or use a function that writes")
 }
 
 pub(super) const NO_TIME_LEFT: &str = "no time was left to run it";

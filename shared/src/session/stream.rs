@@ -1,0 +1,147 @@
+//! A read whose rows are handed on as they arrive.
+
+use tokio::time::{Instant, timeout_at};
+
+use super::Session;
+use super::lease::Lease;
+use super::run::{NO_TIME_LEFT, server_timeout, timed_out};
+use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind};
+use crate::postgres::stream::{self, Running};
+use crate::postgres::{Column, RowForm, StreamedRow};
+use crate::query::{Mode, Parameters, Query};
+use crate::work::Work;
+
+/// The rows of a query that runs. It holds the session's connection until the last row was taken, or
+/// until it is dropped, which closes the connection.
+pub struct RowStream<'s> {
+    session: &'s Session,
+    lease: Option<Lease<'s>>,
+    running: Running,
+    deadline: Deadline,
+    bound: Instant,
+    timed_out: bool,
+}
+
+impl Session {
+    /// Runs a query that may not write in a read-only transaction of isolation level REPEATABLE READ,
+    /// and hands on its rows as they arrive. While the caller takes no row, the server waits, so memory
+    /// does not grow with the result.
+    ///
+    /// A dead connection is replaced once, before the first row. The server stops the statement before
+    /// `work.deadline`, except behind RDS Proxy, where a SET would pin the session; there only
+    /// [`RowStream::next`] is bounded. The forms [`Record`](RowForm::Record) and
+    /// [`Values`](RowForm::Values) prepare the statement by a name, which pins a session of RDS Proxy:
+    /// behind it, the connection is not kept.
+    ///
+    /// # Errors
+    /// As [`Session::read`].
+    ///
+    /// # Cancel safety
+    /// As [`Session::run`].
+    pub async fn stream(
+        &self,
+        query: &Query,
+        parameters: &Parameters,
+        form: RowForm,
+        work: &mut Work,
+    ) -> Result<RowStream<'_>, Error> {
+        if query.mode == Mode::Write {
+            return Err(super::run::only_reads(query));
+        }
+        let mut lease = self.lease(work).await?;
+        loop {
+            let deadline = work.deadline;
+            let Some(limit) = server_timeout(query, deadline) else {
+                return Err(timed_out(query, NO_TIME_LEFT));
+            };
+            let bound = self.answer_bound(query, deadline);
+            let limit = (!self.connector.config().proxy).then_some(limit);
+            let client = &lease.connection().client;
+            let start = stream::start(client, query, parameters, form, limit);
+            match timeout_at(bound, start).await {
+                Ok(Ok(running)) => {
+                    let lease = Some(lease);
+                    let (session, timed_out) = (self, false);
+                    return Ok(RowStream { session, lease, running, deadline, bound, timed_out });
+                }
+                Ok(Err(failure)) if failure.repeat && lease.can_be_replaced() => {
+                    lease = lease.replace(work).await?;
+                }
+                Ok(Err(failure)) => return Err(failure.error),
+                Err(_) => {
+                    self.cancel(lease.connection(), deadline).await;
+                    return Err(timed_out(query, "the database did not answer in time"));
+                }
+            }
+        }
+    }
+}
+
+impl RowStream<'_> {
+    /// The columns; empty in the form [`RowForm::Json`].
+    pub fn columns(&self) -> &[Column] {
+        &self.running.columns
+    }
+
+    /// The next row; `None` after the last, when the transaction has ended and the session has its
+    /// connection back.
+    ///
+    /// # Errors
+    /// As [`Session::read`]; [`ResultTooLarge`](ErrorKind::ResultTooLarge) if one row is longer than
+    /// 6 MB. After an error there are no more rows.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no row.
+    pub async fn next(&mut self) -> Result<Option<StreamedRow>, Error> {
+        let Some(lease) = self.lease.as_ref().filter(|_| !self.timed_out) else { return Ok(None) };
+        let error = match timeout_at(self.bound, self.running.next()).await {
+            Ok(Ok(Some(row))) => return Ok(Some(row)),
+            Ok(Ok(None)) => return self.end().await.map(|()| None),
+            Ok(Err(_)) if lease.connection().got_too_long_a_message() => {
+                too_long(self.running.query())
+            }
+            Ok(Err(failure)) => failure.error,
+            Err(_) => {
+                // Whether to spend time on a cancel request is for the caller to say.
+                self.timed_out = true;
+                return Err(timed_out(self.running.query(), "its rows were not read in time"));
+            }
+        };
+        self.lease = None;
+        Err(error)
+    }
+
+    /// Ends the transaction, and gives the connection back.
+    async fn end(&mut self) -> Result<(), Error> {
+        let Some(lease) = self.lease.take() else { return Ok(()) };
+        let commit = lease.connection().client.batch_execute("COMMIT");
+        // Nothing was written: a lost answer costs the connection, and no row.
+        let committed = matches!(timeout_at(self.bound, commit).await, Ok(Ok(())));
+        let pinned = self.session.connector.config().proxy && !self.columns().is_empty();
+        if committed && !pinned {
+            lease.keep();
+        }
+        Ok(())
+    }
+
+    /// Asks the server to stop the statement, and closes the connection: for a caller that wants no
+    /// more rows, or got none in time. Without it, the server stops when its own time-out ends.
+    pub async fn stop(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            self.session.cancel(lease.connection(), self.deadline).await;
+        }
+    }
+}
+
+impl std::fmt::Debug for RowStream<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RowStream").field("columns", &self.columns()).finish_non_exhaustive()
+    }
+}
+
+fn too_long(query: &Query) -> Error {
+    Error::new(ErrorKind::ResultTooLarge, format!("a row of query {} is too long", query.name))
+        .because("a row may have 6 MB, so that memory stays bounded")
+        .remedy("Select fewer or shorter columns, or split the value over several rows")
+}
