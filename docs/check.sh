@@ -4,10 +4,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cargo build --quiet --locked --workspace
-target/debug/rds-local serve 2>target/docs-serve.log &
+target/debug/rds-local serve --s3 2>target/docs-serve.log &
 server=$!
 # What the blocks make and the repository does not hold.
-made=(queries/adults.sql target/{adults,add-customer,remove-customer,job-runs}.json)
+made=(queries/adults.sql target/{adults,add-customer,remove-customer,job-runs,export}.json target/customers.{parquet,csv})
 trap 'rm -f "${made[@]}"; kill -INT $server 2>/dev/null; wait $server || true' EXIT
 for _ in $(seq 600); do
   [ -e target/rds-local/env ] && break

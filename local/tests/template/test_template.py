@@ -161,6 +161,7 @@ def login(metadata):
 # Who logs in as whom. No two functions share a role to assume unless they share their user.
 LOGINS = {
     "ScheduledQueryFunction": {"LogsInAs": "DatabaseResourceId/DatabaseUser", "Assumes": "RoleArn"},
+    "ExportQueryFunction": {"LogsInAs": "DatabaseResourceId/DatabaseUser", "Assumes": "RoleArn"},
     "EventQueryFunction": {"LogsInAs": "DatabaseResourceId/EventDatabaseUser", "Assumes": "EventRoleArn"},
     "BatchJobFunction": {
         "LogsInAs": "DatabaseResourceId/JobDatabaseUser",
@@ -170,6 +171,24 @@ LOGINS = {
 }
 # What a function may do beyond what each may: policies that are written by hand, by role.
 MORE = {
+    "ExportQueryRole": [
+        {
+            "Effect": "Allow",
+            "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
+            "Resource": {"Fn::Sub": "arn:${AWS::Partition}:s3:::${ExportBucket}/${ExportFolder}*"},
+        },
+        {
+            "Fn::If": [
+                "WithExportKey",
+                {
+                    "Effect": "Allow",
+                    "Action": ["kms:GenerateDataKey", "kms:Decrypt"],
+                    "Resource": {"Ref": "ExportKmsKeyArn"},
+                },
+                {"Ref": "AWS::NoValue"},
+            ]
+        },
+    ],
     "EventQueryRole": [
         {
             "Effect": "Allow",
@@ -186,7 +205,11 @@ def test_each_role_may_do_exactly_this(template):
     generated = {n: resources[n]["Metadata"].get("Generated", {}) for n in functions(template)}
     assert generated == LOGINS
     expected = {n.removesuffix("Function") + "Role": n for n in functions(template)}
-    schedules = {"ScheduledQueryFunctionConnectionRole", "BatchJobMachinePurgeRole"}
+    schedules = {
+        "ScheduledQueryFunctionConnectionRole",
+        "BatchJobMachinePurgeRole",
+        "ExportQueryFunctionNightlyRole",
+    }
     assert set(found) == {*expected, *schedules, "BatchJobMachineRole"}
     boundary = {"Fn::If": ["HasPermissionsBoundary", {"Ref": "PermissionsBoundaryArn"}, {"Ref": "AWS::NoValue"}]}
     for name, role in found.items():
@@ -291,15 +314,21 @@ def test_every_variable_of_the_contract_can_be_overridden_by_sam_local(template)
     }
     assert len(names) >= 18
     for name, function in functions(template).items():
-        # Only event-query takes messages out of envelopes, and only batch-job has a lease.
-        others = {"EVENT_ENVELOPES": "EventQueryFunction", "JOB_LEASE": "BatchJobFunction"}
+        # Only event-query takes messages out of envelopes, only batch-job has a lease, and only
+        # export-query writes to S3.
+        others = {
+            "EVENT_ENVELOPES": "EventQueryFunction",
+            "JOB_LEASE": "BatchJobFunction",
+            "EXPORT_PREFIX": "ExportQueryFunction",
+            "AWS_ENDPOINT_URL_S3": "ExportQueryFunction",
+        }
         own = {variable for variable in names if others.get(variable, name) == name}
         assert own <= set(function["Environment"]["Variables"]), name
 
 
 def test_schedules_are_retried_and_name_queries_that_exist(template):
     schedules = [r["Properties"] for r in template["Resources"].values() if r["Type"] == "AWS::Scheduler::Schedule"]
-    assert len(schedules) == 2
+    assert len(schedules) == 3
     for schedule in schedules:
         target = schedule["Target"]
         text = target["Input"]
@@ -508,16 +537,15 @@ def test_gradual_releases_are_a_few_lines(tmp_path):
     template = yaml_parse((tmp_path / "template.yaml").read_text())
     template["Globals"]["Function"]["CodeUri"] = {"Bucket": "code", "Key": "code.zip"}
     resources = transform(template, {}, NoManagedPolicies())["Resources"]
-    for function in ["ScheduledQueryFunction", "EventQueryFunction"]:
+    for function in ["ScheduledQueryFunction", "EventQueryFunction", "ExportQueryFunction"]:
         alias = resources[f"{function}Aliaslive"]
         assert alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"], function
         destinations = resources[function.removesuffix("Function") + "Destinations"]
         assert destinations["Properties"]["Qualifier"] == "live"
         assert destinations["DependsOn"] == f"{function}Aliaslive"
-    # batch-job's starts its state machine.
-    schedules = {n: r for n, r in resources.items() if r["Type"] == "AWS::Scheduler::Schedule"}
-    [schedule] = [r for n, r in schedules.items() if n.startswith("ScheduledQuery")]
-    assert schedule["Properties"]["Target"]["Arn"] == {"Ref": "ScheduledQueryFunctionAliaslive"}
+    schedules = [r for r in resources.values() if r["Type"] == "AWS::Scheduler::Schedule"]
+    targets = [schedule["Properties"]["Target"]["Arn"]["Ref"] for schedule in schedules]
+    assert {"ExportQueryFunctionAliaslive", "ScheduledQueryFunctionAliaslive"} < set(targets)
 
 
 # moto's CloudFormation has no model for these; their properties are checked by cfn-lint, against

@@ -1,0 +1,233 @@
+//! Event to query, rows to an object, and the object's facts to a response.
+
+use std::time::Duration;
+
+use aws_config::BehaviorVersion;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_s3::Client;
+use aws_smithy_async::time::SharedTimeSource;
+use rds_iam::deadline::Deadline;
+use rds_iam::lambda::{Handler, Invocation};
+use rds_iam::query::{Library, Parameters, Query, ResultKind};
+use rds_iam::session::RowStream;
+use rds_iam::{Config, Error, ErrorKind, Session};
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::macros::format_description;
+use tokio::time::Instant;
+
+use crate::destination::{DEFAULT, Destination, Prefix, VARIABLE, Values};
+use crate::encode::Encoder;
+use crate::event::{self, Event};
+use crate::upload::{PART, Upload, Written};
+
+/// A gateway endpoint is near.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A part that takes longer is sent again.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
+const ATTEMPTS: u32 = 4;
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The function: its database, its query files, and the place for its objects.
+pub(crate) struct ExportQuery {
+    session: Session,
+    library: Library,
+    s3: Client,
+    prefix: Prefix,
+    clock: SharedTimeSource,
+}
+
+/// What was written.
+#[derive(Debug, Serialize)]
+pub(crate) struct Response {
+    query: String,
+    bucket: String,
+    key: String,
+    rows: u64,
+    /// Of the object, compressed or not.
+    bytes: u64,
+    /// Of the object's bytes, in hexadecimal.
+    sha256: String,
+    parts: i32,
+    seconds: f64,
+}
+
+impl ExportQuery {
+    pub(crate) async fn from_env() -> Result<Self, Error> {
+        let config = Config::from_env()?;
+        let prefix = Prefix::parse(std::env::var(VARIABLE).ok().as_deref())?;
+        let retry =
+            RetryConfig::standard().with_max_attempts(ATTEMPTS).with_max_backoff(LONGEST_PAUSE);
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .build();
+        let shared = aws_config::defaults(BehaviorVersion::latest());
+        let shared = shared.retry_config(retry).timeout_config(timeouts).load().await;
+        if shared.region().is_none() {
+            return Err(Error::new(ErrorKind::ConfigInvalid, "S3 needs a region")
+                .because("AWS_REGION is not set")
+                .remedy("Set it to the region of the bucket; Lambda sets it itself"));
+        }
+        Ok(Self {
+            library: config.library(),
+            session: Session::new(config)?,
+            s3: client(&shared),
+            prefix,
+            clock: SharedTimeSource::default(),
+        })
+    }
+
+    fn destination(
+        &self,
+        event: &Event,
+        query: &Query,
+        parameters: &Parameters,
+        run: &str,
+    ) -> Result<Destination, Error> {
+        let now = OffsetDateTime::from(self.clock.now());
+        let date = now.format(format_description!("[year]-[month]-[day]")).unwrap_or_default();
+        let time = now.format(format_description!("[hour][minute][second]")).unwrap_or_default();
+        let mut values: Values<'_> = [
+            ("query", query.name.as_str()),
+            ("date", date.as_str()),
+            ("time", time.as_str()),
+            ("run", run),
+        ]
+        .map(|(name, value)| (name, Some(value)))
+        .into();
+        // A parameter of one of those names is the more specific one.
+        let named = query.params.iter().map(|param| param.name.as_str());
+        values.extend(named.zip(parameters.texts()));
+        let (template, wrong) = match (&event.to, &query.to) {
+            (Some(to), _) => (to.as_str(), ErrorKind::EventInvalid),
+            (None, Some(to)) => (to.as_str(), ErrorKind::QueryInvalid),
+            (None, None) => (DEFAULT, ErrorKind::EventInvalid),
+        };
+        self.prefix.locate(template, &values, wrong)
+    }
+}
+
+impl Handler for ExportQuery {
+    type Response = Response;
+
+    async fn handle(&self, event: &str, invocation: &mut Invocation) -> Result<Response, Error> {
+        let start = Instant::now();
+        let event = event::parse(event)?;
+        let query = self.library.load(event.direct.query.as_deref())?;
+        invocation.query = Some(query.name.clone());
+        check_result(&query)?;
+        let parameters = Parameters::bind(&query, &event.direct.params)?;
+        let run = invocation.request_id.clone();
+        let destination = self.destination(&event, &query, &parameters, &run)?;
+        let budget = Budget::new(invocation.work.deadline);
+        invocation.work.deadline = budget.rows;
+
+        let form = destination.format.row_form();
+        let mut rows = self.session.stream(&query, &parameters, form, &mut invocation.work).await?;
+        let bound = budget.upload;
+        let mut upload = Upload::new(&self.s3, &destination, event.overwrite, &run, bound);
+        let copied = copy(&mut rows, &query, &destination, &mut upload).await;
+        invocation.work.report.query = Some(start.elapsed());
+        let (count, written) = match copied {
+            Ok(copied) => copied,
+            Err(error) => {
+                let nothing_left = upload.abort(budget.abort).await;
+                rows.stop().await;
+                return Err(if nothing_left { error } else { error.also(STILL_OPEN) });
+            }
+        };
+        invocation.row_count = usize::try_from(count).ok();
+        invocation.counters.push(("exported_bytes", written.bytes));
+        Ok(Response {
+            query: query.name,
+            bucket: destination.bucket,
+            key: destination.key,
+            rows: count,
+            bytes: written.bytes,
+            sha256: written.sha256,
+            parts: written.parts,
+            seconds: (start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
+        })
+    }
+
+    async fn shut_down(&self) {
+        self.session.close().await;
+    }
+}
+
+fn client(shared: &aws_config::SdkConfig) -> Client {
+    // The SDK would take an empty variable for an endpoint, and SAM cannot leave one out.
+    let given = |name| std::env::var(name).ok().filter(|url| !url.is_empty());
+    let mut config = aws_sdk_s3::config::Builder::from(shared);
+    config.set_endpoint_url(given("AWS_ENDPOINT_URL_S3").or_else(|| given("AWS_ENDPOINT_URL")));
+    Client::from_conf(config.build())
+}
+
+const STILL_OPEN: &str =
+    "the upload could not be aborted, and its parts stay until a life-cycle rule removes them";
+
+/// Moves the rows into the object. Memory holds one part that fills, and those on their way.
+async fn copy(
+    rows: &mut RowStream<'_>,
+    query: &Query,
+    destination: &Destination,
+    upload: &mut Upload<'_>,
+) -> Result<(u64, Written), Error> {
+    let columns = rows.columns().to_vec();
+    let mut encoder = Encoder::new(destination.format, destination.compression, &columns)?;
+    while let Some(row) = rows.next().await? {
+        encoder.row(&row, &columns, query)?;
+        if encoder.ready() >= PART {
+            upload.part(encoder.take()).await?;
+        }
+    }
+    let count = encoder.rows();
+    let written = upload.finish(encoder.finish()?).await?;
+    Ok((count, written))
+}
+
+fn check_result(query: &Query) -> Result<(), Error> {
+    if query.result == ResultKind::Rows {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::QueryInvalid, format!("query {} cannot be exported", query.name))
+        .because("its result is not \"rows\"")
+        .remedy("Export a query without result in its front matter"))
+}
+
+/// The shares of an invocation's time: most is for the rows. What they leave is for the last parts,
+/// and then for the abort, should it come to that.
+struct Budget {
+    rows: Deadline,
+    upload: Instant,
+    abort: Instant,
+}
+
+impl Budget {
+    fn new(deadline: Deadline) -> Self {
+        let left = deadline.remaining();
+        let reserve = (left / 5).clamp(Duration::from_secs(1), Duration::from_secs(15));
+        let reserve = reserve.min(left / 2);
+        let abort = deadline.answer_by();
+        let upload = abort.checked_sub(reserve / 2).unwrap_or(abort);
+        Self { rows: deadline.earlier(reserve), upload, abort }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_upload_and_the_abort_have_time_of_their_own() {
+        for (left, reserve) in [(900, 15_000), (30, 5_800), (3, 1_000), (1, 450)] {
+            let deadline = Deadline::after(Duration::from_secs(left));
+            let budget = Budget::new(deadline);
+            let rows = deadline.answer_by() - budget.rows.answer_by();
+            assert!((reserve - 20..=reserve).contains(&rows.as_millis()), "{left} s: {rows:?}");
+            assert!(budget.upload < budget.abort && budget.upload > budget.rows.answer_by());
+        }
+    }
+}

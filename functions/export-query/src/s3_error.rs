@@ -1,0 +1,128 @@
+//! What a failed request to S3 means. S3's own message is never passed on: it may quote the request.
+
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use rds_iam::{Error, ErrorKind};
+
+/// Why a request failed, and whether S3 may have carried it out all the same.
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    /// No definite answer arrived.
+    pub(crate) ambiguous: bool,
+}
+
+/// The meaning of a failed request.
+pub(crate) fn explain<E: ProvideErrorMetadata>(
+    error: &SdkError<E, aws_smithy_runtime_api::http::Response>,
+) -> Failure {
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    let code = error.code().unwrap_or_default();
+    let refused = |error| Failure { error, ambiguous: false };
+    match (error, status) {
+        (SdkError::ConstructionFailure(_), _) => refused(no_request()),
+        (SdkError::DispatchFailure(failure), None) if failure.is_other() => {
+            refused(no_credentials(error))
+        }
+        (_, None) => Failure { error: unreachable(), ambiguous: true },
+        (_, Some(status)) if status >= 500 || is_throttling(code) => {
+            Failure { error: overloaded(status, code), ambiguous: !is_throttling(code) }
+        }
+        // An error in the body of a 200 answer.
+        (_, Some(200..=299)) if code == "InternalError" || code.is_empty() => {
+            Failure { error: overloaded(200, code), ambiguous: true }
+        }
+        (_, Some(_)) => refused(by_code(code)),
+    }
+}
+
+fn is_throttling(code: &str) -> bool {
+    matches!(code, "SlowDown" | "RequestTimeout" | "ServiceUnavailable" | "Throttling")
+}
+
+fn by_code(code: &str) -> Error {
+    match code {
+        "PreconditionFailed" => exists(),
+        "AccessDenied" | "AllAccessDisabled" | "InvalidAccessKeyId" | "SignatureDoesNotMatch"
+        | "AccountProblem" | "InvalidObjectState" => {
+            Error::new(ErrorKind::ExportDenied, "S3 refused access to the object")
+                .because(format!("its code is {code}"))
+                .remedy("Allow s3:PutObject and s3:AbortMultipartUpload on the prefix to the function's role, in its policy, the bucket's, the endpoint's, and the key's if the bucket has one")
+        }
+        _ if code.starts_with("KMS.") => {
+            Error::new(ErrorKind::ExportDenied, "S3 may not use the object's key of encryption")
+                .because(format!("its code is {code}"))
+                .remedy("Allow kms:GenerateDataKey and kms:Decrypt on the key to the function's role")
+        }
+        "ExpiredToken" | "TokenRefreshRequired" => {
+            Error::new(ErrorKind::CredentialsExpired, "S3 refused the credentials")
+                .because("they have expired")
+                .remedy("Run it again; on your own machine, get new ones")
+        }
+        "RequestTimeTooSkewed" => {
+            Error::new(ErrorKind::ExportDenied, "S3 refused the request's signature")
+                .because("this machine's clock is more than 15 minutes off")
+                .remedy("Set the clock")
+        }
+        "ConditionalRequestConflict" => {
+            Error::new(ErrorKind::ExportUnavailable, "S3 did not write the object")
+                .because("another request wrote or deleted the same key at that moment")
+                .remedy("Run it again")
+        }
+        "NoSuchBucket" => Error::new(ErrorKind::ExportFailed, "S3 refused the object")
+            .because("the bucket of EXPORT_PREFIX does not exist, or is in another region")
+            .remedy("Create it in the function's region, or correct EXPORT_PREFIX"),
+        _ => {
+            let known = !code.is_empty() && code.chars().all(|c| c.is_ascii_alphanumeric());
+            let why = if known { format!("its code is {code}") } else { "it gave no code".into() };
+            Error::new(ErrorKind::ExportFailed, "S3 refused the object")
+                .because(why)
+                .remedy("Look the code up in S3's list of error codes")
+        }
+    }
+}
+
+/// The error of a key that is taken.
+pub(crate) fn exists() -> Error {
+    Error::new(ErrorKind::ExportExists, "the object was not written")
+        .because("one of that key exists")
+        .remedy("Put {run} into the key, or send \"overwrite\": true to replace the object")
+}
+
+/// The error of an upload that took too long.
+pub(crate) fn too_slow() -> Error {
+    Error::new(ErrorKind::ExportTimeout, "the object was not uploaded in time")
+        .because("S3 took its bytes too slowly for the time that the function has")
+        .remedy("Give the function a longer Timeout or more memory, which brings bandwidth; or export less")
+}
+
+/// The error of a lost answer to the request that makes the object appear.
+pub(crate) fn outcome_unknown() -> Error {
+    Error::new(ErrorKind::ExportOutcomeUnknown, "it is unknown whether the object was written")
+        .because("the last request was sent, and S3's answer was lost")
+        .remedy("Look at the object: it is complete if it is there, and its metadata run is the request id of the run that wrote it")
+}
+
+fn unreachable() -> Error {
+    Error::new(ErrorKind::ExportUnavailable, "S3 was not reached")
+        .because("it did not answer, or the connection was refused, reset or timed out")
+        .remedy("A private subnet needs S3's gateway endpoint, in its route table; else try again later")
+}
+
+fn overloaded(status: u16, code: &str) -> Error {
+    let code = if code.is_empty() { String::new() } else { format!(", {code}") };
+    Error::new(ErrorKind::ExportUnavailable, "S3 was not able to take the object")
+        .because(format!("it answered {status}{code}, several times"))
+        .remedy("Try again later")
+}
+
+fn no_request() -> Error {
+    Error::new(ErrorKind::ExportFailed, "the request to S3 cannot be made")
+        .because("the region, the endpoint or the credentials are missing or malformed")
+        .remedy("Check AWS_REGION, AWS_ENDPOINT_URL_S3 and the credentials")
+}
+
+/// The request was not sent. The SDK's texts are not passed on.
+fn no_credentials<E>(_: &E) -> Error {
+    Error::new(ErrorKind::CredentialsUnavailable, "the request to S3 was not sent")
+        .because("no usable AWS credentials were found")
+        .remedy("In Lambda, the function's role gives them; elsewhere, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+}
