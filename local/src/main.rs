@@ -1,4 +1,4 @@
-//! The command line: `rds-local serve`, `invoke`, `token` and `demo`.
+//! The command line: `rds-local serve`, `invoke`, `token`, `check`, `doctor` and `demo`.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -18,7 +18,7 @@ use rds_local::invoke::{Sandbox, find_function};
 use rds_local::neptune::Cluster;
 use rds_local::runtime_api::Outcome;
 use rds_local::until_done::{self, Launch};
-use rds_local::{Options, Result, Server, check, demo, environment, explain, ready};
+use rds_local::{Options, Result, Server, check, demo, doctor, environment, explain, ready};
 
 /// RDS IAM authentication on your machine: a real database behind a gate that checks tokens.
 ///
@@ -57,6 +57,21 @@ enum Command {
         /// Prepare each statement on the database
         #[arg(long)]
         database: bool,
+    },
+    /// Say why the database that the environment names cannot be reached, and what to do
+    ///
+    /// Tries every step of a function's login, with the environment of a function, and names the most
+    /// likely cause first (docs/troubleshooting.md). Exits with 0 if a function with this environment
+    /// logs in, else with 1. Shows no key and no token:
+    ///   . target/rds-local/env; rds-local doctor
+    #[command(verbatim_doc_comment)]
+    Doctor {
+        /// Print the report as JSON; with --watch, one line for each check
+        #[arg(long)]
+        json: bool,
+        /// Repeat until the login works, and say what changed
+        #[arg(long)]
+        watch: bool,
     },
     /// Run a query over an IAM login, and show two refusals
     Demo {
@@ -203,9 +218,15 @@ fn main() -> ExitCode {
                 let wrong = check::run(&paths, database).await?;
                 Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
             }
+            Command::Doctor { json, watch } => {
+                let works = doctor::run(json, watch).await?;
+                Ok(if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            }
             Command::Demo { dir } => demo::run(&dir).await.map(|()| ExitCode::SUCCESS),
         }
     });
+    // A resolver that hangs keeps its thread, and doctor has its answer already.
+    runtime.shutdown_background();
     result.unwrap_or_else(|error| fail(&error))
 }
 

@@ -121,13 +121,22 @@ impl Config {
     /// # Errors
     /// [`ConfigInvalid`](ErrorKind::ConfigInvalid), with every variable that is missing or wrong.
     pub fn from_vars(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
+        Self::check(get).map_err(|problems| {
+            Error::new(ErrorKind::ConfigInvalid, "the function's environment is wrong")
+                .because(problems.join("; "))
+                .remedy("Set these variables on the function (in its template, or its configuration in the console)")
+        })
+    }
+
+    /// As [`Config::from_vars`], for a program that explains each problem by itself.
+    ///
+    /// # Errors
+    /// One phrase for each variable that is missing or wrong; it begins with the variable's name.
+    pub fn check(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Vec<String>> {
         let mut vars = Vars::new(&get);
-        let config = vars.read();
-        match config {
+        match vars.read() {
             Some(config) if vars.problems().is_empty() => Ok(config),
-            _ => Err(Error::new(ErrorKind::ConfigInvalid, "the function's environment is wrong")
-                .because(vars.problems().join("; "))
-                .remedy("Set these variables on the function (in its template, or its configuration in the console)")),
+            _ => Err(vars.problems().to_vec()),
         }
     }
 

@@ -17,8 +17,8 @@ mod sts_error;
 pub use cache::{
     CachingProvider, FAILURE_BACKOFF, REFRESH_BUFFER, RENEWAL_BACKOFF, RENEWAL_TIMEOUT,
 };
-pub use environment::{EnvironmentProvider, key_kind};
-pub(crate) use explain::unavailable;
+pub use environment::{EnvironmentProvider, key_kind, pasted_flaw};
+pub use explain::unavailable;
 #[cfg(feature = "role")]
 pub use role::RawProvider;
 

@@ -130,7 +130,11 @@ async fn answer(
             (*status, xml::error(&refusal))
         }
     };
-    (status, [(header::CONTENT_TYPE, "text/xml")], xml).into_response()
+    // Its own clock, as clients learn from it that theirs is off.
+    let date = aws_smithy_types::DateTime::from(service.clock.now());
+    let date = date.fmt(aws_smithy_types::date_time::Format::HttpDate).unwrap_or_default();
+    (status, [(header::CONTENT_TYPE, "text/xml".to_owned()), (header::DATE, date)], xml)
+        .into_response()
 }
 
 impl Service {

@@ -168,6 +168,7 @@ LOGINS = {
         "Assumes": "JobRoleArn",
         "UsesItsTime": True,
     },
+    "DbCheckFunction": {"LogsInAs": "DatabaseResourceId/DatabaseUser", "Assumes": "RoleArn"},
 }
 # What a function may do beyond what each may: policies that are written by hand, by role.
 MORE = {

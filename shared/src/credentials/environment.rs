@@ -41,21 +41,33 @@ impl ProvideCredentials for EnvironmentProvider {
 /// Refuses what a careless paste leaves behind, and what no key can be. The value itself is never
 /// repeated.
 fn check_pasted(name: &str, value: &str) -> Result<(), CredentialsError> {
+    match pasted_flaw(name, value) {
+        None => Ok(()),
+        Some(flaw) => Err(CredentialsError::invalid_configuration(Explained(format!(
+            "{name} {flaw}; set it again"
+        )))),
+    }
+}
+
+/// What is wrong with the value of a credential variable, as a phrase without the value: quotes, a line
+/// break, a character that no key has.
+pub fn pasted_flaw(name: &str, value: &str) -> Option<&'static str> {
     let key_id = name == "AWS_ACCESS_KEY_ID";
-    let flaw = if value.contains(['"', '\'']) {
-        "holds quotes, as jq without -r writes"
+    if value.contains(['"', '\'']) {
+        Some("holds quotes, as jq without -r writes")
     } else if value.contains(['\n', '\r']) {
-        "holds a line break"
+        Some("holds a line break")
     } else if value.chars().any(|c| c.is_whitespace() || c.is_control() || !c.is_ascii()) {
-        "holds a space or another character that no AWS key has"
+        Some("holds a space or another character that no AWS key has")
     } else if key_id && value == "defaultkey" {
-        "is what sam local injects when it finds no credentials: export some before you start it"
+        Some(
+            "is what sam local injects when it finds no credentials: export some before you start it",
+        )
     } else if key_id && !value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        "is not of a key id's form (letters and digits, AKIA… or ASIA…); is it the secret?"
+        Some("is not of a key id's form (letters and digits, AKIA… or ASIA…); is it the secret?")
     } else {
-        return Ok(());
-    };
-    Err(CredentialsError::invalid_configuration(Explained(format!("{name} {flaw}; set it again"))))
+        None
+    }
 }
 
 /// The kind of key that an access key id shows, without the id

@@ -23,8 +23,9 @@ impl fmt::Display for Explained {
 
 impl StdError for Explained {}
 
-/// The crate's error for credentials that cannot be resolved.
-pub(crate) fn unavailable(error: &CredentialsError) -> Error {
+/// The crate's error for credentials that a provider could not give. It repeats nothing that STS or the
+/// SDK said, except STS's documented error codes and the ARNs of a refusal.
+pub fn unavailable(error: &CredentialsError) -> Error {
     Error::new(ErrorKind::CredentialsUnavailable, "no AWS credentials found")
         .because(explain(error))
         .remedy("Check the function's role, DB_ROLE_ARN and DB_ROLE_EXTERNAL_ID; see docs/errors.md#credentialsunavailable")

@@ -125,11 +125,10 @@ impl Connector {
             too_long: too_long.clone(),
         };
         let login_start = Instant::now();
-        let (client, mut connection) =
-            self.postgres_config(token)
-                .connect_raw(stream, tls)
-                .await
-                .map_err(|error| LoginError::from_postgres(&self.config, &error))?;
+        let (client, mut connection) = login_settings(&self.config, token)
+            .connect_raw(stream, tls)
+            .await
+            .map_err(|error| LoginError::from_postgres(&self.config, &error))?;
         steps.tls = *handshake.lock().unwrap_or_else(PoisonError::into_inner);
         steps.login = login_start.elapsed().saturating_sub(steps.tls);
 
@@ -183,24 +182,26 @@ impl Connector {
         )
         .map_err(|error| LoginError::no_tls_setup(&error))
     }
+}
 
-    fn postgres_config(&self, token: &AuthToken) -> tokio_postgres::Config {
-        let mut config = tokio_postgres::Config::new();
-        config
-            // connect_raw takes the certificate's name from here.
-            .host(&self.config.endpoint.host)
-            .user(&self.config.user)
-            .password(token.as_str())
-            .dbname(&self.config.database)
-            .application_name(&self.config.application_name)
-            // The default, prefer, would send the token in the clear to a server without TLS.
-            .ssl_mode(tokio_postgres::config::SslMode::Require)
-            .ssl_negotiation(match self.config.ssl_negotiation {
-                SslNegotiation::Postgres => tokio_postgres::config::SslNegotiation::Postgres,
-                SslNegotiation::Direct => tokio_postgres::config::SslNegotiation::Direct,
-            });
-        config
-    }
+/// A login's settings for tokio-postgres, with the token as its password: for a connection that you
+/// dial yourself, over [`tls_connector`](super::tls_connector).
+pub fn login_settings(config: &Config, token: &AuthToken) -> tokio_postgres::Config {
+    let mut settings = tokio_postgres::Config::new();
+    settings
+        // connect_raw takes the certificate's name from here.
+        .host(&config.endpoint.host)
+        .user(&config.user)
+        .password(token.as_str())
+        .dbname(&config.database)
+        .application_name(&config.application_name)
+        // The default, prefer, would send the token in the clear to a server without TLS.
+        .ssl_mode(tokio_postgres::config::SslMode::Require)
+        .ssl_negotiation(match config.ssl_negotiation {
+            SslNegotiation::Postgres => tokio_postgres::config::SslNegotiation::Postgres,
+            SslNegotiation::Direct => tokio_postgres::config::SslNegotiation::Direct,
+        });
+    settings
 }
 
 impl std::fmt::Debug for Connector {

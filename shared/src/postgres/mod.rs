@@ -22,7 +22,7 @@ mod text;
 mod tls;
 
 pub use columns::{Column, ColumnKind, Value};
-pub use connect::{Connection, Connector};
+pub use connect::{Connection, Connector, login_settings};
 pub use describe::{Description, describe};
 pub use login_error::LoginError;
 pub use stream::{RowForm, StreamedRow};

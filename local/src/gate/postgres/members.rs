@@ -13,7 +13,7 @@ use crate::postgres::superuser;
 /// everything in `pg_has_role`, but not in `pg_hba.conf`, and so not here.
 const IS_MEMBER: &str = "
     WITH RECURSIVE member(oid) AS (
-        SELECT oid FROM pg_roles WHERE rolname = $1 AND rolcanlogin
+        SELECT oid FROM pg_roles WHERE rolname = $1
         UNION SELECT roleid FROM pg_auth_members a JOIN member m ON a.member = m.oid)
     SELECT 1 FROM member JOIN pg_roles USING (oid) WHERE rolname = 'rds_iam'";
 

@@ -1,0 +1,95 @@
+//! After the login: what keeps a function from its work, or soon will.
+
+use rds_iam::config::TargetSessionAttrs;
+
+use super::{Cause, Found};
+use crate::evidence::Evidence;
+use crate::remedy::{Remedy, identifier};
+
+pub(super) const CAUSES: &[Cause] = &[
+    Cause {
+        id: "read-only",
+        title: "the server takes no writes: a reader, or the old writer after a failover",
+        seen: "the login works; with `PGTARGETSESSIONATTRS=read-write` a function refuses the server",
+        remedy: "the cluster's (writer) endpoint",
+        find: read_only,
+    },
+    Cause {
+        id: "no-tables",
+        title: "the user may read no table",
+        seen: "the login works, and every table is denied",
+        remedy: "`GRANT SELECT`, or sql/roles.sql",
+        find: no_tables,
+    },
+    Cause {
+        id: "not-a-member",
+        title: "the user is not a member of rds_iam, although the login works",
+        seen: "a proxy's own authentication, or a server that is not RDS",
+        remedy: "`GRANT rds_iam`, if tokens are to be the only way in",
+        find: not_a_member,
+    },
+    Cause {
+        id: "connections-few",
+        title: "few connections are left",
+        seen: "more than 80 % of `max_connections` are in use",
+        remedy: "limit concurrency, or put RDS Proxy in front",
+        find: few_connections,
+    },
+];
+
+fn read_only(evidence: &Evidence) -> Option<Found> {
+    let facts = evidence.facts.as_ref().filter(|facts| facts.read_only)?;
+    let config = evidence.config.as_ref()?;
+    let seen =
+        if facts.standby { "it is a standby" } else { "default_transaction_read_only is on" };
+    if config.target_session_attrs != TargetSessionAttrs::ReadWrite {
+        return None;
+    }
+    let found = Found::certain(seen).also("PGTARGETSESSIONATTRS is read-write");
+    Some(if facts.standby || config.endpoint.host.contains(".cluster-ro-") {
+        found.remedy(Remedy::variable(
+            "PGHOST",
+            config.endpoint.host.replace(".cluster-ro-", ".cluster-"),
+        ))
+    } else {
+        let sql = format!(
+            "ALTER DATABASE {} RESET default_transaction_read_only;",
+            identifier(&config.database)
+        );
+        found
+            // In another database: a session of this one could not write the change either.
+            .remedy(Remedy::sql("postgres", sql))
+            .remedy(Remedy::action("After a failover, wait a minute: the endpoint's name follows"))
+    })
+}
+
+fn no_tables(evidence: &Evidence) -> Option<Found> {
+    let facts = evidence.facts.as_ref()?;
+    if facts.tables == 0 || facts.readable > 0 {
+        return None;
+    }
+    let config = evidence.config.as_ref()?;
+    let sql =
+        format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {};", identifier(&config.user));
+    Some(
+        Found::warning(format!("0 of {} tables can be read", facts.tables))
+            .remedy(Remedy::sql(&config.database, sql)),
+    )
+}
+
+fn not_a_member(evidence: &Evidence) -> Option<Found> {
+    let config = evidence.config.as_ref()?;
+    (evidence.facts.as_ref()?.rds_iam == Some(false)).then(|| {
+        let sql = format!("GRANT rds_iam TO {};", identifier(&config.user));
+        Found::warning("pg_has_role says so").remedy(Remedy::sql(&config.database, sql))
+    })
+}
+
+fn few_connections(evidence: &Evidence) -> Option<Found> {
+    let facts = evidence.facts.as_ref()?;
+    let full = facts.max_connections > 0 && facts.connections * 5 > facts.max_connections * 4;
+    full.then(|| {
+        Found::warning(format!("{} of {} are in use", facts.connections, facts.max_connections))
+            .remedy(Remedy::action("Limit the function's concurrency, or put RDS Proxy in front"))
+    })
+}

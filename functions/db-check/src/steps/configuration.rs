@@ -1,0 +1,101 @@
+//! The environment, read as a function reads it; and, if that fails, repaired as far as it tells how, so
+//! that the other steps can run all the same.
+
+use rds_iam::Config;
+use rds_iam::endpoint::is_region;
+use tokio::time::Instant;
+
+use crate::environment::Environment;
+use crate::report::{Status, Step};
+
+type Repairs = Vec<(String, String)>;
+
+pub(super) fn read(environment: &Environment) -> (Option<Config>, Vec<String>, Repairs, Step) {
+    let start = Instant::now();
+    let step = |status, found: String| Step::new("configuration", status, start.elapsed(), found);
+    match Config::check(|name| environment.raw(name)) {
+        Ok(config) => {
+            let endpoint = &config.endpoint;
+            let found = format!(
+                "{} at {}:{}, database {}, region {}",
+                config.user, endpoint.host, endpoint.port, config.database, config.region
+            );
+            let step = step(Status::Ok, found);
+            (Some(config), Vec::new(), Vec::new(), step)
+        }
+        Err(problems) => {
+            let repairs = repairs(environment, &problems);
+            let repaired = environment.with(&repairs);
+            let config = Config::check(|name| repaired.raw(name)).ok();
+            let step = step(Status::Failed, problems.join("; "));
+            (config, problems, repairs, step)
+        }
+    }
+}
+
+/// The name that a problem begins with.
+pub(crate) fn variable(problem: &str) -> &str {
+    problem.split(' ').next().unwrap_or_default()
+}
+
+/// What the wrong variables were meant to be, where that can be told; the others are unset.
+fn repairs(environment: &Environment, problems: &[String]) -> Repairs {
+    let mut repairs = Repairs::new();
+    for problem in problems {
+        let name = variable(problem);
+        let given = environment.get(name).unwrap_or_default();
+        let clean = given.trim().trim_matches(['"', '\'', ' ', '\n', '\r']);
+        let mut set = |name: &str, value: &str| repairs.push((name.to_owned(), value.to_owned()));
+        match name {
+            "PGHOST" => host(clean, &mut set),
+            "PGHOSTADDR" if !clean.is_empty() => {
+                set(name, "");
+                let port = environment.get("PGPORT").unwrap_or("5432");
+                let tunnel =
+                    if has_port(clean) { clean.to_owned() } else { format!("{clean}:{port}") };
+                set("DB_TUNNEL", &tunnel);
+            }
+            "PGTARGETSESSIONATTRS" => {
+                let writes =
+                    ["read-write", "primary"].contains(&clean.to_ascii_lowercase().as_str());
+                set(name, if writes { "read-write" } else { "any" });
+            }
+            // An Availability Zone is its region and a letter.
+            "DB_REGION" | "AWS_REGION" => {
+                let lower = clean.to_ascii_lowercase();
+                let zone = lower.strip_suffix(|c: char| c.is_ascii_lowercase()).unwrap_or_default();
+                let region = [lower.as_str(), zone].into_iter().find(|name| is_region(name));
+                set(name, region.unwrap_or_default());
+            }
+            "PGSSLMODE" => set(name, "verify-full"),
+            "DB_PROXY" | "DB_METRICS" => {
+                let on = ["true", "1", "yes", "on"].contains(&clean.to_ascii_lowercase().as_str());
+                set(name, if on { "true" } else { "false" });
+            }
+            // A name that was pasted with its quotes or a line break; else unset, and so the default.
+            _ if clean != given && !clean.is_empty() => set(name, clean),
+            _ => set(name, ""),
+        }
+    }
+    repairs
+}
+
+fn has_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+}
+
+/// The host in a URL, a `host:port`, a list, or quotes.
+fn host(given: &str, set: &mut impl FnMut(&str, &str)) {
+    let rest = given.split_once("://").map_or(given, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', ',']).next().unwrap_or_default();
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let ipv6 = authority.matches(':').count() > 1;
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !ipv6 && port.parse::<u16>().is_ok() => {
+            set("PGHOST", host);
+            set("PGPORT", port);
+        }
+        _ if ipv6 => set("PGHOST", ""),
+        _ => set("PGHOST", authority.trim()),
+    }
+}

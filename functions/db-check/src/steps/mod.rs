@@ -1,0 +1,202 @@
+//! The steps of a login, one by one. Each is bounded, and runs unless what it needs is missing.
+
+mod aws;
+mod certificate;
+mod configuration;
+mod credentials;
+mod database;
+mod login;
+mod network;
+mod tls;
+
+use std::time::Duration;
+
+use aws_credential_types::Credentials as Keys;
+use aws_smithy_async::time::SharedTimeSource;
+use postgres_native_tls::MakeTlsConnector;
+use rds_iam::Config;
+use rds_iam::postgres::tls_connector;
+use rds_iam::token::AuthToken;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::time::Instant;
+
+use crate::environment::Environment;
+use crate::evidence::{Caller, Clock, Credentials, Dns, Evidence, Login, Tcp, Tls};
+use crate::report::{Status, Step};
+
+/// A clock that is off by less is not worth a word: an answer takes some of it.
+const CLOCK_NOISE: i64 = 5;
+
+/// What the way to the server came to.
+#[derive(Default)]
+struct Way {
+    dns: Dns,
+    tcp: Vec<(std::net::SocketAddr, Tcp)>,
+    usual_port_answers: bool,
+    tls: Tls,
+    connector: Option<MakeTlsConnector>,
+    steps: Vec<Step>,
+}
+
+/// What the credentials came to.
+#[derive(Default)]
+struct Signer {
+    credentials: Credentials,
+    keys: Option<Keys>,
+    token: Option<AuthToken>,
+    steps: Vec<Step>,
+}
+
+/// Runs every step until `deadline` at the latest.
+pub(crate) async fn run(
+    environment: &Environment,
+    clock: &SharedTimeSource,
+    deadline: Instant,
+) -> (Evidence, Vec<Step>) {
+    let now = clock.now();
+    let (config, problems, repairs, step) = configuration::read(environment);
+    let mut steps = vec![step];
+
+    let (mut signer, way) = tokio::join!(
+        credentials::resolve(environment, config.as_ref(), clock, deadline),
+        way(environment, config.as_ref(), now, deadline),
+    );
+    let (aws, attempt) = tokio::join!(
+        aws::ask(environment, config.as_ref(), signer.keys.as_ref(), clock, deadline),
+        attempt(config.as_ref(), &signer, &way, clock, deadline),
+    );
+    let attempt_clock = attempt.clock;
+    let clock = aws.clock.or(attempt_clock);
+    let mut clock_step = clock_step(clock.as_ref());
+    if clock.is_none() && certificate_is_from_the_future(&way) {
+        clock_step.found = "unknown, but the server's certificate is not valid yet".into();
+    }
+    steps.append(&mut signer.steps);
+    steps.extend(aws.steps);
+    steps.push(clock_step);
+    steps.extend(way.steps);
+    steps.extend(attempt.steps);
+    let evidence = Evidence {
+        environment: environment.clone(),
+        config,
+        problems,
+        repairs,
+        credentials: signer.credentials,
+        caller: aws.caller,
+        clock,
+        dns: way.dns,
+        tcp: way.tcp,
+        usual_port_answers: way.usual_port_answers,
+        tls: way.tls,
+        login: attempt.login,
+        facts: attempt.facts,
+        databases: attempt.databases,
+        rds: aws.rds,
+        now,
+    };
+    (evidence, steps)
+}
+
+async fn way(
+    environment: &Environment,
+    config: Option<&Config>,
+    now: std::time::SystemTime,
+    deadline: Instant,
+) -> Way {
+    let mut way = Way::default();
+    let Some(config) = config else {
+        for name in ["dns", "tcp", "tls"] {
+            way.steps.push(Step::skipped(name, "the endpoint is not known"));
+        }
+        return way;
+    };
+    // Reading the system's roots, which OpenSSL does though they are not used, takes its time.
+    let settings = config.clone();
+    let connector = tokio::task::spawn_blocking(move || tls_connector(&settings).ok());
+    let addresses = network::resolve(config, deadline, &mut way).await;
+    network::dial(environment, config, &addresses, deadline, &mut way).await;
+    way.connector = connector.await.ok().flatten();
+    match network::open_address(&way) {
+        Some(address) => {
+            let connector = way.connector.clone();
+            tls::handshake(config, address, connector, now, deadline, &mut way).await;
+        }
+        None => way.steps.push(Step::skipped("tls", "no address can be connected to")),
+    }
+    way
+}
+
+#[derive(Default)]
+struct Attempt {
+    login: Login,
+    facts: Option<crate::evidence::Facts>,
+    databases: Vec<String>,
+    clock: Option<Clock>,
+    steps: Vec<Step>,
+}
+
+async fn attempt(
+    config: Option<&Config>,
+    signer: &Signer,
+    way: &Way,
+    clock: &SharedTimeSource,
+    deadline: Instant,
+) -> Attempt {
+    let mut attempt = Attempt::default();
+    let trusted =
+        matches!(&way.tls, Tls::Presented(p) if p.verdict == crate::evidence::Verdict::Trusted);
+    let ready = network::open_address(way).zip(way.connector.as_ref());
+    let why = match (config, &signer.token, ready) {
+        (None, ..) => "the endpoint is not known",
+        (_, None, _) => "there is no token",
+        (_, _, None) => "no address can be connected to",
+        _ if !trusted => "TLS is not established, and the token goes nowhere else",
+        (Some(config), Some(token), Some((address, connector))) => {
+            login::attempt(config, token, address, connector, clock, deadline, &mut attempt).await;
+            return attempt;
+        }
+    };
+    for name in ["login", "database"] {
+        attempt.steps.push(Step::skipped(name, why));
+    }
+    attempt
+}
+
+fn certificate_is_from_the_future(way: &Way) -> bool {
+    matches!(&way.tls, Tls::Presented(p) if p.seconds_old < 0)
+}
+
+fn clock_step(clock: Option<&Clock>) -> Step {
+    let (status, found) = match clock {
+        None => (Status::Unknown, "nobody's clock was seen".to_owned()),
+        Some(Clock { ahead, source }) if ahead.abs() <= CLOCK_NOISE => {
+            (Status::Ok, format!("agrees with {source}"))
+        }
+        Some(Clock { ahead, source }) => {
+            let way = if *ahead > 0 { "ahead of" } else { "behind" };
+            let status = if ahead.abs() >= 60 { Status::Failed } else { Status::Warning };
+            (status, format!("{} s {way} {source}", ahead.abs()))
+        }
+    };
+    Step::new("clock", status, Duration::ZERO, found)
+}
+
+/// Ends a wait that something else must still fit behind.
+fn bound(deadline: Instant, longest: Duration) -> Instant {
+    deadline.min(Instant::now() + longest)
+}
+
+fn iso8601(at: std::time::SystemTime) -> String {
+    let whole = OffsetDateTime::from(at).replace_nanosecond(0);
+    whole.ok().and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default()
+}
+
+impl Caller {
+    pub(crate) fn account(&self) -> Option<&str> {
+        match self {
+            Self::Is { account, .. } => Some(account),
+            _ => None,
+        }
+    }
+}

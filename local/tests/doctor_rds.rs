@@ -1,0 +1,159 @@
+//! doctor on RDS's own word, as moto's RDS API gives it: somebody else's implementation of the API.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rds_local::iam::Identity;
+use rds_local::{Options, Server};
+use serde_json::Value;
+use tokio::process::{Child, Command};
+
+/// moto's RDS, with this machine's gate as its instance `rds-local`.
+struct Moto {
+    _server: Child,
+    url: String,
+}
+
+impl Moto {
+    async fn start() -> Self {
+        let port = free_port();
+        let server = Command::new(python())
+            .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        for _ in 0..600 {
+            if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+                return Self { _server: server, url: format!("http://127.0.0.1:{port}") };
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("moto did not start within 30 s");
+    }
+
+    /// Calls RDS through boto3, and returns the printed answer.
+    async fn rds(&self, call: &str) -> String {
+        let script = format!(
+            "import boto3; rds = boto3.client('rds', 'us-east-1', endpoint_url='{}', \
+             aws_access_key_id='x', aws_secret_access_key='x'); print({call})",
+            self.url
+        );
+        let output = Command::new(python()).args(["-c", &script]).output();
+        let output = output.await.unwrap();
+        assert!(output.status.success(), "{}", common::text(&output.stderr));
+        common::text(&output.stdout).trim().to_owned()
+    }
+}
+
+/// The environment of the templates' tests has moto's server, and boto3.
+fn python() -> std::path::PathBuf {
+    let path = common::root().join("target/venv-sam/bin/python");
+    assert!(path.exists(), "{} is missing: run make test", path.display());
+    path
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+async fn doctor(variables: &BTreeMap<String, String>, changes: &[(&str, &str)]) -> Value {
+    let changes = changes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let output = Command::new(env!("CARGO_BIN_EXE_rds-local"))
+        .args(["doctor", "--json"])
+        .env_clear()
+        .envs(variables)
+        .envs(changes)
+        .output()
+        .await
+        .unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn first(report: &Value) -> &Value {
+    &report["causes"][0]
+}
+
+#[tokio::test]
+async fn rds_says_what_a_client_cannot_know() {
+    let moto = Moto::start().await;
+    let port = free_port();
+    let id = moto
+        .rds(&format!(
+            "rds.create_db_instance(DBInstanceIdentifier='rds-local', Engine='postgres', \
+             DBInstanceClass='db.t3.micro', MasterUsername='postgres', MasterUserPassword='secret99', \
+             AllocatedStorage=20, Port={port}, EnableIAMDatabaseAuthentication=True)\
+             ['DBInstance']['DbiResourceId']"
+        ))
+        .await;
+    let resource_id = id.clone();
+    let (server, _folder): (Server, _) =
+        common::start(|options| Options { port, resource_id, ..options }).await;
+    let mut variables = server.variables();
+    variables.insert("AWS_ENDPOINT_URL_RDS".into(), moto.url.clone());
+
+    let report = doctor(&variables, &[]).await;
+    assert_eq!(report["ok"], true, "{report:#}");
+    let step =
+        report["steps"].as_array().unwrap().iter().find(|step| step["name"] == "rds").unwrap();
+    let found = step["found"].as_str().unwrap();
+    assert!(found.contains("IAM authentication on") && found.contains(&id), "{found}");
+
+    // The policy's resource is known to the last letter.
+    let arn = "arn:aws:iam::123456789012:user/reporter";
+    server.iam.add(Identity::with_key("AKIAREPORTERREPO", "s3", None, arn, &[]));
+    let keys = [
+        ("AWS_ACCESS_KEY_ID", "AKIAREPORTERREPO"),
+        ("AWS_SECRET_ACCESS_KEY", "s3"),
+        ("AWS_SESSION_TOKEN", ""),
+    ];
+    let report = doctor(&variables, &keys).await;
+    assert_eq!(first(&report)["cause"], "policy", "{report:#}");
+    let document = first(&report)["remedies"][0]["document"].as_str().unwrap();
+    let document: Value = serde_json::from_str(document).unwrap();
+    let resource = document["Statement"][0]["Resource"].as_str().unwrap().to_owned();
+    assert_eq!(resource, format!("arn:aws:rds-db:us-east-1:123456789012:dbuser:{id}/iam_ro_user"));
+    server.iam.add(Identity::with_key("AKIAREPORTERREPO", "s3", None, arn, &[resource]));
+    assert_eq!(doctor(&variables, &keys).await["ok"], true);
+
+    // A tunnel's port in PGPORT: the token is signed for a port that the database does not have.
+    let tunnel = forward(port).await.to_string();
+    let report = doctor(&variables, &[("PGPORT", &tunnel)]).await;
+    assert_eq!(first(&report)["cause"], "token-port", "{report:#}");
+    let remedies = first(&report)["remedies"].as_array().unwrap();
+    let cure: Vec<(&str, &str)> = remedies
+        .iter()
+        .map(|r| (r["name"].as_str().unwrap(), r["value"].as_str().unwrap()))
+        .collect();
+    let report = doctor(&variables, &cure).await;
+    assert_eq!(report["ok"], true, "{cure:?}: {report:#}");
+
+    // IAM authentication off: the gate cannot have it off, so a refused token stands for it.
+    moto.rds("rds.modify_db_instance(DBInstanceIdentifier='rds-local', EnableIAMDatabaseAuthentication=False, ApplyImmediately=True)").await;
+    let report = doctor(&variables, &[("PGUSER", "nobody_made_this")]).await;
+    assert_eq!(first(&report)["cause"], "iam-off", "{report:#}");
+    let command = first(&report)["remedies"][0]["command"].as_str().unwrap();
+    assert!(command.contains("--db-instance-identifier rds-local"), "{command}");
+    server.stop().await.unwrap();
+}
+
+/// Forwards a free port to the gate's.
+async fn forward(to: u16) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut far = tokio::net::TcpStream::connect(("127.0.0.1", to)).await?;
+                tokio::io::copy_bidirectional(&mut near, &mut far).await
+            });
+        }
+    });
+    port
+}
