@@ -56,6 +56,7 @@ none
 `role` role
 `query` query
 `lambda` lambda
+`mysql` mysql
 `postgres` postgres
 `role`,`postgres` role,postgres
 `postgres`,`lambda` postgres,lambda

@@ -20,6 +20,7 @@
 //! |---|---|---|
 //! | `role` | yes | credentials of profiles, web identity and containers, and a role assumed through STS (`DB_ROLE_ARN`) |
 //! | `postgres` | yes | query files, [`Config`] and [`Session`] |
+//! | `mysql` | no | [`mysql::Connector`]: one connection to Aurora MySQL, without [`Session`] |
 //! | `lambda` | yes | [`lambda::run`]: the run loop, logs and metrics |
 //! | `neptune` | no | [`neptune`]: signed openCypher and SPARQL queries |
 //! | `query` | with the two above | query files, parameters and rows alone |
@@ -126,13 +127,15 @@ mod work;
 
 #[cfg(feature = "postgres")]
 pub mod config;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 #[cfg(feature = "neptune")]
 pub mod neptune;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "postgres")]
 pub mod retry;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 pub mod roots;
 #[cfg(feature = "postgres")]
 pub mod session;

@@ -87,6 +87,7 @@ impl Roots {
     }
 
     /// The certificates, parsed.
+    #[cfg(feature = "postgres")]
     pub(crate) fn certificates(&self) -> Result<Vec<Certificate>, native_tls::Error> {
         Certificate::stack_from_pem(self.0.as_bytes())
     }

@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 7] = [
     &["credentials", "query"],
     &["token"],
     &["config"],
-    &["postgres"],
+    &["postgres", "mysql"],
     &["session", "neptune"],
     &["lambda"],
 ];

@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 use super::statement::{Language, Statement};
 use crate::error::{Error, ErrorKind};
 use crate::json::Object;
-use crate::postgres::statement_error::{has_violations, not_one};
 use crate::query::{Answer, Metrics, Mode, ResultKind, Rows, SHOWN_VIOLATIONS};
+use crate::query::{has_violations, not_one};
 
 /// <https://docs.aws.amazon.com/neptune/latest/userguide/access-graph-opencypher-queries.html>
 #[derive(Deserialize)]

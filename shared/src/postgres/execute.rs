@@ -17,12 +17,11 @@ use tokio_postgres::Client;
 use tokio_postgres::error::{DbError, Severity};
 
 use super::outcome::{Failure, NoAnswer, Progress, Stage};
-use super::statement_error::{
-    has_violations, not_one, outcome_unknown, statement_error, takes_no_writes,
-};
+use super::statement_error::{statement_error, takes_no_writes};
 use super::text;
-use crate::error::Error;
-use crate::query::{Answer, Metrics, Mode, Parameters, Query, ResultKind, Rows, SHOWN_VIOLATIONS};
+use crate::query::{
+    Answer, Mode, Parameters, Query, ResultKind, Rows, SHOWN_VIOLATIONS, answer, outcome_unknown,
+};
 
 /// Runs a query by its mode. `statement_timeout` is left out behind RDS Proxy, where SET pins the
 /// session. Without `keeps_rows`, rows that the caller does not use are only counted.
@@ -200,29 +199,11 @@ impl<'q> Statement<'q> {
         if self.discards_rows() {
             return Ok(Answer::Affected(discarded));
         }
-        self.answer(rows, *violations).map_err(NoAnswer::AgainstItsRule)
+        answer(self.query, rows, *violations).map_err(NoAnswer::AgainstItsRule)
     }
 
     fn discards_rows(&self) -> bool {
         !self.keeps_rows && self.query.result == ResultKind::Rows
-    }
-
-    /// The result's own rules.
-    fn answer(&self, rows: Rows, violations: Option<u64>) -> Result<Answer, Error> {
-        match &self.query.result {
-            ResultKind::Rows | ResultKind::Affected => Ok(Answer::Rows(rows)),
-            ResultKind::One => {
-                let none = rows.is_empty();
-                rows.into_one().map(Answer::One).ok_or_else(|| not_one(self.query, none))
-            }
-            ResultKind::Check { fail } => match violations.unwrap_or(0) {
-                violations @ 1.. if *fail => Err(has_violations(self.query, violations)),
-                violations => Ok(Answer::Check { violations, rows }),
-            },
-            ResultKind::Metric(options) => {
-                Metrics::from_rows(self.query, options, &rows).map(Answer::Metrics)
-            }
-        }
     }
 
     pub(super) fn failed_read(&self, error: &tokio_postgres::Error) -> Failure {

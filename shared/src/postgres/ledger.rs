@@ -12,10 +12,10 @@ use tokio_postgres::types::Type;
 
 use super::execute::{Statement, begin};
 use super::outcome::{Failure, Progress, Stage};
-use super::statement_error::{condition, is_raised, names_an_object, outcome_unknown, own_words};
+use super::statement_error::{condition, is_raised, names_an_object, own_words};
 use super::text;
 use crate::error::{Error, ErrorKind};
-use crate::query::{Answer, Delivered, Mode, Parameters, Query, ResultKind};
+use crate::query::{Answer, Delivered, Mode, Parameters, Query, ResultKind, outcome_unknown};
 
 const CONSTRAINT: &str = "message_ledger_pkey";
 const INSERT: &str = "INSERT INTO message_ledger (query, message_id) VALUES ($1, $2)";

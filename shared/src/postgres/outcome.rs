@@ -1,6 +1,7 @@
 //! How a statement ended, and whether it may run again.
 
 use crate::error::Error;
+pub(crate) use crate::query::Stage;
 use crate::query::{Mode, Query, too_large};
 
 /// Why a statement failed, and whether it may run again.
@@ -35,17 +36,6 @@ impl Failure {
     pub(crate) fn lost(error: Error) -> Self {
         Self { error, usable: false, repeat: false }
     }
-}
-
-/// The progress of a write, which decides what a lost answer means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// `BEGIN` and the statement were sent. If `BEGIN` fails, the statement autocommits.
-    Sent,
-    /// The transaction is open: without `COMMIT`, PostgreSQL rolls it back.
-    Begun,
-    /// `COMMIT` was sent.
-    Committing,
 }
 
 /// What is known of a statement while it runs.

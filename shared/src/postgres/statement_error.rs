@@ -7,7 +7,6 @@
 
 use tokio_postgres::error::{DbError, ErrorPosition};
 
-use super::outcome::Stage;
 use crate::error::{Error, ErrorKind};
 use crate::query::Query;
 
@@ -228,41 +227,6 @@ fn names(db: &DbError) -> String {
         names.extend(given.map(|value| format!("{what} {value}")));
     }
     names.join(", ")
-}
-
-/// The error of a write whose answer was lost, or did not come in time, at this stage.
-pub(crate) fn outcome_unknown(query: &Query, stage: Stage) -> Error {
-    let name = &query.name;
-    Error::new(
-        ErrorKind::QueryOutcomeUnknown,
-        format!("it is unknown whether query {name} has written"),
-    )
-    .because(match stage {
-        Stage::Sent => "it was sent, and no answer came back",
-        Stage::Begun => "the connection broke while it ran: COMMIT was not sent, so PostgreSQL should have rolled it back",
-        Stage::Committing => "COMMIT was sent, and no answer came back",
-    })
-    .remedy("Look in the database before you run it again, or make it repeatable (INSERT … ON CONFLICT DO NOTHING)")
-}
-
-/// The error of `result = "one"` with another number of rows.
-pub(crate) fn not_one(query: &Query, none: bool) -> Error {
-    Error::new(
-        ErrorKind::ResultNotOne,
-        format!("query {} did not return exactly one row", query.name),
-    )
-    .because(if none { "it returned none" } else { "it returned more than one" })
-    .remedy("Correct its condition, aggregate, or use result = \"rows\"")
-}
-
-/// The error of `result = "check"` with `fail = true`.
-pub(crate) fn has_violations(query: &Query, count: u64) -> Error {
-    let what = query.description.as_deref().unwrap_or("its query selects what should not be there");
-    Error::new(ErrorKind::CheckViolations, format!("check {} found {count} violations", query.name))
-        .because(what)
-        .remedy(
-            "Run its query by hand to see them; without fail = true, the response shows the first ones",
-        )
 }
 
 /// The error of a write that a read-only server refused.

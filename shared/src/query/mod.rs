@@ -12,6 +12,8 @@ mod metrics;
 mod parameters;
 mod repeat;
 mod rows;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod rules;
 mod source;
 
 use std::path::Path;
@@ -22,12 +24,18 @@ pub use front_matter::{Mode, Param, ParamType, ResultKind};
 pub use library::Library;
 pub use metrics::{MetricOptions, Metrics};
 pub use parameters::Parameters;
+#[cfg(feature = "mysql")]
+pub(crate) use parameters::{Kind, Value};
 #[cfg(feature = "neptune")]
 pub(crate) use parameters::{pick, unusable};
 pub use repeat::{Adapt, Repeat};
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(crate) use rows::too_large;
 pub use rows::{MAX_RESPONSE_BYTES, Row, Rows};
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(crate) use rules::{Stage, answer, outcome_unknown};
+#[cfg(feature = "neptune")]
+pub(crate) use rules::{has_violations, not_one};
 pub use source::{Field, Source, resolve};
 
 use crate::error::{Error, ErrorKind};

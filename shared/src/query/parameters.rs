@@ -15,7 +15,36 @@ use crate::error::{Error, ErrorKind};
 
 /// The values of one run of a query, in the order of `$1…$n`. Their `Debug` hides them.
 #[derive(Clone, Default)]
-pub struct Parameters(Vec<Option<String>>);
+pub struct Parameters(Vec<Option<Value>>);
+
+/// One value: its text, and what it is in JSON.
+#[derive(Clone)]
+pub(crate) struct Value {
+    pub(crate) text: String,
+    #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "PostgreSQL takes text"))]
+    pub(crate) kind: Kind,
+}
+
+/// What a value is in JSON, for an engine that has literals of each kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    Number,
+    Boolean,
+    /// An array literal of PostgreSQL's.
+    Array,
+}
+
+impl Kind {
+    fn of(raw: &RawValue, declared: Option<ParamType>) -> Self {
+        match (declared, raw.get().trim_start().as_bytes().first()) {
+            (Some(ParamType::Array), _) => Self::Array,
+            (None, Some(b't' | b'f')) => Self::Boolean,
+            (None, Some(b'-' | b'0'..=b'9')) => Self::Number,
+            _ => Self::Text,
+        }
+    }
+}
 
 impl Parameters {
     /// No values: for a query without parameters, or whose parameters all have defaults.
@@ -69,7 +98,8 @@ impl Parameters {
                     .map_err(|why| unusable(query, &param.name, why))?,
                 None => None,
             };
-            texts.push(text);
+            let kind = value.map_or(Kind::Text, |value| Kind::of(value, param.param_type));
+            texts.push(text.map(|text| Value { text, kind }));
         }
         Ok(Self(texts))
     }
@@ -77,20 +107,26 @@ impl Parameters {
     /// The value of one parameter, if it is a whole number.
     #[cfg(feature = "postgres")]
     pub(crate) fn number(&self, index: usize) -> Option<u64> {
-        self.0.get(index)?.as_deref()?.parse().ok()
+        self.0.get(index)?.as_ref()?.text.parse().ok()
     }
 
     /// Replaces the value of one parameter.
     #[cfg(feature = "postgres")]
     pub(crate) fn set_number(&mut self, index: usize, number: u64) {
         if let Some(text) = self.0.get_mut(index) {
-            *text = Some(number.to_string());
+            *text = Some(Value { text: number.to_string(), kind: Kind::Number });
         }
     }
 
     /// The values in order, each as text; `None` is NULL.
     pub fn texts(&self) -> impl Iterator<Item = Option<&str>> {
-        self.0.iter().map(Option::as_deref)
+        self.0.iter().map(|value| value.as_ref().map(|value| value.text.as_str()))
+    }
+
+    /// The values in order, with their kinds.
+    #[cfg(feature = "mysql")]
+    pub(crate) fn values(&self) -> impl Iterator<Item = Option<&Value>> {
+        self.0.iter().map(Option::as_ref)
     }
 }
 

@@ -10,8 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::postgres::Connection;
 use crate::postgres::execute;
 use crate::postgres::outcome::{Failure, Progress, Stage};
-use crate::postgres::statement_error::outcome_unknown;
-use crate::query::{Answer, Mode, Parameters, Query};
+use crate::query::{Answer, Mode, Parameters, Query, outcome_unknown};
 use crate::work::Work;
 
 /// How much longer than a query's own `timeout` the server's refusal may take to arrive.

@@ -1,0 +1,186 @@
+//! One login: dial, TLS and the token, within one bound.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
+use tokio::net::lookup_host;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{error, execute};
+use crate::deadline::Deadline;
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind};
+use crate::query::{Answer, Parameters, Query};
+use crate::roots::Roots;
+use crate::token::AuthToken;
+
+/// The longest packet, and so the longest row, that is read: MySQL's longest packet without a
+/// continuation. It is set, or the driver would ask the server.
+const LONGEST_PACKET: usize = 16 * 1024 * 1024;
+/// How long the driver trusts a connection. It is set, or the driver would ask the server.
+const WAIT_TIMEOUT: usize = 28_800;
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Which database to log in to, and as whom.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The endpoint: tokens are signed for it, and the certificate must name it.
+    pub endpoint: Endpoint,
+    /// Host and port to dial instead, of a tunnel for example.
+    pub dial: Option<(String, u16)>,
+    /// The user, created with `AWSAuthenticationPlugin`.
+    pub user: String,
+    /// The database.
+    pub database: String,
+    /// The roots that the server's certificate may chain to.
+    pub roots: Roots,
+    /// The bound of one login, name resolution to ready.
+    pub connect_timeout: Duration,
+}
+
+/// Logs in to one database. It knows nothing of credentials: each login brings a token.
+#[derive(Debug)]
+pub struct Connector {
+    target: Target,
+}
+
+/// A logged-in connection. Dropping it closes the socket; [`Connection::close`] says goodbye first.
+pub struct Connection {
+    pub(super) conn: Conn,
+    /// For `KILL QUERY`.
+    opts: Opts,
+    /// Whether an answer may still be on its way, so that nothing else can be asked.
+    pub(super) broken: bool,
+}
+
+impl Connector {
+    /// A connector for a database.
+    pub fn new(target: Target) -> Self {
+        Self { target }
+    }
+
+    /// One login, bounded by `connect_timeout` and by `bound`, whichever is sooner. Each address of the
+    /// name is tried, with its share of the time.
+    ///
+    /// The token travels as a clear-text password, so TLS comes first, with the endpoint's name and the
+    /// given roots verified. A server that offers no TLS gets no token.
+    ///
+    /// # Errors
+    /// [`NetworkUnreachable`](ErrorKind::NetworkUnreachable), [`NetworkTimeout`](ErrorKind::NetworkTimeout),
+    /// [`TlsUntrusted`](ErrorKind::TlsUntrusted), [`AuthRejected`](ErrorKind::AuthRejected),
+    /// [`ConfigInvalid`](ErrorKind::ConfigInvalid) or
+    /// [`DatabaseUnavailable`](ErrorKind::DatabaseUnavailable).
+    pub async fn login(&self, token: &AuthToken, bound: Instant) -> Result<Connection, Error> {
+        let bound = bound.min(Instant::now() + self.target.connect_timeout);
+        let login = self.login_to_any(token, bound);
+        timeout_at(bound, login)
+            .await
+            .unwrap_or_else(|_| Err(error::no_login_in_time(&self.target)))
+    }
+
+    async fn login_to_any(&self, token: &AuthToken, bound: Instant) -> Result<Connection, Error> {
+        let Target { endpoint, dial, .. } = &self.target;
+        let (host, port) =
+            dial.as_ref().map_or((&*endpoint.host, endpoint.port), |(host, port)| (host, *port));
+        let addresses = lookup_host((host, port)).await;
+        let addresses: Vec<SocketAddr> =
+            addresses.map_err(|e| error::unreachable(&self.target, &e))?.collect();
+        let mut last = error::no_login_in_time(&self.target);
+        for (index, address) in addresses.iter().enumerate() {
+            let left = bound.saturating_duration_since(Instant::now());
+            let share = left / u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
+            let opts = self.opts(token, *address);
+            match timeout(share, Conn::new(opts.clone())).await {
+                Ok(Ok(conn)) => return Ok(Connection { conn, opts, broken: false }),
+                Ok(Err(refused)) => {
+                    last = error::login_error(&self.target, &refused);
+                    if last.kind() != ErrorKind::NetworkUnreachable {
+                        break;
+                    }
+                }
+                Err(_) => last = error::no_login_in_time(&self.target),
+            }
+        }
+        Err(last)
+    }
+
+    fn opts(&self, token: &AuthToken, address: SocketAddr) -> Opts {
+        let Target { endpoint, user, database, roots, .. } = &self.target;
+        // With these, the driver fails before it logs in to a server that offers no TLS.
+        let tls = SslOpts::default()
+            .with_root_certs(vec![roots.pem().as_bytes().to_vec().into()])
+            .with_disable_built_in_roots(true)
+            .with_danger_tls_hostname_override(Some(endpoint.host.clone()));
+        OptsBuilder::default()
+            .ip_or_hostname(address.ip().to_string())
+            .tcp_port(address.port())
+            .user(Some(user))
+            .pass(Some(token.as_str()))
+            .db_name(Some(database))
+            .ssl_opts(tls)
+            .enable_cleartext_plugin(true)
+            // It would take the token to a socket of this machine.
+            .prefer_socket(false)
+            .max_allowed_packet(Some(LONGEST_PACKET))
+            .wait_timeout(Some(WAIT_TIMEOUT))
+            .tcp_keepalive(Some(KEEPALIVE_AFTER))
+            .stmt_cache_size(0)
+            .into()
+    }
+}
+
+impl Connection {
+    /// Runs a query by its mode, in a transaction of its own: one round trip for a read, two for a write.
+    ///
+    /// The server's own time-out ends a statement a little before the deadline. If no answer comes in
+    /// time, another login asks the server to kill it, and this connection is of no more use.
+    ///
+    /// # Errors
+    /// The kinds that begin with `Query`, `Result` and `Check`;
+    /// [`NetworkUnreachable`](ErrorKind::NetworkUnreachable) if the connection broke. A write whose answer
+    /// was lost is [`QueryOutcomeUnknown`](ErrorKind::QueryOutcomeUnknown).
+    ///
+    /// # Cancel safety
+    /// A dropped future leaves the connection [broken](Connection::is_broken). A write may or may not have
+    /// happened.
+    pub async fn run(
+        &mut self,
+        query: &Query,
+        parameters: &Parameters,
+        deadline: Deadline,
+    ) -> Result<Answer, Error> {
+        execute::run(self, query, parameters, deadline).await
+    }
+
+    /// Whether the connection can run nothing more.
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Asks the server, over another connection, to stop what this one runs. A token that has expired
+    /// meanwhile opens none.
+    pub(super) async fn kill(&self, bound: Instant) {
+        let ask = async {
+            let mut other = Conn::new(self.opts.clone()).await.ok()?;
+            other.query_drop(format!("KILL QUERY {}", self.conn.id())).await.ok()
+        };
+        let bound = bound.min(Instant::now() + CANCEL_TIMEOUT);
+        if timeout_at(bound, ask).await.ok().flatten().is_none() {
+            tracing::debug!("the statement could not be killed");
+        }
+    }
+
+    /// Says goodbye to the server (`COM_QUIT`) and closes, within this bound.
+    pub async fn close(self, bound: Duration) {
+        let _ = timeout(bound, self.conn.disconnect()).await;
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("broken", &self.broken).finish_non_exhaustive()
+    }
+}

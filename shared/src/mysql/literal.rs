@@ -1,0 +1,66 @@
+//! Parameters as literals of a SET statement, which no value can leave.
+
+use crate::error::{Error, ErrorKind};
+use crate::query::{Kind, Parameters, Query, Value};
+
+/// MySQL's most digits of a DECIMAL. A longer number would lose some, so it is written as text.
+const MOST_DIGITS: usize = 65;
+
+/// Text as a literal, in hexadecimal.
+pub(super) fn text(text: &str) -> String {
+    let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("CONVERT(X'{hex}' USING utf8mb4)")
+}
+
+/// One literal for each parameter, in order.
+pub(super) fn literals(query: &Query, parameters: &Parameters) -> Result<Vec<String>, Error> {
+    let values = parameters.values().zip(&query.params);
+    values
+        .map(|(value, param)| match value {
+            None => Ok("NULL".to_owned()),
+            Some(value) => literal(value).ok_or_else(|| {
+                let what = format!("parameter {} of query {} cannot be used", param.name, query.name);
+                Error::new(ErrorKind::QueryBadParameter, what)
+                    .because("its type is array, and MySQL has none")
+                    .remedy("Declare it as type = \"json\", and take it apart with JSON_TABLE or JSON_CONTAINS")
+            }),
+        })
+        .collect()
+}
+
+fn literal(value: &Value) -> Option<String> {
+    let digits = value.text.bytes().filter(u8::is_ascii_digit).count();
+    match value.kind {
+        // JSON's grammar of numbers is part of MySQL's.
+        Kind::Number if digits <= MOST_DIGITS => Some(value.text.clone()),
+        Kind::Number | Kind::Text => Some(text(&value.text)),
+        Kind::Boolean => Some(if value.text == "true" { "TRUE" } else { "FALSE" }.to_owned()),
+        Kind::Array => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn values_stay_inside_their_literals() {
+        let front = "/*+++ params = [{ name = \"a\" }] +++*/ SELECT ?";
+        let query = Query::parse("q", front).unwrap();
+        let written = |json: &str| {
+            let raw = serde_json::value::RawValue::from_string(json.to_owned()).unwrap();
+            let values = BTreeMap::from([("a".to_owned(), raw)]);
+            let parameters = Parameters::bind(&query, &values).unwrap();
+            literals(&query, &parameters).unwrap().remove(0)
+        };
+        assert_eq!(written("12345678901234567890.10"), "12345678901234567890.10");
+        assert_eq!(written("-1.5e3"), "-1.5e3");
+        assert_eq!(written("true"), "TRUE");
+        assert_eq!(written("null"), "NULL");
+        assert_eq!(written("\"'; --\""), "CONVERT(X'273b202d2d' USING utf8mb4)");
+        assert_eq!(written("\"\""), "CONVERT(X'' USING utf8mb4)");
+        assert!(written(&"9".repeat(66)).starts_with("CONVERT("));
+    }
+}
