@@ -20,10 +20,10 @@
 //! |---|---|---|
 //! | `role` | yes | credentials of profiles, web identity and containers, and a role assumed through STS (`DB_ROLE_ARN`) |
 //! | `postgres` | yes | query files, [`Config`] and [`Session`] |
-//! | `mysql` | no | [`mysql::Connector`]: one connection to Aurora MySQL, without [`Session`] |
+//! | `mysql` | no | `mysql::Connector`: one connection to Aurora MySQL, without [`Session`] |
 //! | `lambda` | yes | [`lambda::run`]: the run loop, logs and metrics |
-//! | `neptune` | no | [`neptune`]: signed openCypher and SPARQL queries |
-//! | `query` | with the two above | query files, parameters and rows alone |
+//! | `neptune` | no | `neptune`: signed openCypher and SPARQL queries |
+//! | `query` | with `postgres`, `mysql`, `lambda`, `neptune` | query files, parameters and rows alone |
 //! | `vendored-openssl` | no | builds OpenSSL in, for Lambda |
 //! | `sso` | no | profiles of IAM Identity Center, for a laptop |
 //!
