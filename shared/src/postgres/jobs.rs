@@ -81,7 +81,16 @@ SELECT 1 / count(*) FROM (
     SELECT FROM job_runs WHERE job = $1 AND run = $2 AND owner = $3 AND status = 'running'
     FOR NO KEY UPDATE) AS held";
 
-/// Counts a chunk and extends the lease, or ends the run; fails if the row is not this owner's.
+/// Extends the lease for a statement that holds no lock on the row; fails if the row is not this owner's.
+const KEEP: &str = "
+WITH kept AS (
+    UPDATE job_runs SET lease_until = clock_timestamp() + make_interval(secs => $4)
+    WHERE job = $1 AND run = $2 AND owner = $3 AND status = 'running'
+    RETURNING 1)
+SELECT 1 / count(*) FROM kept";
+
+/// Counts a chunk and extends the lease, or ends the run. Fails if the row is not this owner's, or if
+/// this chunk is counted already: a read's counts may arrive late, from a connection that was given up.
 const RECORD: &str = "
 WITH recorded AS (
     UPDATE job_runs SET
@@ -91,7 +100,7 @@ WITH recorded AS (
         finished_at = CASE WHEN $8 THEN clock_timestamp() END,
         owner = CASE WHEN $8 THEN NULL ELSE owner END,
         lease_until = clock_timestamp() + make_interval(secs => $9)
-    WHERE job = $1 AND run = $2 AND owner = $3 AND status = 'running'
+    WHERE job = $1 AND run = $2 AND owner = $3 AND status = 'running' AND chunks = $10
     RETURNING extract(epoch FROM clock_timestamp() - started_at)::bigint AS seconds)
 SELECT 1 / count(*), max(seconds) FROM recorded";
 
@@ -219,6 +228,7 @@ impl Holder<'_> {
                 }
             }
             Err(error) if is_taken(&error) => {}
+            Err(error) if is_contention(&error) => return Ok(Claim::Again),
             Err(error) => return Err(self.failed(&error)),
         }
         let rows = seen.map_err(|error| self.failed(&error))?;
@@ -241,6 +251,15 @@ impl Holder<'_> {
         client.batch_execute(&begin).await.map_err(|error| self.failed(&error))
     }
 
+    /// Keeps the run for a statement that takes up to so long and only reads, outside of a chunk's
+    /// transaction.
+    pub(crate) async fn keep(&self, client: &Client, reading: Duration) -> Result<(), Undone> {
+        let lease = (self.lease + reading).as_secs_f64();
+        let values = self.with(&[(&lease, Type::FLOAT8)]);
+        let kept = client.query_typed(KEEP, &values).await;
+        kept.map(|_| ()).map_err(|error| self.undone(&error))
+    }
+
     /// Runs a statement in the transaction that is open, if the run is still this owner's. After any
     /// failure the transaction must be rolled back.
     pub(crate) async fn chunk(
@@ -256,14 +275,7 @@ impl Holder<'_> {
         let (held, answer) = join(hold, work).await;
         held.map_err(|error| self.undone(&error))?;
         answer.map_err(|why| match why {
-            NoAnswer::Postgres(error) => {
-                let failure = chunk_failed(query, &error, statement.prefix);
-                if is_contention(&error) {
-                    Undone::Contention(failure.error)
-                } else {
-                    failure.into()
-                }
-            }
+            NoAnswer::Postgres(error) => chunk_undone(query, &error, statement.prefix),
             other => other.or(|error| chunk_failed(query, &error, statement.prefix)).into(),
         })
     }
@@ -277,7 +289,7 @@ impl Holder<'_> {
         ending: Ending,
     ) -> Result<u64, Undone> {
         let step = i32::try_from(entry.step).unwrap_or(i32::MAX);
-        let [step_chunks, rows] = [entry.step_chunks, entry.rows].map(as_i64);
+        let [step_chunks, rows, before] = [entry.step_chunks, entry.rows, entry.before].map(as_i64);
         let lease = (self.lease + entry.pause).as_secs_f64();
         let values = self.with(&[
             (&step, Type::INT4),
@@ -286,6 +298,7 @@ impl Holder<'_> {
             (&rows, Type::INT8),
             (&entry.finished, Type::BOOL),
             (&lease, Type::FLOAT8),
+            (&before, Type::INT8),
         ]);
         let (commit, begin) = match ending {
             Ending::Alone => (None, None),
@@ -304,8 +317,8 @@ impl Holder<'_> {
         let (counted, committed, begun) = join3(counts, run(commit), run(begin.as_deref())).await;
         let counted = counted.map_err(|error| self.undone(&error))?;
         for result in [committed, begun] {
-            // A constraint that is checked at COMMIT is the statement's.
-            result.map_err(|error| Undone::Failed(chunk_failed(entry.done, &error, 0)))?;
+            // What is checked at COMMIT is the statement's: deferred constraints, serializability.
+            result.map_err(|error| chunk_undone(entry.done, &error, 0))?;
         }
         let seconds = counted.first().and_then(|row| row.try_get::<_, Option<i64>>(1).ok());
         Ok(as_u64(seconds.flatten().unwrap_or(0)))
@@ -418,11 +431,18 @@ fn chunk_failed(query: &Query, error: &tokio_postgres::Error, prefix: usize) -> 
     Failure { error: explained, usable, repeat: !usable }
 }
 
+fn chunk_undone(query: &Query, error: &tokio_postgres::Error, prefix: usize) -> Undone {
+    let failure = chunk_failed(query, error, prefix);
+    if is_contention(error) { Undone::Contention(failure.error) } else { failure.into() }
+}
+
 /// What a chunk adds to the row.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry<'a> {
     /// The query that was executed.
     pub(crate) done: &'a Query,
+    /// How many chunks of the run were counted before it.
+    pub(crate) before: u64,
     /// The step that comes next, its query, and how many of its chunks are done.
     pub(crate) step: usize,
     pub(crate) query: &'a Query,

@@ -222,10 +222,15 @@ impl<'a> Runner<'_, 'a> {
             .unwrap_or_else(|_| Err(Failure::lost(no_answer_in_time(first, Stage::Begun))))
     }
 
-    /// Whether another chunk, as slow as the slowest so far, fits into the time after a pause.
+    /// Whether another chunk fits into the time after a pause.
     fn has_time(&self, pause: Duration) -> bool {
+        self.spare_time() > pause
+    }
+
+    /// The time until the last moment at which another chunk, as slow as the slowest so far, may begin.
+    fn spare_time(&self) -> Duration {
         let reserve = (self.budget / 20).min(Duration::from_secs(1)).max(self.longest * 2);
-        self.work.deadline.statement_timeout().is_some_and(|left| left > reserve + pause)
+        self.work.deadline.statement_timeout().unwrap_or_default().saturating_sub(reserve)
     }
 
     /// The server's time-out for a query; RDS Proxy gets none.

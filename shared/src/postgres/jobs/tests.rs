@@ -106,7 +106,9 @@ impl Schedule<'_> {
         let finished = self.model.chunks + 1 == LAST;
         let query = &self.query;
         let (step, pause) = (1, Duration::ZERO);
-        let entry = Entry { done: query, step, query, step_chunks: 0, rows: 1, finished, pause };
+        let before = self.model.chunks;
+        let entry =
+            Entry { done: query, before, step, query, step_chunks: 0, rows: 1, finished, pause };
         self.holder(i).record(&self.clients[i], entry, Ending::Commit).await.unwrap();
         self.model.chunks += 1;
         (self.model.locked, self.model.expired) = (None, false);
@@ -150,6 +152,31 @@ impl Schedule<'_> {
             _ => self.claim(i).await,
         }
     }
+}
+
+/// Counts that arrive late, from a connection that their owner gave up, change nothing.
+async fn a_chunk_counts_once(client: &Client) {
+    let text = "/*+++\nmode = \"write\"\nresult = \"affected\"\n+++*/ DELETE FROM effects";
+    let query = &Query::parse("once", text).unwrap();
+    let holder = Holder { job: "once", run: "r", owner: 1, lease: LEASE, input: "" };
+    holder.claim(client, query).await.unwrap();
+    let pause = Duration::ZERO;
+    let entry = |before| Entry {
+        done: query,
+        before,
+        step: 1,
+        query,
+        step_chunks: 1,
+        rows: 1,
+        finished: false,
+        pause,
+    };
+    holder.record(client, entry(0), Ending::Alone).await.unwrap();
+    let late = holder.record(client, entry(0), Ending::Alone).await;
+    assert!(matches!(late, Err(Undone::LeaseLost)), "{late:?}");
+    let Claim::Mine(at) = holder.claim(client, query).await.unwrap() else { panic!() };
+    assert_eq!((at.chunks, at.rows), (1, 1));
+    holder.record(client, entry(1), Ending::Alone).await.unwrap();
 }
 
 #[tokio::test]
@@ -202,6 +229,7 @@ async fn no_schedule_of_crashes_breaks_the_model() {
         lost += schedule.lost;
         finished += usize::from(schedule.model.finished);
     }
+    a_chunk_counts_once(&clients[0]).await;
     println!(
         "{schedules} schedules: {finished} finished, {takeovers} takeovers, {lost} lost leases"
     );

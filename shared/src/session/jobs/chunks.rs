@@ -1,7 +1,12 @@
 //! The chunks of a run, one after another, while there is time.
 
+use futures_util::future::join;
+
 use super::failures::After;
 use super::*;
+
+const NO_ANSWER_TO_COMMIT: &str = "the database did not answer COMMIT in time; job_runs says whether \
+     the chunk was committed, and the same run goes on from there";
 
 /// What comes after a chunk.
 enum Next {
@@ -34,8 +39,12 @@ impl<'a> Runner<'_, 'a> {
                     (at, open) = (next, begun);
                     let pause = step.query.repeat.as_ref().map(|repeat| repeat.pause);
                     let pause = pause.unwrap_or_default();
-                    if !pause.is_zero() && self.has_time(pause) {
-                        sleep(pause).await;
+                    if !pause.is_zero() {
+                        let fits = self.has_time(pause);
+                        sleep(pause.min(self.spare_time())).await;
+                        if !fits {
+                            return self.park(at).await.map(Some);
+                        }
                     }
                     continue;
                 }
@@ -63,8 +72,15 @@ impl<'a> Runner<'_, 'a> {
         let answer = match query.mode {
             Mode::Read => {
                 let mut progress = Progress::new();
+                let longest = timeout.unwrap_or_else(|| deadline.remaining());
                 let read = execute::run(client, query, parameters, timeout, false, &mut progress);
-                in_time(by, query, async { Ok(read.await?) }).await
+                // Both travel together; the lease goes first.
+                let both = async {
+                    let (kept, answer) = join(holder.keep(client, longest), read).await;
+                    kept?;
+                    Ok(answer?)
+                };
+                in_time(by, query, both).await
             }
             Mode::Write => {
                 in_time(by, query, async {
@@ -110,6 +126,7 @@ impl<'a> Runner<'_, 'a> {
         let pause = query.repeat.as_ref().map(|repeat| repeat.pause).unwrap_or_default();
         let entry = Entry {
             done: query,
+            before: at.chunks,
             step: last,
             query: following,
             step_chunks: next.step_chunks,
@@ -129,7 +146,9 @@ impl<'a> Runner<'_, 'a> {
         let (holder, deadline) = (self.holder(), self.work.deadline);
         let Some(loan) = &self.loan else { return Err(Undone::LeaseLost) };
         let recorded = holder.record(&loan.connection().client, entry, ending);
-        let seconds = in_time(deadline.answer_by(), query, recorded).await?;
+        let late = |_| Err(Failure::lost(timed_out(query, NO_ANSWER_TO_COMMIT)).into());
+        let recorded = timeout_at(deadline.answer_by(), recorded).await;
+        let seconds = recorded.unwrap_or_else(late)?;
         self.report.chunks += 1;
         self.report.rows += rows;
         (self.failures, self.attempts) = (0, RetryPolicy::chunk().start(deadline.remaining()));
