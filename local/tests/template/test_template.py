@@ -169,9 +169,27 @@ LOGINS = {
         "UsesItsTime": True,
     },
     "DbCheckFunction": {"LogsInAs": "DatabaseResourceId/DatabaseUser", "Assumes": "RoleArn"},
+    # Its right is on another cluster, in a policy of its own.
+    "NeptuneQueryFunction": {},
 }
 # What a function may do beyond what each may: policies that are written by hand, by role.
 MORE = {
+    "NeptuneQueryRole": [
+        {
+            "Effect": "Allow",
+            "Action": [
+                "neptune-db:ReadDataViaQuery",
+                "neptune-db:GetQueryStatus",
+                "neptune-db:CancelQuery",
+                {"Fn::If": ["NeptuneWrites", "neptune-db:WriteDataViaQuery", {"Ref": "AWS::NoValue"}]},
+                {"Fn::If": ["NeptuneDeletes", "neptune-db:DeleteDataViaQuery", {"Ref": "AWS::NoValue"}]},
+            ],
+            "Resource": {
+                "Fn::Sub": "arn:${AWS::Partition}:neptune-db:${AWS::Region}:${AWS::AccountId}:${NeptuneResourceId}/*"
+            },
+            "Condition": {"StringEquals": {"neptune-db:QueryLanguage": {"Ref": "NeptuneLanguages"}}},
+        }
+    ],
     "ExportQueryRole": [
         {
             "Effect": "Allow",
@@ -210,6 +228,7 @@ def test_each_role_may_do_exactly_this(template):
         "ScheduledQueryFunctionConnectionRole",
         "BatchJobMachinePurgeRole",
         "ExportQueryFunctionNightlyRole",
+        "NeptuneQueryFunctionPeopleRole",
     }
     assert set(found) == {*expected, *schedules, "BatchJobMachineRole"}
     boundary = {"Fn::If": ["HasPermissionsBoundary", {"Ref": "PermissionsBoundaryArn"}, {"Ref": "AWS::NoValue"}]}
@@ -291,7 +310,7 @@ def test_every_function_can_be_left_out(template):
 IMPLIED = {
     "WithScheduledQuery": ["WithHeartbeat"],
     "WithBatchJob": ["WithJobHeartbeat"],
-    "MakeSecurityGroup": ["MakeSecurityGroupWithEndpoints", "MakeSecurityGroupWithS3"],
+    "MakeSecurityGroup": ["MakeSecurityGroupWithEndpoints", "MakeSecurityGroupWithS3", "MakeSecurityGroupWithNeptune"],
 }
 
 
@@ -329,14 +348,16 @@ def test_every_variable_of_the_contract_can_be_overridden_by_sam_local(template)
 
 def test_schedules_are_retried_and_name_queries_that_exist(template):
     schedules = [r["Properties"] for r in template["Resources"].values() if r["Type"] == "AWS::Scheduler::Schedule"]
-    assert len(schedules) == 3
+    assert len(schedules) == 4
     for schedule in schedules:
         target = schedule["Target"]
         text = target["Input"]
         # The job's names its query by a parameter.
         jobs = template["Parameters"]["JobQuery"]["Default"]
         event = json.loads(text if isinstance(text, str) else text["Fn::Sub"].replace("${JobQuery}", jobs))
-        assert (ROOT / "queries" / f"{event['query']}.sql").is_file()
+        of_neptune = target["Arn"] == arn("NeptuneQueryFunction")
+        file = f"neptune/{event['query']}.cypher" if of_neptune else f"{event['query']}.sql"
+        assert (ROOT / "queries" / file).is_file()
         assert target["DeadLetterConfig"] == {"Arn": arn("UndeliveredSchedules")}
         assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
         assert schedule["FlexibleTimeWindow"]["Mode"] == "FLEXIBLE"
