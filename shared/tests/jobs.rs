@@ -280,14 +280,22 @@ async fn an_owner_that_thaws_between_two_chunks_commits_nothing() {
     let database = Database::start(|options| options).await;
     let sessions = [(); 2].map(|()| database.session(&[]));
     database.admin("INSERT INTO marks SELECT generate_series(1, 50)").await;
-    let paused = PURGE.replace("repeat =", "pause = 0.3\nrepeat =");
-    let mut frozen = std::pin::pin!(run(&sessions[0], &paused, ASK));
+    let paused = PURGE.replace("repeat =", "pause = 0.5\nrepeat =");
+    let long = Ask { left: Duration::from_secs(60), ..ASK };
+    let mut frozen = std::pin::pin!(run(&sessions[0], &paused, long));
+    let one = "SELECT chunks FROM job_runs UNION ALL SELECT 0 ORDER BY 1 DESC LIMIT 1";
+    let paused_once = async {
+        until(&database, one).await;
+        // It takes the answer, and pauses.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
     tokio::select! {
         ended = &mut frozen => panic!("{ended:?}"),
-        () = until(&database, "SELECT chunks FROM job_runs UNION ALL SELECT 0 ORDER BY 1 DESC LIMIT 1") => {}
+        () = paused_once => {}
     }
     let before = database.number("SELECT chunks FROM job_runs").await;
-    let (ended, report) = run(&sessions[1], &paused, ASK).await;
+    let rival = Ask { left: Duration::from_secs(30), ..ASK };
+    let (ended, report) = run(&sessions[1], &paused, rival).await;
     let ended = ended.unwrap();
     assert_eq!((&ended.end, ended.chunks, ended.rows), (&JobEnd::Finished, 6, 50));
     assert_eq!(report.chunks + u64::try_from(before).unwrap(), 6, "the other went on from there");
