@@ -205,7 +205,7 @@ fn logged_in(server: &Server, token: &str) -> Raw<Tls> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_hostile_client_sends_ends_its_connection_only() {
-    let (server, _folder) = start_mysql(|options| options).await;
+    let (server, folder) = start_mysql(|options| options).await;
     let token = Recipe::good(&server).token();
 
     // Greeting: TLS is offered, compression is not.
@@ -289,7 +289,7 @@ async fn what_a_hostile_client_sends_ends_its_connection_only() {
         assert!(text(&error).contains("28000Access denied"), "{}", text(&error));
         assert!(raw.is_closed());
     }
-    let log = std::fs::read_to_string(_folder.path().join("gate.log")).unwrap();
+    let log = std::fs::read_to_string(folder.path().join("gate.log")).unwrap();
     assert_eq!(log.matches("COM_CHANGE_USER is refused").count(), 3, "{log}");
 
     // The gate serves others meanwhile, and afterwards.
