@@ -41,6 +41,7 @@ fi
 
 if [ "${1:-}" = --tests ]; then
   have npm || missing+=(nodejs npm)
+  have jq || missing+=(jq)
   have mariadbd || [ -x /usr/sbin/mariadbd ] || missing+=(mariadb-server)
 fi
 
