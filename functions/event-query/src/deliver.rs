@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use rds_iam::lambda::Invocation;
+use rds_iam::lambda::{Invocation, log_failed_record};
 use rds_iam::query::{Answer, Delivered, Library, Parameters, Query};
 use rds_iam::session::Job;
 use rds_iam::{Error, ErrorKind, Session};
@@ -60,7 +60,7 @@ pub(crate) async fn deliver(
         }
         for (group, index) in heads {
             let Some(Err(error)) = &batch.results[index] else { continue };
-            log_failure(&batch.ids[index], error);
+            log_failed_record(&batch.ids[index], error);
             let behind = behind_a_failure(error);
             for waiting in groups[group].drain(..) {
                 batch.results[waiting] = Some(Err(behind.clone()));
@@ -241,20 +241,6 @@ fn behind_a_failure(failed: &Error) -> Error {
 
 fn not_tried() -> Error {
     Error::new(ErrorKind::QueryFailed, "a record was not tried")
-}
-
-/// A line for each record that failed. A transient failure may succeed on the next delivery; a permanent
-/// one ends in the dead-letter queue.
-fn log_failure(id: &str, error: &Error) {
-    tracing::warn!(
-        recordId = id,
-        errorType = error.kind().error_type(),
-        errorMessage = error.to_string(),
-        transient = error.is_transient(),
-        // The same in its former words.
-        failure = if error.is_transient() { "passing" } else { "permanent" },
-        "record failed"
-    );
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Event to deliveries, deliveries to results, results to the response that the event source expects.
 
-use rds_iam::lambda::{DirectEvent, Handler, Invocation, Response};
+use rds_iam::lambda::{BatchResponse, DirectEvent, Handler, Invocation, Response};
 use rds_iam::query::{Delivered, Library, Parameters};
 use rds_iam::session::Job;
 use rds_iam::{Config, Error, Session};
@@ -27,20 +27,6 @@ pub(crate) enum EventResponse {
     Queue(BatchResponse),
     Whole(WholeResponse),
     Url(HttpResponse),
-}
-
-/// The response that an event source mapping or a pipe reads
-/// (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>).
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct BatchResponse {
-    batch_item_failures: Vec<ItemFailure>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ItemFailure {
-    item_identifier: String,
 }
 
 /// For sources that deliver an event as a whole.
@@ -96,9 +82,7 @@ impl EventQuery {
         let ids: Vec<String> = deliveries.iter().map(|delivery| delivery.id.clone()).collect();
         let report = deliver(&self.session, &self.library, deliveries, invocation).await?;
         let failed = ids.into_iter().zip(report.results).filter(|(_, result)| result.is_err());
-        let batch_item_failures =
-            failed.map(|(item_identifier, _)| ItemFailure { item_identifier }).collect();
-        Ok(EventResponse::Queue(BatchResponse { batch_item_failures }))
+        Ok(EventResponse::Queue(BatchResponse::of_failures(failed.map(|(id, _)| id))))
     }
 
     /// A record that fails is the sender's to know; without a connection the invocation itself fails.

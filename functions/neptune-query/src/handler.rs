@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use rds_iam::lambda::{DirectEvent, Handler, Invocation, Response};
+use rds_iam::lambda::{
+    BatchResponse, DirectEvent, Handler, Invocation, Response, log_failed_record,
+};
 use rds_iam::neptune::{NeptuneConfig, NeptuneSession, Statement};
 use rds_iam::query::{Answer, Mode};
 use rds_iam::{Error, ErrorKind};
@@ -21,20 +23,6 @@ pub(crate) struct NeptuneQuery {
 pub(crate) enum QueryResponse {
     Direct(Response),
     Queue(BatchResponse),
-}
-
-/// The response that SQS's event source mapping reads
-/// (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>).
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct BatchResponse {
-    batch_item_failures: Vec<ItemFailure>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ItemFailure {
-    item_identifier: String,
 }
 
 impl NeptuneQuery {
@@ -76,24 +64,18 @@ impl NeptuneQuery {
         let mut stopped: HashSet<String> = HashSet::new();
         for message in messages {
             if message.group.as_ref().is_some_and(|group| stopped.contains(group)) {
-                failures.push(ItemFailure { item_identifier: message.id });
+                failures.push(message.id);
                 continue;
             }
             if let Err(error) = self.deliver(&statement, &message, invocation).await {
-                tracing::warn!(
-                    recordId = message.id,
-                    errorType = error.kind().error_type(),
-                    errorMessage = error.to_string(),
-                    failure = if error.is_transient() { "passing" } else { "permanent" },
-                    "record failed"
-                );
+                log_failed_record(&message.id, &error);
                 stopped.extend(message.group);
-                failures.push(ItemFailure { item_identifier: message.id });
+                failures.push(message.id);
             }
         }
         let counters = [("records", total), ("failed_records", failures.len())];
         invocation.counters.extend(counters.map(|(name, count)| (name, count as u64)));
-        Ok(BatchResponse { batch_item_failures: failures })
+        Ok(BatchResponse::of_failures(failures))
     }
 
     async fn deliver(

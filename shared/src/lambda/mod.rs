@@ -1,5 +1,6 @@
 //! Running a handler as a Lambda function: start-up, the run loop, and one log line an invocation.
 
+mod batch;
 mod direct;
 mod logs;
 mod raw_event;
@@ -24,6 +25,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
 use crate::query::{Answer, Metrics, Query};
 use crate::work::Work;
+pub use batch::{BatchResponse, log_failed_record};
 pub use direct::{DirectEvent, invalid_event, parse_object};
 use logs::Logs;
 pub use response::Response;
