@@ -44,7 +44,7 @@ pub async fn run(dir: &Path) -> Result<()> {
     println!("  ready in {} ms, at {HOST}:{}", start.elapsed().as_millis(), server.address.port());
     let shown = tokio::select! {
         shown = show(&server, &binary, event) => shown,
-        () = interrupted => Err("interrupted".into()),
+        _ = interrupted => Err("interrupted".into()),
     };
     server.stop().await?;
     shown?;

@@ -55,7 +55,8 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
     file.write_all(text.as_bytes()).map_err(failed)
 }
 
-fn quote(value: &str) -> String {
+/// A word as a shell reads it.
+pub fn quote(value: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+,".contains(c);
     if !value.is_empty() && value.chars().all(plain) {
         return value.to_owned();

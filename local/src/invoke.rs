@@ -72,6 +72,8 @@ impl Sandbox {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
+            // Its own process group: Ctrl-C reaches this process, which then stops the function in order.
+            .process_group(0)
             .spawn()
             .map_err(|error| {
                 format!("cannot run {}: {error}; build it with cargo build", binary.display())

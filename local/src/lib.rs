@@ -56,13 +56,14 @@ pub const READ_ONLY_USER: &str = "iam_ro_user";
 /// The database user that may write.
 pub const READ_WRITE_USER: &str = "iam_rw_user";
 
-/// Waits for SIGINT (Ctrl-C), SIGTERM or SIGHUP. Signals count from this call on, also before the
-/// future is polled.
+/// Waits for SIGINT (Ctrl-C), SIGTERM or SIGHUP, and returns which it was. Signals count from this call on,
+/// also before the future is polled.
 ///
 /// # Errors
 ///
 /// If the process cannot listen for signals.
-pub fn interrupted() -> Result<impl Future<Output = ()>> {
+pub fn interrupted() -> Result<impl Future<Output = nix::sys::signal::Signal>> {
+    use nix::sys::signal::Signal;
     use tokio::signal::unix::{SignalKind, signal};
     let listen = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
     let mut interrupt = listen(SignalKind::interrupt())?;
@@ -70,9 +71,9 @@ pub fn interrupted() -> Result<impl Future<Output = ()>> {
     let mut hang_up = listen(SignalKind::hangup())?;
     Ok(async move {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hang_up.recv() => {}
+            _ = interrupt.recv() => Signal::SIGINT,
+            _ = terminate.recv() => Signal::SIGTERM,
+            _ = hang_up.recv() => Signal::SIGHUP,
         }
     })
 }

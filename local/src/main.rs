@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use aws_smithy_async::time::SharedTimeSource;
 use clap::{Parser, Subcommand};
+use nix::sys::signal::Signal;
 use rds_iam::endpoint::Endpoint;
 use rds_iam::token::TokenSigner;
 use rds_local::database::Engine;
@@ -17,7 +18,7 @@ use rds_local::gate::Fault;
 use rds_local::invoke::{Sandbox, find_function};
 use rds_local::neptune::Cluster;
 use rds_local::runtime_api::Outcome;
-use rds_local::until_done::{self, Launch};
+use rds_local::until_done::{self, Ended, Launch};
 use rds_local::{Options, Result, Server, check, demo, doctor, environment, explain, ready};
 
 /// RDS IAM authentication on your machine: a real database behind a gate that checks tokens.
@@ -175,10 +176,13 @@ struct Invoke {
     /// Set a variable of the function's environment; it overrides DIR/env
     #[arg(long, value_name = "NAME=VALUE")]
     env: Vec<String>,
-    /// For batch-job: send each event again until its run is finished, and show the progress. After
-    /// Ctrl-C, the same command goes on where it stopped, if the event has a run
+    /// For batch-job: send each event again until its run is finished, and show the progress. Ctrl-C
+    /// stops the function and prints the command that goes on where it stopped
     #[arg(long)]
     until_done: bool,
+    /// The run of an event that has none; by default, the time. A second event gets ID-2, and so on
+    #[arg(long, value_name = "ID", requires = "until_done")]
+    run: Option<String>,
 }
 
 #[derive(clap::Args)]
@@ -276,7 +280,7 @@ async fn run_serve(serve: Serve) -> Result<()> {
     let mut injected = serve.fault == Fault::None;
     let ended = loop {
         tokio::select! {
-            () = &mut interrupted => break Ok(()),
+            _ = &mut interrupted => break Ok(()),
             what = server.ended() => break Err(what),
             () = &mut fault_is_due, if !injected => {
                 injected = true;
@@ -294,13 +298,13 @@ async fn run_serve(serve: Serve) -> Result<()> {
 async fn serve_neptune(
     options: Options,
     json: bool,
-    mut interrupted: std::pin::Pin<&mut impl Future<Output = ()>>,
+    mut interrupted: std::pin::Pin<&mut impl Future<Output = Signal>>,
 ) -> Result<()> {
     let dir = options.dir.clone();
     let mut cluster = Cluster::start(options).await?;
     announce(cluster.address, &dir, json, cluster.variables())?;
     let ended = tokio::select! {
-        () = &mut interrupted => Ok(()),
+        _ = &mut interrupted => Ok(()),
         name = cluster.ended() => {
             Err(format!("{name} stopped unexpectedly; see {}.log", name.to_lowercase()))
         }
@@ -353,19 +357,17 @@ async fn run_invoke(invoke: Invoke) -> Result<ExitCode> {
     let timeout = Duration::from_secs(invoke.timeout);
     if invoke.until_done {
         let launch = Launch { binary: &binary, variables: &variables, timeout, log };
-        return tokio::select! {
-            code = run_until_done(launch, events) => code,
-            () = interrupted => Err("interrupted; the chunks so far are committed".into()),
-        };
+        return run_until_done(launch, &invoke, events, interrupted).await;
     }
     let mut sandbox = Sandbox::start(&binary, &variables, timeout, log).await?;
     let mut code = ExitCode::SUCCESS;
     for event in events {
         let outcome = tokio::select! {
             outcome = sandbox.invoke(event.into()) => outcome,
-            () = &mut interrupted => {
+            signal = &mut interrupted => {
                 sandbox.stop().await;
-                return Err("interrupted".into());
+                eprintln!("rds-local: interrupted");
+                return Ok(ended_by(signal));
             }
         };
         let (Outcome::Response(body) | Outcome::Error(body)) = &outcome;
@@ -378,18 +380,52 @@ async fn run_invoke(invoke: Invoke) -> Result<ExitCode> {
     Ok(code)
 }
 
-async fn run_until_done(launch: Launch<'_>, events: Vec<Vec<u8>>) -> Result<ExitCode> {
+async fn run_until_done(
+    launch: Launch<'_>,
+    invoke: &Invoke,
+    events: Vec<Vec<u8>>,
+    mut interrupted: std::pin::Pin<&mut impl Future<Output = Signal>>,
+) -> Result<ExitCode> {
+    let told = |line: &str| eprintln!("rds-local: {line}");
+    let new_run = || until_done::new_run(SharedTimeSource::default().now());
+    let first = invoke.run.clone().unwrap_or_else(new_run);
+    let chosen = invoke.run.is_none() && !events.iter().all(|event| until_done::has_run(event));
     let mut code = ExitCode::SUCCESS;
-    for event in events {
-        let outcome =
-            until_done::run(launch.clone(), &event, |line| eprintln!("rds-local: {line}")).await?;
-        let (Outcome::Response(body) | Outcome::Error(body)) = &outcome;
-        println!("{}", String::from_utf8_lossy(body));
-        if !matches!(outcome, Outcome::Response(_)) || !is_done(body) {
-            code = ExitCode::FAILURE;
+    for (index, event) in events.iter().enumerate() {
+        let run = if index == 0 { first.clone() } else { format!("{first}-{}", index + 1) };
+        match until_done::run(launch.clone(), event, &run, interrupted.as_mut(), told).await? {
+            Ended::Interrupted(signal) => {
+                eprintln!(
+                    "rds-local: this command goes on there, as soon as the lease has ended:\n  {}",
+                    command_with_run(chosen.then_some(&first))
+                );
+                return Ok(ended_by(signal));
+            }
+            Ended::Outcome(outcome) => {
+                let (Outcome::Response(body) | Outcome::Error(body)) = &outcome;
+                println!("{}", String::from_utf8_lossy(body));
+                if !matches!(outcome, Outcome::Response(_)) || !is_done(body) {
+                    code = ExitCode::FAILURE;
+                }
+            }
         }
     }
     Ok(code)
+}
+
+/// This process's command line for a shell, with the run that was chosen.
+fn command_with_run(run: Option<&String>) -> String {
+    let mut words: Vec<_> =
+        std::env::args_os().map(|word| environment::quote(&word.to_string_lossy())).collect();
+    if let Some(run) = run {
+        words.extend(["--run".to_owned(), environment::quote(run)]);
+    }
+    words.join(" ")
+}
+
+/// What shells report of a command that a signal ended.
+fn ended_by(signal: Signal) -> ExitCode {
+    ExitCode::from(128 + signal as u8)
 }
 
 fn is_done(body: &[u8]) -> bool {

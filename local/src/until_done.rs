@@ -3,11 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+use std::pin::Pin;
+use std::time::{Duration, SystemTime};
 
+use axum::body::Bytes;
+use nix::sys::signal::Signal;
 use rds_iam::ErrorKind;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
 use tokio::time::{Instant, sleep};
 
 use crate::Result;
@@ -49,47 +55,122 @@ impl std::fmt::Debug for Launch<'_> {
     }
 }
 
-/// Sends `event` until its run is finished, writes the progress to `told`, and returns the last outcome.
-/// Dropping the future kills the function; its chunks stay committed.
+/// How the calls of one run ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The run is finished, skipped or failed: the last outcome.
+    Outcome(Outcome),
+    /// This signal came, and the function is stopped. Chunks that were committed stay so.
+    Interrupted(Signal),
+}
+
+/// A run for events that have none: the time, to the millisecond.
+pub fn new_run(now: SystemTime) -> String {
+    const FORMAT: &[BorrowedFormatItem<'_>] =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    OffsetDateTime::from(now).format(FORMAT).unwrap_or_else(|_| uuid::Uuid::new_v4().to_string())
+}
+
+/// Sends `event` until its run is finished or `interrupted` returns, writes the progress to `told`, and
+/// stops the function. An event without a run gets `run`. Dropping the future kills the function; its
+/// chunks stay committed.
 ///
 /// # Errors
 /// If the event is not an object, the function does not start, or its answer is not a batch job's.
-pub async fn run(launch: Launch<'_>, event: &[u8], told: impl Fn(&str)) -> Result<Outcome> {
-    let mut event: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(event)
+pub async fn run(
+    launch: Launch<'_>,
+    event: &[u8],
+    run: &str,
+    interrupted: Pin<&mut impl Future<Output = Signal>>,
+    told: impl Fn(&str),
+) -> Result<Ended> {
+    let mut event: Event = serde_json::from_slice(event)
         .map_err(|_| "--until-done needs an event that is a JSON object".to_owned())?;
-    let start = Instant::now();
-    let mut sandbox = start_sandbox(&launch).await?;
-    let mut failures = 0;
-    loop {
-        let text = serde_json::to_vec(&event).map_err(|error| error.to_string())?;
-        let outcome = sandbox.invoke(text.into()).await;
-        let Outcome::Response(body) = &outcome else {
-            failures += 1;
-            let kind = outcome.error().map(|error| error.error_type).unwrap_or_default();
-            if failures >= ATTEMPTS || !may_pass(&kind) {
-                sandbox.stop().await;
+    if !says_run(&event) {
+        told(&format!("run {run}: chosen for this event, which has no run"));
+        event.insert("run".into(), to_raw_value(&run).map_err(|error| error.to_string())?);
+    }
+    let text = serde_json::to_vec(&event).map_err(|error| error.to_string())?;
+    let sandbox = start_sandbox(&launch).await?;
+    let mut calls =
+        Calls { launch, event: text.into(), sandbox, start: Instant::now(), last: None };
+    let ended = tokio::select! {
+        biased;
+        signal = interrupted => Ended::Interrupted(signal),
+        outcome = calls.until_done(&told) => Ended::Outcome(outcome?),
+    };
+    calls.sandbox.stop().await;
+    if matches!(ended, Ended::Interrupted(_)) {
+        told(&calls.stopped());
+    }
+    Ok(ended)
+}
+
+type Event = BTreeMap<String, Box<RawValue>>;
+
+/// Whether the event says which run it is, as far as it can be read.
+pub fn has_run(event: &[u8]) -> bool {
+    serde_json::from_slice(event).is_ok_and(|event| says_run(&event))
+}
+
+/// An event of EventBridge says it too: with its time.
+fn says_run(event: &Event) -> bool {
+    let has = |name: &str| event.get(name).is_some_and(|value| value.get() != "null");
+    has("run") || has("detail-type") && has("source")
+}
+
+/// The calls of one run.
+struct Calls<'a> {
+    launch: Launch<'a>,
+    event: Bytes,
+    sandbox: Sandbox,
+    start: Instant,
+    last: Option<Answer>,
+}
+
+impl Calls<'_> {
+    async fn until_done(&mut self, told: &impl Fn(&str)) -> Result<Outcome> {
+        let mut failures = 0;
+        loop {
+            let outcome = self.sandbox.invoke(self.event.clone()).await;
+            let Outcome::Response(body) = &outcome else {
+                failures += 1;
+                let kind = outcome.error().map(|error| error.error_type).unwrap_or_default();
+                if failures >= ATTEMPTS || !may_pass(&kind) {
+                    return Ok(outcome);
+                }
+                let pause = Duration::from_secs(1 << failures).min(LONGEST_PAUSE);
+                told(&format!("{kind}; again in {} s", pause.as_secs()));
+                sleep(pause).await;
+                if kind.starts_with("Runtime.") || kind.starts_with("Sandbox.") {
+                    self.sandbox = start_sandbox(&self.launch).await?;
+                }
+                continue;
+            };
+            failures = 0;
+            let answer: Answer = serde_json::from_slice(body).map_err(|_| {
+                "--until-done needs a function that answers as batch-job does".to_owned()
+            })?;
+            told(&progress(&answer, self.start.elapsed()));
+            if answer.done || answer.skipped.is_some() {
                 return Ok(outcome);
             }
-            let pause = Duration::from_secs(1 << failures).min(LONGEST_PAUSE);
-            told(&format!("{kind}; again in {} s", pause.as_secs()));
-            sleep(pause).await;
-            if kind.starts_with("Runtime.") || kind.starts_with("Sandbox.") {
-                sandbox = start_sandbox(&launch).await?;
-            }
-            continue;
-        };
-        failures = 0;
-        let answer: Answer = serde_json::from_slice(body).map_err(|_| {
-            "--until-done needs a function that answers as batch-job does".to_owned()
-        })?;
-        told(&progress(&answer, start.elapsed()));
-        if answer.done || answer.skipped.is_some() {
-            sandbox.stop().await;
-            return Ok(outcome);
+            self.last = Some(answer);
         }
-        // Without one, each request would be a run of its own.
-        let run = to_raw_value(&answer.run).map_err(|error| error.to_string())?;
-        event.entry("run".into()).or_insert(run);
+    }
+
+    /// How far the run got, after an interruption. The call that was interrupted gave no answer.
+    fn stopped(&self) -> String {
+        let seconds = self.start.elapsed().as_secs_f64();
+        match &self.last {
+            Some(Answer { run, step, query, chunks, rows, .. }) => format!(
+                "interrupted after {seconds:.1} s; run {run}: step {step} ({query}), {chunks} chunks and \
+                 {rows} rows at its last answer; later chunks are committed too"
+            ),
+            None => format!(
+                "interrupted after {seconds:.1} s, before the first answer; chunks that were committed stay"
+            ),
+        }
     }
 }
 
