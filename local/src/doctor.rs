@@ -25,7 +25,7 @@ pub async fn run(json: bool, watch: bool) -> Result<bool> {
     loop {
         let report = tokio::select! {
             report = db_check::check(&environment, &clock, BUDGET) => report,
-            () = &mut interrupted => return Err("interrupted".into()),
+            _ = &mut interrupted => return Err("interrupted".into()),
         };
         match &last {
             Some(last) if !json => print!("{}", changes(last, &report, clock.now())),
@@ -39,7 +39,7 @@ pub async fn run(json: bool, watch: bool) -> Result<bool> {
         last = Some(report);
         tokio::select! {
             () = tokio::time::sleep(PAUSE) => {}
-            () = &mut interrupted => return Err("interrupted".into()),
+            _ = &mut interrupted => return Err("interrupted".into()),
         }
     }
 }

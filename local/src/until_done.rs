@@ -87,7 +87,7 @@ pub async fn run(
     let mut event: Event = serde_json::from_slice(event)
         .map_err(|_| "--until-done needs an event that is a JSON object".to_owned())?;
     if !says_run(&event) {
-        told(&format!("run {run}: chosen for this event, which has no run"));
+        told(&format!("run {run}: used for this event, which has no run"));
         event.insert("run".into(), to_raw_value(&run).map_err(|error| error.to_string())?);
     }
     let text = serde_json::to_vec(&event).map_err(|error| error.to_string())?;
@@ -99,9 +99,10 @@ pub async fn run(
         signal = interrupted => Ended::Interrupted(signal),
         outcome = calls.until_done(&told) => Ended::Outcome(outcome?),
     };
+    let stopped = calls.stopped();
     calls.sandbox.stop().await;
     if matches!(ended, Ended::Interrupted(_)) {
-        told(&calls.stopped());
+        told(&stopped);
     }
     Ok(ended)
 }
@@ -168,7 +169,7 @@ impl Calls<'_> {
                  {rows} rows at its last answer; later chunks are committed too"
             ),
             None => format!(
-                "interrupted after {seconds:.1} s, before the first answer; chunks that were committed stay"
+                "interrupted after {seconds:.1} s, before the first answer; job_runs says how far it got"
             ),
         }
     }

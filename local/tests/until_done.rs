@@ -86,7 +86,7 @@ async fn interrupt_and_go_on(signal: Signal, code: i32) {
     let told = text(&ended.stderr);
     assert_eq!(ended.status.code(), Some(code), "{told}");
     let run = read(&server, "SELECT run FROM job_runs").await;
-    assert!(told.contains(&format!("run {run}: chosen for this event")), "{told}");
+    assert!(told.contains(&format!("run {run}: used for this event")), "{told}");
     assert!(told.contains(&format!("run {run}: step 1 (purge), ")), "{told}");
     let in_use = "SELECT count(*)::text FROM pg_stat_activity WHERE usename = 'iam_rw_user'";
     wait_for(&server, in_use, "0").await;
