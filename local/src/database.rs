@@ -30,10 +30,14 @@ pub enum Database {
 }
 
 impl Database {
-    /// Starts an empty one under `parent`.
-    pub(crate) async fn start(engine: Engine, parent: &Path) -> Result<Self> {
+    /// Starts an empty one under `parent`; PostgreSQL with the programs of this folder, if one is given.
+    pub(crate) async fn start(
+        engine: Engine,
+        programs: Option<&Path>,
+        parent: &Path,
+    ) -> Result<Self> {
         match engine {
-            Engine::Postgres => Postgres::start(parent).await.map(Self::Postgres),
+            Engine::Postgres => Postgres::start_from(programs, parent).await.map(Self::Postgres),
             Engine::Mysql => MariaDb::start(parent).await.map(Self::Mysql),
         }
     }

@@ -18,14 +18,30 @@ pub(crate) const SOCKET: &str = ".s.PGSQL.5432";
 /// A running server.
 #[derive(Debug)]
 pub struct Postgres {
-    bin: PathBuf,
+    psql: PathBuf,
     process: Process,
 }
 
 impl Postgres {
     /// Starts a new, empty cluster under `parent`, with the log in `parent/postgres.log`.
     pub async fn start(parent: &Path) -> Result<Self> {
-        let bin = find_binaries()?;
+        Self::start_from(None, parent).await
+    }
+
+    /// Starts the server whose initdb and postgres are in the folder `bin`. Such a folder needs no psql:
+    /// without one, [`Postgres::run_script`] takes the machine's own, which may be of another version.
+    pub(crate) async fn start_from(bin: Option<&Path>, parent: &Path) -> Result<Self> {
+        let (bin, psql) = match bin {
+            Some(bin) if !bin.join("psql").is_file() => {
+                (bin.to_owned(), find_binaries()?.join("psql"))
+            }
+            Some(bin) => (bin.to_owned(), bin.join("psql")),
+            None => {
+                let bin = find_binaries()?;
+                let psql = bin.join("psql");
+                (bin, psql)
+            }
+        };
         let home = Home::prepare(&Program {
             name: "PostgreSQL",
             users: ["postgres", "nobody"],
@@ -55,7 +71,7 @@ impl Postgres {
             arguments.extend(["-c".to_owned(), setting.to_owned()]);
         }
         let log = home.log.clone();
-        let postgres = Self { process: home.start(&bin.join("postgres"), &arguments)?, bin };
+        let postgres = Self { process: home.start(&bin.join("postgres"), &arguments)?, psql };
         match postgres.wait_until_ready().await {
             Ok(()) => Ok(postgres),
             Err(why) => {
@@ -83,7 +99,7 @@ impl Postgres {
     /// Runs SQL as the superuser, as psql does: several statements, COPY, psql's own commands.
     pub async fn run_script(&self, database: &str, script: &Path) -> Result<()> {
         // In this process group, so that Ctrl-C ends a script that hangs.
-        let output = without_variables(&self.bin.join("psql"), "PG")
+        let output = without_variables(&self.psql, "PG")
             .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-h"])
             .arg(self.socket_folder())
             .arg("-f")

@@ -34,6 +34,8 @@ pub struct Options {
     pub listen: IpAddr,
     /// The database, and the protocol that the gate speaks.
     pub engine: Engine,
+    /// The folder of PostgreSQL's initdb and postgres; `None` takes the machine's own.
+    pub postgres_bin: Option<PathBuf>,
     /// A script that creates a schema instead of the demo's table.
     pub init: Option<PathBuf>,
     /// The database user in the environment file; created unless the script did so.
@@ -72,6 +74,7 @@ impl Options {
             port: 0,
             listen: Ipv4Addr::LOCALHOST.into(),
             engine: Engine::default(),
+            postgres_bin: None,
             init: None,
             user: READ_ONLY_USER.into(),
             throttle: None,
@@ -143,7 +146,8 @@ impl Server {
         let address = gate_listener.local_addr().map_err(|error| error.to_string())?;
 
         let s3 = if options.s3 { Some(S3::start(&dir).await?) } else { None };
-        let database = Database::start(options.engine, &dir).await?;
+        let database =
+            Database::start(options.engine, options.postgres_bin.as_deref(), &dir).await?;
         let parts = [gate_listener, sts_listener];
         let storage = s3.as_ref();
         let parts = serve(&options, &dir, &database, storage, (&iam, &developer), parts).await;
