@@ -79,7 +79,7 @@ test-sam: ## Run every function on every event under sam local; needs Docker
 
 bench: setup ## Measure signing beside the AWS SDK, round trips through injected latency, and cold starts beside Python
 	@cargo bench --quiet --locked --package rds-iam --bench token --bench round_trips
-	@cargo build --quiet --locked --workspace
+	@cargo build --quiet --locked --profile bench --workspace
 	@local/bench-jobs.sh
 	@cargo bench --quiet --locked --package neptune-query --bench cold_start
 	@cargo bench --quiet --locked --package export-query --bench export

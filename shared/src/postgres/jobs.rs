@@ -15,16 +15,23 @@
 //! server's `idle_in_transaction_session_timeout` frees it from an owner that fell silent. All times are
 //! the database's: the clock of a sandbox that was frozen says nothing.
 
+mod failure;
+mod row;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use futures_util::future::{join, join3};
+use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row};
 
-use super::execute::{Statement, begin_with, ends_session};
+use self::failure::{chunk_failed, chunk_undone, code, is_contention, is_taken};
+pub(crate) use self::row::{Position, Seen};
+use self::row::{as_i64, as_u64, position};
+use super::execute::{Statement, begin_with};
 use super::outcome::{Failure, NoAnswer};
-use super::statement_error::{condition, own_words, statement_error, takes_no_writes};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::query::{Answer, Mode, Parameters, Query};
 
 /// How long a parked run keeps its job to itself, in leases: its next invocation may be slow to come.
@@ -129,30 +136,6 @@ pub(crate) struct Holder<'a> {
     pub(crate) lease: Duration,
     /// What the run was asked to do, of which the row holds a digest.
     pub(crate) input: &'a str,
-}
-
-/// How far a run has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Position {
-    /// From 1.
-    pub(crate) step: usize,
-    /// Statements of this step that were committed.
-    pub(crate) step_chunks: u64,
-    pub(crate) chunks: u64,
-    pub(crate) rows: u64,
-}
-
-/// A run as it stands in the table.
-#[derive(Clone, Debug)]
-pub(crate) struct Seen {
-    pub(crate) run: String,
-    pub(crate) status: String,
-    pub(crate) position: Position,
-    pub(crate) owner: Option<i64>,
-    pub(crate) message: String,
-    pub(crate) started_at: String,
-    pub(crate) progressed_at: String,
-    same_input: bool,
 }
 
 /// What a claim found.
@@ -377,65 +360,6 @@ impl Holder<'_> {
     }
 }
 
-impl Holder<'_> {
-    /// The error of a statement on the table.
-    fn failed(&self, error: &tokio_postgres::Error) -> Failure {
-        let what = format!("job {} could not read or write its run in job_runs", self.job);
-        let error_of = |kind| Error::new(kind, what);
-        let Some(db) = error.as_db_error() else {
-            let error = error_of(ErrorKind::NetworkUnreachable)
-                .because("the connection broke")
-                .remedy("Run it again: it goes on after its last chunk that was committed");
-            return Failure { error, usable: false, repeat: true };
-        };
-        let code = db.code().code();
-        let safe = ["42", "53", "57"].iter().any(|class| code.starts_with(class));
-        let why = match own_words(db).filter(|_| safe) {
-            Some(message) => format!("{message} ({})", condition(code)),
-            None => condition(code),
-        };
-        let explained = match code {
-            "25006" => error_of(ErrorKind::DatabaseUnavailable)
-                .because("the server takes no writes (25006): it is a reader or standby, or the old writer after a failover")
-                .remedy("Use the cluster (writer) endpoint, with PGTARGETSESSIONATTRS=read-write"),
-            "57014" | "55P03" => error_of(ErrorKind::QueryTimeout)
-                .because(why)
-                .remedy("Look in pg_stat_activity for what slows the database down"),
-            code if code.starts_with("42") => error_of(ErrorKind::QueryDenied).because(why).remedy(
-                "Run sql/jobs.sql in this database as an administrator, and grant SELECT, INSERT and UPDATE on the table to the function's user",
-            ),
-            code if code.starts_with("53") || code.starts_with("57P") => {
-                error_of(ErrorKind::DatabaseUnavailable).because(why).remedy("Try again when the database has recovered")
-            }
-            _ => error_of(ErrorKind::QueryFailed).because(why).remedy("Look up the SQLSTATE in PostgreSQL's manual"),
-        };
-        let usable = !ends_session(db) && code != "25006";
-        Failure { error: explained, usable, repeat: !usable }
-    }
-
-    fn other_input(&self) -> Error {
-        Error::new(ErrorKind::EventInvalid, format!("job {} cannot go on with this run", self.job))
-            .because("the run began with other queries or other params than this event has")
-            .remedy("Send the event that began it, or choose a new run id")
-    }
-}
-
-/// The failure of a chunk's statement. Nothing of it was committed, or the row says so.
-fn chunk_failed(query: &Query, error: &tokio_postgres::Error, prefix: usize) -> Failure {
-    let explained = match code(error) {
-        "25006" => takes_no_writes(query),
-        _ => statement_error(query, error, prefix),
-    };
-    let usable =
-        error.as_db_error().is_some_and(|db| !ends_session(db) && db.code().code() != "25006");
-    Failure { error: explained, usable, repeat: !usable }
-}
-
-fn chunk_undone(query: &Query, error: &tokio_postgres::Error, prefix: usize) -> Undone {
-    let failure = chunk_failed(query, error, prefix);
-    if is_contention(error) { Undone::Contention(failure.error) } else { failure.into() }
-}
-
 /// What a chunk adds to the row.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry<'a> {
@@ -454,54 +378,3 @@ pub(crate) struct Entry<'a> {
     /// The pause that the lease must outlive.
     pub(crate) pause: Duration,
 }
-
-impl Seen {
-    fn read(row: &Row) -> Result<Self, tokio_postgres::Error> {
-        Ok(Self {
-            run: row.try_get(0)?,
-            status: row.try_get(1)?,
-            position: position(row, 2)?,
-            owner: row.try_get(6)?,
-            message: row.try_get(7)?,
-            started_at: row.try_get(8)?,
-            progressed_at: row.try_get(9)?,
-            same_input: row.try_get(10)?,
-        })
-    }
-}
-
-fn position(row: &Row, from: usize) -> Result<Position, tokio_postgres::Error> {
-    let count = |index: usize| row.try_get::<_, i64>(from + index).map(as_u64);
-    Ok(Position {
-        step: usize::try_from(row.try_get::<_, i32>(from)?).unwrap_or(1).max(1),
-        step_chunks: count(1)?,
-        chunks: count(2)?,
-        rows: count(3)?,
-    })
-}
-
-fn as_u64(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
-}
-
-fn as_i64(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn code(error: &tokio_postgres::Error) -> &str {
-    error.as_db_error().map_or("", |db| db.code().code())
-}
-
-/// Serialization failure, deadlock, or a lock that was not granted in time.
-fn is_contention(error: &tokio_postgres::Error) -> bool {
-    matches!(code(error), "40001" | "40P01" | "55P03")
-}
-
-/// Whether another run of the job has the lease.
-fn is_taken(error: &tokio_postgres::Error) -> bool {
-    code(error) == "23505"
-        && error.as_db_error().and_then(|db| db.constraint()) == Some("job_runs_one_running")
-}
-
-#[cfg(test)]
-mod tests;

@@ -8,6 +8,7 @@ mod database;
 mod login;
 mod network;
 mod tls;
+mod token;
 
 use std::fmt::Write;
 
@@ -82,6 +83,7 @@ pub fn all() -> impl Iterator<Item = &'static Cause> {
         .chain(credentials::CAUSES)
         .chain(network::CAUSES)
         .chain(tls::CAUSES)
+        .chain(token::CAUSES)
         .chain(login::CAUSES)
         .chain(database::CAUSES)
 }
