@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
 # Rows per second of batch-job beside a psql loop of the same statement, over the same gate, in one run.
 #   local/bench-jobs.sh         after cargo build --profile bench; `make bench` runs it
-#   BIN=folder ROWS=n CHUNK=n   other binaries, rows, and rows of a chunk
 set -euo pipefail
 cd "$(dirname "$0")/.."
-bin=${BIN:-target/release} rows=${ROWS:-1000000} chunk=${CHUNK:-10000}
+rows=${ROWS:-1000000} chunk=${CHUNK:-10000}
 dir=$(mktemp -d)
 cat >"$dir/schema.sql" <<'SQL'
 CREATE TABLE items (n int, filler text);
@@ -12,12 +11,12 @@ GRANT SELECT, INSERT, DELETE ON items TO iam_rw_user;
 SQL
 statement="DELETE FROM items WHERE ctid = ANY (ARRAY(SELECT ctid FROM items LIMIT $chunk))"
 printf '/*+++\nmode = "write"\nresult = "affected"\nrepeat = "until-no-rows"\n+++*/\n%s\n' "$statement" >"$dir/purge.sql"
-"$bin/rds-local" serve --dir "$dir/server" --init "$dir/schema.sql" --user iam_rw_user >/dev/null 2>&1 &
+target/release/rds-local serve --dir "$dir/server" --init "$dir/schema.sql" --user iam_rw_user >/dev/null 2>&1 &
 server=$!
 trap 'kill -INT $server 2>/dev/null; wait $server || true; rm -rf "$dir"' EXIT
 for _ in $(seq 600); do [ -e "$dir/server/env" ] && break; sleep 0.1; done
 . "$dir/server/env"
-export PGPASSWORD="$("$bin/rds-local" token)"
+export PGPASSWORD="$(target/release/rds-local token)"
 fill() { psql -qX -c "INSERT INTO items SELECT n, repeat('x', 50) FROM generate_series(1, $rows) n"; }
 # The loop that people write: each statement commits by itself, until one affects no rows.
 for _ in $(seq $((rows / chunk + 1))); do echo "$statement;"; done >"$dir/loop.sql"
@@ -30,7 +29,7 @@ for round in 1 2 3 4 5; do
   fill
   echo "{\"query\": \"purge\", \"run\": \"$round\"}" >"$dir/event.json"
   start=$(ms)
-  "$bin/rds-local" invoke batch-job --dir "$dir/server" --event "$dir/event.json" --timeout 300 \
+  target/release/rds-local invoke batch-job --dir "$dir/server" --event "$dir/event.json" --timeout 300 \
     --env QUERIES_DIR="$dir" >"$dir/answer.json" 2>/dev/null
   took=$(($(ms) - start))
   grep -q "\"done\":true.*\"rows\":$rows" "$dir/answer.json"

@@ -30,6 +30,7 @@ pub mod testing;
 mod token_text;
 pub mod until_done;
 
+use nix::sys::signal::Signal;
 pub use server::{Options, Server};
 
 /// An error is a sentence for the developer: what failed, why, and what to do.
@@ -56,14 +57,18 @@ pub const READ_ONLY_USER: &str = "iam_ro_user";
 /// The database user that may write.
 pub const READ_WRITE_USER: &str = "iam_rw_user";
 
+/// The exit code of a command that a signal interrupted, as shells count it.
+pub fn exit_code(signal: Signal) -> std::process::ExitCode {
+    std::process::ExitCode::from(128 + signal as u8)
+}
+
 /// Waits for SIGINT (Ctrl-C), SIGTERM or SIGHUP, and returns which it was. Signals count from this call on,
 /// also before the future is polled.
 ///
 /// # Errors
 ///
 /// If the process cannot listen for signals.
-pub fn interrupted() -> Result<impl Future<Output = nix::sys::signal::Signal>> {
-    use nix::sys::signal::Signal;
+pub fn interrupted() -> Result<impl Future<Output = Signal>> {
     use tokio::signal::unix::{SignalKind, signal};
     let listen = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
     let mut interrupt = listen(SignalKind::interrupt())?;

@@ -18,8 +18,10 @@ use rds_local::gate::Fault;
 use rds_local::invoke::{Sandbox, find_function};
 use rds_local::neptune::Cluster;
 use rds_local::runtime_api::Outcome;
-use rds_local::until_done::{self, Ended, Launch};
-use rds_local::{Options, Result, Server, check, demo, doctor, environment, explain, ready};
+use rds_local::until_done::{self, Launch};
+use rds_local::{
+    Options, Result, Server, check, demo, doctor, environment, exit_code, explain, ready,
+};
 
 /// RDS IAM authentication on your machine: a real database behind a gate that checks tokens.
 ///
@@ -357,7 +359,7 @@ async fn run_invoke(invoke: Invoke) -> Result<ExitCode> {
     let timeout = Duration::from_secs(invoke.timeout);
     if invoke.until_done {
         let launch = Launch { binary: &binary, variables: &variables, timeout, log };
-        return run_until_done(launch, &invoke, events, interrupted).await;
+        return until_done::run(launch, &events, invoke.run, interrupted).await;
     }
     let mut sandbox = Sandbox::start(&binary, &variables, timeout, log).await?;
     let mut code = ExitCode::SUCCESS;
@@ -367,7 +369,7 @@ async fn run_invoke(invoke: Invoke) -> Result<ExitCode> {
             signal = &mut interrupted => {
                 sandbox.stop().await;
                 eprintln!("rds-local: interrupted");
-                return Ok(ended_by(signal));
+                return Ok(exit_code(signal));
             }
         };
         let (Outcome::Response(body) | Outcome::Error(body)) = &outcome;
@@ -378,59 +380,6 @@ async fn run_invoke(invoke: Invoke) -> Result<ExitCode> {
     }
     sandbox.stop().await;
     Ok(code)
-}
-
-async fn run_until_done(
-    launch: Launch<'_>,
-    invoke: &Invoke,
-    events: Vec<Vec<u8>>,
-    mut interrupted: std::pin::Pin<&mut impl Future<Output = Signal>>,
-) -> Result<ExitCode> {
-    let told = |line: &str| eprintln!("rds-local: {line}");
-    let new_run = || until_done::new_run(SharedTimeSource::default().now());
-    let first = invoke.run.clone().unwrap_or_else(new_run);
-    let chosen = invoke.run.is_none() && !events.iter().all(|event| until_done::has_run(event));
-    let mut code = ExitCode::SUCCESS;
-    for (index, event) in events.iter().enumerate() {
-        let run = if index == 0 { first.clone() } else { format!("{first}-{}", index + 1) };
-        match until_done::run(launch.clone(), event, &run, interrupted.as_mut(), told).await? {
-            Ended::Interrupted(signal) => {
-                eprintln!(
-                    "rds-local: this command goes on there, as soon as the lease has ended:\n  {}",
-                    command_with_run(chosen.then_some(&first))
-                );
-                return Ok(ended_by(signal));
-            }
-            Ended::Outcome(outcome) => {
-                let (Outcome::Response(body) | Outcome::Error(body)) = &outcome;
-                println!("{}", String::from_utf8_lossy(body));
-                if !matches!(outcome, Outcome::Response(_)) || !is_done(body) {
-                    code = ExitCode::FAILURE;
-                }
-            }
-        }
-    }
-    Ok(code)
-}
-
-/// This process's command line for a shell, with the run that was chosen.
-fn command_with_run(run: Option<&String>) -> String {
-    let mut words: Vec<_> =
-        std::env::args_os().map(|word| environment::quote(&word.to_string_lossy())).collect();
-    if let Some(run) = run {
-        words.extend(["--run".to_owned(), environment::quote(run)]);
-    }
-    words.join(" ")
-}
-
-/// What shells report of a command that a signal ended.
-fn ended_by(signal: Signal) -> ExitCode {
-    ExitCode::from(128 + signal as u8)
-}
-
-fn is_done(body: &[u8]) -> bool {
-    let answer: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    answer["done"] == true
 }
 
 async fn run_token(token: Token) -> Result<()> {

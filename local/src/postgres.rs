@@ -28,20 +28,11 @@ impl Postgres {
         Self::start_from(None, parent).await
     }
 
-    /// Starts the server whose initdb and postgres are in the folder `bin`. Such a folder needs no psql:
-    /// without one, [`Postgres::run_script`] takes the machine's own, which may be of another version.
+    /// Starts the server whose initdb and postgres are in the folder `bin`, or the machine's own. psql is
+    /// the machine's in either case: a folder of programs may have none.
     pub(crate) async fn start_from(bin: Option<&Path>, parent: &Path) -> Result<Self> {
-        let (bin, psql) = match bin {
-            Some(bin) if !bin.join("psql").is_file() => {
-                (bin.to_owned(), find_binaries()?.join("psql"))
-            }
-            Some(bin) => (bin.to_owned(), bin.join("psql")),
-            None => {
-                let bin = find_binaries()?;
-                let psql = bin.join("psql");
-                (bin, psql)
-            }
-        };
+        let machine = find_binaries()?;
+        let bin = bin.unwrap_or(&machine);
         let home = Home::prepare(&Program {
             name: "PostgreSQL",
             users: ["postgres", "nobody"],
@@ -71,7 +62,10 @@ impl Postgres {
             arguments.extend(["-c".to_owned(), setting.to_owned()]);
         }
         let log = home.log.clone();
-        let postgres = Self { process: home.start(&bin.join("postgres"), &arguments)?, psql };
+        let postgres = Self {
+            process: home.start(&bin.join("postgres"), &arguments)?,
+            psql: machine.join("psql"),
+        };
         match postgres.wait_until_ready().await {
             Ok(()) => Ok(postgres),
             Err(why) => {

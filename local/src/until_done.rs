@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::pin::Pin;
-use std::time::{Duration, SystemTime};
+use std::process::ExitCode;
+use std::time::Duration;
 
+use aws_smithy_async::time::SharedTimeSource;
 use axum::body::Bytes;
 use nix::sys::signal::Signal;
 use rds_iam::ErrorKind;
@@ -16,9 +18,10 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use tokio::time::{Instant, sleep};
 
-use crate::Result;
+use crate::environment::quote;
 use crate::invoke::{LogSink, Sandbox};
 use crate::runtime_api::Outcome;
+use crate::{Result, exit_code};
 
 /// Failures in a row that may be transient, before it gives up.
 const ATTEMPTS: u32 = 5;
@@ -55,39 +58,89 @@ impl std::fmt::Debug for Launch<'_> {
     }
 }
 
-/// How the calls of one run ended.
-#[derive(Debug)]
-pub enum Ended {
-    /// The run is finished, skipped or failed: the last outcome.
-    Outcome(Outcome),
-    /// This signal came, and the function is stopped. Chunks that were committed stay so.
-    Interrupted(Signal),
+/// Sends each event until its run is finished or `interrupted` returns. Writes the progress to standard
+/// error and the last answers to standard output, and returns how this process should end.
+///
+/// An event without a run gets `given`, or else the time; a second event gets it with `-2`, and so on.
+/// After an interruption the function is stopped and its chunks stay committed; the command that goes on
+/// is printed. Dropping the future kills the function.
+///
+/// # Errors
+/// If an event is not an object, the function does not start, or its answer is not a batch job's.
+pub async fn run(
+    launch: Launch<'_>,
+    events: &[Vec<u8>],
+    given: Option<String>,
+    mut interrupted: Pin<&mut impl Future<Output = Signal>>,
+) -> Result<ExitCode> {
+    let chosen = given.is_none() && !events.iter().all(|event| has_run(event));
+    let first = given.unwrap_or_else(new_run);
+    let mut code = ExitCode::SUCCESS;
+    for (index, event) in events.iter().enumerate() {
+        let run = if index == 0 { first.clone() } else { format!("{first}-{}", index + 1) };
+        match run_event(launch.clone(), event, &run, interrupted.as_mut()).await? {
+            Ended::Interrupted(signal) => {
+                tell("this command goes on there, as soon as the lease has ended:");
+                eprintln!("  {}", command_with_run(chosen.then_some(&first)));
+                return Ok(exit_code(signal));
+            }
+            Ended::Outcome(outcome) => {
+                let (Outcome::Response(body) | Outcome::Error(body)) = &outcome;
+                println!("{}", String::from_utf8_lossy(body));
+                if !matches!(outcome, Outcome::Response(_)) || !is_done(body) {
+                    code = ExitCode::FAILURE;
+                }
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn tell(line: &str) {
+    eprintln!("rds-local: {line}");
 }
 
 /// A run for events that have none: the time, to the millisecond.
-pub fn new_run(now: SystemTime) -> String {
+fn new_run() -> String {
     const FORMAT: &[BorrowedFormatItem<'_>] =
         format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    OffsetDateTime::from(now).format(FORMAT).unwrap_or_else(|_| uuid::Uuid::new_v4().to_string())
+    let now = OffsetDateTime::from(SharedTimeSource::default().now());
+    now.format(FORMAT).unwrap_or_else(|_| uuid::Uuid::new_v4().to_string())
 }
 
-/// Sends `event` until its run is finished or `interrupted` returns, writes the progress to `told`, and
-/// stops the function. An event without a run gets `run`. Dropping the future kills the function; its
-/// chunks stay committed.
-///
-/// # Errors
-/// If the event is not an object, the function does not start, or its answer is not a batch job's.
-pub async fn run(
+/// This process's command line for a shell, with the run that was chosen.
+fn command_with_run(run: Option<&String>) -> String {
+    let mut words: Vec<_> =
+        std::env::args_os().map(|word| quote(&word.to_string_lossy())).collect();
+    if let Some(run) = run {
+        words.extend(["--run".to_owned(), quote(run)]);
+    }
+    words.join(" ")
+}
+
+fn is_done(body: &[u8]) -> bool {
+    serde_json::from_slice(body).is_ok_and(|answer: Answer| answer.done)
+}
+
+/// How the calls of one run ended.
+enum Ended {
+    /// The run is finished, skipped or failed: the last outcome.
+    Outcome(Outcome),
+    /// This signal came, and the function is stopped.
+    Interrupted(Signal),
+}
+
+/// The calls of one event.
+async fn run_event(
     launch: Launch<'_>,
     event: &[u8],
     run: &str,
     interrupted: Pin<&mut impl Future<Output = Signal>>,
-    told: impl Fn(&str),
 ) -> Result<Ended> {
     let mut event: Event = serde_json::from_slice(event)
         .map_err(|_| "--until-done needs an event that is a JSON object".to_owned())?;
     if !says_run(&event) {
-        told(&format!("run {run}: used for this event, which has no run"));
+        tell(&format!("run {run}: used for this event, which has no run"));
         event.insert("run".into(), to_raw_value(&run).map_err(|error| error.to_string())?);
     }
     let text = serde_json::to_vec(&event).map_err(|error| error.to_string())?;
@@ -97,12 +150,12 @@ pub async fn run(
     let ended = tokio::select! {
         biased;
         signal = interrupted => Ended::Interrupted(signal),
-        outcome = calls.until_done(&told) => Ended::Outcome(outcome?),
+        outcome = calls.until_done() => Ended::Outcome(outcome?),
     };
     let stopped = calls.stopped();
     calls.sandbox.stop().await;
     if matches!(ended, Ended::Interrupted(_)) {
-        told(&stopped);
+        tell(&stopped);
     }
     Ok(ended)
 }
@@ -110,7 +163,7 @@ pub async fn run(
 type Event = BTreeMap<String, Box<RawValue>>;
 
 /// Whether the event says which run it is, as far as it can be read.
-pub fn has_run(event: &[u8]) -> bool {
+fn has_run(event: &[u8]) -> bool {
     serde_json::from_slice(event).is_ok_and(|event| says_run(&event))
 }
 
@@ -130,7 +183,7 @@ struct Calls<'a> {
 }
 
 impl Calls<'_> {
-    async fn until_done(&mut self, told: &impl Fn(&str)) -> Result<Outcome> {
+    async fn until_done(&mut self) -> Result<Outcome> {
         let mut failures = 0;
         loop {
             let outcome = self.sandbox.invoke(self.event.clone()).await;
@@ -141,7 +194,7 @@ impl Calls<'_> {
                     return Ok(outcome);
                 }
                 let pause = Duration::from_secs(1 << failures).min(LONGEST_PAUSE);
-                told(&format!("{kind}; again in {} s", pause.as_secs()));
+                tell(&format!("{kind}; again in {} s", pause.as_secs()));
                 sleep(pause).await;
                 if kind.starts_with("Runtime.") || kind.starts_with("Sandbox.") {
                     self.sandbox = start_sandbox(&self.launch).await?;
@@ -152,7 +205,7 @@ impl Calls<'_> {
             let answer: Answer = serde_json::from_slice(body).map_err(|_| {
                 "--until-done needs a function that answers as batch-job does".to_owned()
             })?;
-            told(&progress(&answer, self.start.elapsed()));
+            tell(&progress(&answer, self.start.elapsed()));
             if answer.done || answer.skipped.is_some() {
                 return Ok(outcome);
             }

@@ -24,7 +24,7 @@ fn postgres_17() -> Option<PathBuf> {
     let bin = root().join(package).join("native/bin");
     // Run as root, a server becomes the user postgres, whom a checkout under /root keeps out.
     let as_root = nix::unistd::geteuid().is_root();
-    if as_root && bin.ancestors().any(|folder| !others_enter(folder)) {
+    if as_root && bin.ancestors().any(keeps_others_out) {
         let bin = bin.display();
         eprintln!(
             "SKIPPED: sql/ is not tested on PostgreSQL 17: the user postgres may not enter {bin}"
@@ -42,9 +42,8 @@ fn postgres_17() -> Option<PathBuf> {
     None
 }
 
-/// Whether every user may enter the folder. One that is not there keeps nobody out.
-fn others_enter(folder: &Path) -> bool {
-    !folder.metadata().is_ok_and(|found| found.permissions().mode() & 0o001 == 0)
+fn keeps_others_out(folder: &Path) -> bool {
+    folder.metadata().is_ok_and(|found| found.permissions().mode() & 0o001 == 0)
 }
 
 /// The servers to test on: the folders of their programs, `None` for the machine's own.
