@@ -1,6 +1,10 @@
 //! What a failed request to S3 means. S3's own message is never passed on: it may quote the request.
 
+use std::error::Error as StdError;
+
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::result::DispatchFailure;
 use rds_iam::{Error, ErrorKind};
 
 /// Why a request failed, and whether S3 may have carried it out all the same.
@@ -19,8 +23,8 @@ pub(crate) fn explain<E: ProvideErrorMetadata>(
     let refused = |error| Failure { error, ambiguous: false };
     match (error, status) {
         (SdkError::ConstructionFailure(_), _) => refused(no_request()),
-        (SdkError::DispatchFailure(failure), None) if failure.is_other() => {
-            refused(no_credentials(error))
+        (SdkError::DispatchFailure(failure), None) if lacks_credentials(failure) => {
+            refused(no_credentials())
         }
         (_, None) => Failure { error: unreachable(), ambiguous: true },
         (_, Some(status)) if status >= 500 || is_throttling(code) => {
@@ -32,6 +36,19 @@ pub(crate) fn explain<E: ProvideErrorMetadata>(
         }
         (_, Some(_)) => refused(by_code(code)),
     }
+}
+
+/// Whether there were no credentials to sign with. The SDK files an answer that it cannot parse under the
+/// same kind, and S3 may have carried out that request.
+fn lacks_credentials(failure: &DispatchFailure) -> bool {
+    let mut next = failure.as_connector_error().and_then(|error| error.source());
+    while let Some(cause) = next {
+        if cause.is::<CredentialsError>() {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
 }
 
 fn is_throttling(code: &str) -> bool {
@@ -121,8 +138,64 @@ fn no_request() -> Error {
 }
 
 /// The request was not sent. The SDK's texts are not passed on.
-fn no_credentials<E>(_: &E) -> Error {
+fn no_credentials() -> Error {
     Error::new(ErrorKind::CredentialsUnavailable, "the request to S3 was not sent")
         .because("no usable AWS credentials were found")
         .remedy("In Lambda, the function's role gives them; elsewhere, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use aws_credential_types::Credentials;
+    use aws_credential_types::credential_fn::provide_credentials_fn;
+    use aws_credential_types::provider::error::CredentialsError;
+    use aws_sdk_s3::config::{BehaviorVersion, Builder, Region};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// The meaning of a PUT by the SDK's own client, to this endpoint.
+    async fn put(config: Builder, endpoint: &str) -> Failure {
+        let config = config
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .endpoint_url(endpoint)
+            .retry_config(aws_sdk_s3::config::retry::RetryConfig::disabled());
+        let client = aws_sdk_s3::Client::from_conf(config.build());
+        explain(&client.put_object().bucket("b").key("k").send().await.unwrap_err())
+    }
+
+    #[tokio::test]
+    async fn without_credentials_nothing_was_sent() {
+        let none =
+            provide_credentials_fn(|| async { Err(CredentialsError::not_loaded("none here")) });
+        let config = Builder::new().credentials_provider(none);
+        let failure = put(config, "http://127.0.0.1:9").await;
+        assert_eq!(failure.error.kind(), ErrorKind::CredentialsUnavailable);
+        assert!(!failure.ambiguous);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_cut_or_garbled_leaves_the_outcome_unknown() {
+        for answer in
+            ["HTTP/1.1 200 OK\r\nETag: \"0123", "HTTP/1.1 200 OK\r\n\u{1}: x\r\n\r\n", "?"]
+        {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let endpoint = format!("http://{}", listener.local_addr().unwrap());
+            let server = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 16 * 1024]).await;
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                stream.shutdown().await.unwrap();
+            });
+            let credentials = Credentials::new("akid", "secret", None, None, "test");
+            let failure = put(Builder::new().credentials_provider(credentials), &endpoint).await;
+            assert_eq!(failure.error.kind(), ErrorKind::ExportUnavailable, "{answer}");
+            assert!(failure.ambiguous, "{answer}");
+            server.await.unwrap();
+        }
+    }
 }

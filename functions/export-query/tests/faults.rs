@@ -123,6 +123,7 @@ async fn every_fault_of_s3_has_its_error_and_leaves_nothing() {
         ("big", "complete", 0, ALWAYS, Silence, "Export.OutcomeUnknown"),
         ("small", "put", 0, ALWAYS, ResetBefore, "Export.OutcomeUnknown"),
         ("small", "put", 0, 1, LoseAnswer, "Export.OutcomeUnknown"),
+        ("small", "put", 0, 1, CutAnswer, "Export.OutcomeUnknown"),
         ("small", "put", 0, 1, Denied, "Export.Denied"),
     ] {
         let plan = Plan { operation, from, times, fault };
