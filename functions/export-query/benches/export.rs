@@ -12,11 +12,11 @@ use rds_local::testing::World;
 use tokio::time::Instant;
 
 /// Text, numbers and times, as tables have them; about 100 bytes a row.
-const TABLE: &str = "CREATE TABLE orders AS SELECT n AS order_id, md5(n::text) AS customer,
-    (n * 7919 % 100000)::numeric(10, 2) / 100 AS total,
+const TABLE: &str = "CREATE TABLE sales AS SELECT n AS order_id, md5(n::text) AS customer,
+    (n::bigint * 7919 % 100000)::numeric(10, 2) / 100 AS total,
     timestamptz '2026-01-01' + n * interval '1 second' AS created_at,
     (ARRAY['new', 'paid', 'shipped', 'returned'])[1 + n % 4] AS status
-    FROM generate_series(1, ROWS) n; GRANT SELECT ON orders TO iam_ro_user";
+    FROM generate_series(1, ROWS) n; GRANT SELECT ON sales TO iam_ro_user";
 
 fn token(world: &World) -> String {
     let variable = |name: &str| world.variables[name].clone();
@@ -38,7 +38,7 @@ fn token(world: &World) -> String {
 fn psql(world: &World, pipe: &str) -> f64 {
     let start = Instant::now();
     let copy = format!(
-        "psql -X -q -c '\\copy (SELECT * FROM orders) TO STDOUT (FORMAT csv, HEADER)' | {pipe}"
+        "psql -X -q -c '\\copy (SELECT * FROM sales) TO STDOUT (FORMAT csv, HEADER)' | {pipe}"
     );
     let status = Command::new("bash")
         .args(["-o", "pipefail", "-c", &copy])
@@ -56,7 +56,7 @@ async fn main() {
     let rows = megabytes * 11_500;
     let mut world = World::with_s3(env!("CARGO_BIN_EXE_export-query")).await;
     world.run(&TABLE.replace("ROWS", &rows.to_string())).await;
-    world.queries(&[("orders", "SELECT * FROM orders")]);
+    world.queries(&[("sales", "SELECT * FROM sales")]);
     let size = world.folder().join("size");
     psql(&world, &format!("wc -c > {}", size.display()));
     let bytes: f64 = std::fs::read_to_string(&size).unwrap().trim().parse().unwrap();
@@ -70,7 +70,7 @@ async fn main() {
     }
     for ending in ["csv.gz", "csv.zst", "csv", "ndjson.gz", "ndjson.zst", "parquet"] {
         let mut function = world.function_with_timeout(Duration::from_secs(900)).await;
-        let event = format!(r#"{{"query":"orders","to":"orders.{ending}","overwrite":true}}"#);
+        let event = format!(r#"{{"query":"sales","to":"sales.{ending}","overwrite":true}}"#);
         let start = Instant::now();
         let answer = function.ok(event).await;
         let seconds = start.elapsed().as_secs_f64();
@@ -83,7 +83,7 @@ async fn main() {
             theirs["gz"] / seconds,
         );
         function.stop().await;
-        world.s3().delete(&format!("orders.{ending}")).await;
+        world.s3().delete(&format!("sales.{ending}")).await;
     }
     world.stop().await;
 }
