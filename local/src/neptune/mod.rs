@@ -298,6 +298,8 @@ async fn connection(
     tls: TlsAcceptor,
     shared: &Arc<Shared>,
 ) -> io::Result<()> {
+    // Small packets leave at once, as from the other gates.
+    stream.set_nodelay(true)?;
     let handshake = async {
         let mut first = [0];
         // A TLS record begins with 0x16, and a request for a proxy with a letter.
