@@ -13,7 +13,8 @@ use rds_local::{CLUSTER_RESOURCE_ID, Options};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 struct World {
     cluster: Cluster,
@@ -52,8 +53,7 @@ impl World {
     }
 
     async fn function(&self, seconds: u64) -> Function {
-        let binary = env!("CARGO_BIN_EXE_neptune-query");
-        Function::start(binary, &self.variables, Duration::from_secs(seconds)).await
+        start(&self.variables, seconds).await
     }
 
     /// Rows that the engine itself gives.
@@ -182,13 +182,27 @@ async fn hostile_parameters_equal_the_engine_asked_directly() {
 const SLOW: &str =
     "UNWIND range(1,9000) AS a UNWIND range(1,9000) AS b WITH a,b WHERE a*b=7 RETURN count(*) AS n";
 
+fn run(query: &str) -> String {
+    json!({ "query": query }).to_string()
+}
+
+/// The parts run in turn on one cluster, whose engine is slow to start.
 #[tokio::test]
 async fn results_time_outs_and_failures() {
     let mut world = World::start().await;
-    let slow_write =
-        format!("/*+++\nmode = \"write\"\nselectable = true\n+++*/\n{SLOW} AS x, 1 AS y")
-            .replace("RETURN count(*) AS n AS x, 1 AS y", "CREATE (:Slow) RETURN a");
-    let metric = "/*+++\nresult = \"metric\"\nnamespace = \"Graph\"\n+++*/\nRETURN 3 AS people, 'eu' AS region";
+    set_queries(&mut world);
+    let mut function = world.function(4).await;
+    rows_become_results_or_errors(&mut function).await;
+    a_slow_query_is_cancelled_on_the_server(&world, &mut function).await;
+    function.stop().await;
+    a_write_without_an_answer_has_an_unknown_outcome(&world).await;
+    wrong_variables_have_their_own_errors(&world).await;
+    an_engine_that_is_down_fails_the_query(world).await;
+}
+
+fn set_queries(world: &mut World) {
+    let slow_write = SLOW.replace("RETURN count(*) AS n", "CREATE (:Slow) RETURN a");
+    let slow_write = format!("/*+++\nmode = \"write\"\nselectable = true\n+++*/\n{slow_write}");
     world.queries(&[
         ("slow.cypher", SLOW),
         ("slow_write.cypher", &slow_write),
@@ -198,16 +212,24 @@ async fn results_time_outs_and_failures() {
             "check.cypher",
             "/*+++\nresult = \"check\"\nfail = true\n+++*/\nUNWIND [1,2] AS n RETURN n",
         ),
-        ("metric.cypher", metric),
+        (
+            "metric.cypher",
+            "/*+++\nresult = \"metric\"\nnamespace = \"Graph\"\n+++*/\nRETURN 3 AS people, 'eu' AS region",
+        ),
         ("wrong.cypher", "MATCH (n RETURN n"),
         ("hidden.cypher", "MATCH (n) SET n.a = 1"),
         (
             "big.cypher",
             "UNWIND range(1,9) AS n RETURN reduce(s = 'xxxxxxxxxxxxxxxx', i IN range(1,16) | s + s) AS x",
         ),
+        (
+            "put.cypher",
+            "/*+++\nmode = \"write\"\nselectable = true\n+++*/\nCREATE (n:Put) RETURN 1 AS one",
+        ),
     ]);
-    let mut function = world.function(4).await;
-    let run = |query: &str| json!({ "query": query }).to_string();
+}
+
+async fn rows_become_results_or_errors(function: &mut Function) {
     assert_eq!(function.ok(run("one")).await["row"], json!({ "one": 1 }));
     assert_eq!(function.ok(run("metric")).await["metric_count"], 1);
     for (query, kind) in [
@@ -218,90 +240,103 @@ async fn results_time_outs_and_failures() {
         ("big", "Result.TooLarge"),
         ("none", "Query.NotFound"),
     ] {
-        let error = function.error(run(query)).await;
-        assert_eq!(error.error_type, kind, "{query}: {}", error.error_message);
+        fails(function, query, kind).await;
     }
-    // A slow query is cancelled on the server, and the answer comes before the deadline.
+}
+
+/// Invokes the function, which must fail with this error type.
+async fn fails(function: &mut Function, query: &str, kind: &str) {
+    let error = function.error(run(query)).await;
+    assert_eq!(error.error_type, kind, "{query}: {}", error.error_message);
+}
+
+/// The answer comes before the deadline, and the write has not happened.
+async fn a_slow_query_is_cancelled_on_the_server(world: &World, function: &mut Function) {
     for query in ["slow", "slow_write"] {
-        let error = function.error(run(query)).await;
-        assert_eq!(error.error_type, "Query.Timeout", "{query}: {}", error.error_message);
+        fails(function, query, "Query.Timeout").await;
     }
     let log = std::fs::read_to_string(world.folder.path().join("gate.log")).unwrap();
     assert_eq!(log.matches("CancelledByUserException").count(), 2, "{log}");
     assert_eq!(world.ask("MATCH (s:Slow) RETURN count(s) AS n", "{}").await, json!([{ "n": 0 }]));
-    function.stop().await;
+}
 
-    // A gate that takes a write and never answers.
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let silent = listener.local_addr().unwrap();
-    let gate = world.variables["DB_TUNNEL"].clone();
-    let relay = tokio::spawn(async move {
-        loop {
-            let (mut client, _) = listener.accept().await.unwrap();
-            let gate = gate.clone();
-            tokio::spawn(async move {
-                let mut gate = tokio::net::TcpStream::connect(gate).await.unwrap();
-                let (mut from_client, mut to_client) = client.split();
-                let (mut from_gate, mut to_gate) = gate.split();
-                // TLS's handshake passes; what the gate says after it does not.
-                let mut bytes = [0; 16 * 1024];
-                let mut passed = 0;
-                loop {
-                    tokio::select! {
-                        read = from_client.read(&mut bytes) => match read {
-                            Ok(0) | Err(_) => break,
-                            Ok(n) => { let sent = to_gate.write_all(&bytes[..n]).await; if sent.is_err() { break } }
-                        },
-                        read = async { let mut b = [0; 16 * 1024]; let n = from_gate.read(&mut b).await; (b, n) } => match read {
-                            (_, Ok(0) | Err(_)) => break,
-                            (b, Ok(n)) if passed == 0 => { passed += n; let sent = to_client.write_all(&b[..n]).await; if sent.is_err() { break } }
-                            _ => {}
-                        },
-                    }
-                }
-            });
-        }
-    });
-    world.set("DB_TUNNEL", silent.to_string());
-    world.queries(&[(
-        "put.cypher",
-        "/*+++\nmode = \"write\"\nselectable = true\n+++*/\nCREATE (n:Put) RETURN 1 AS one",
-    )]);
-    let mut function = world.function(3).await;
-    let error = function.error(run("put")).await;
-    assert_eq!(error.error_type, "Query.OutcomeUnknown", "{}", error.error_message);
-    let error = function.error(run("one")).await;
-    assert_eq!(error.error_type, "Query.Timeout", "{}", error.error_message);
+async fn a_write_without_an_answer_has_an_unknown_outcome(world: &World) {
+    let (silent, relay) = silent_after_tls(world.variables["DB_TUNNEL"].clone()).await;
+    let mut variables = world.variables.clone();
+    variables.insert("DB_TUNNEL".into(), silent);
+    let mut function = start(&variables, 3).await;
+    fails(&mut function, "put", "Query.OutcomeUnknown").await;
+    fails(&mut function, "one", "Query.Timeout").await;
     function.stop().await;
     relay.abort();
+}
 
+async fn start(variables: &BTreeMap<String, String>, seconds: u64) -> Function {
+    let binary = env!("CARGO_BIN_EXE_neptune-query");
+    Function::start(binary, variables, Duration::from_secs(seconds)).await
+}
+
+/// A way to the gate that takes all requests and gives no answer: its address, and its task.
+async fn silent_after_tls(gate: String) -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let task = tokio::spawn(async move {
+        loop {
+            let (client, _) = listener.accept().await.unwrap();
+            tokio::spawn(carry_handshake(client, gate.clone()));
+        }
+    });
+    (address, task)
+}
+
+/// Carries all that the client says, and of the gate only what it says first: TLS's handshake.
+async fn carry_handshake(mut client: TcpStream, gate: String) -> std::io::Result<()> {
+    let mut gate = TcpStream::connect(gate).await?;
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_gate, mut to_gate) = gate.split();
+    let down = async {
+        let mut first = vec![0; 16 * 1024];
+        let length = from_gate.read(&mut first).await?;
+        to_client.write_all(&first[..length]).await?;
+        tokio::io::copy(&mut from_gate, &mut tokio::io::sink()).await
+    };
+    let ended = tokio::select! {
+        up = tokio::io::copy(&mut from_client, &mut to_gate) => up,
+        down = down => down,
+    };
+    ended.map(|_| ())
+}
+
+/// The cluster's own variables, with one changed.
+fn variables_with(world: &World, name: &str, value: &str) -> BTreeMap<String, String> {
+    let mut variables = world.cluster.variables();
+    variables.insert("QUERIES_DIR".into(), world.variables["QUERIES_DIR"].clone());
+    variables.insert(name.into(), value.into());
+    variables
+}
+
+async fn wrong_variables_have_their_own_errors(world: &World) {
     for (name, value, kind) in [
         ("AWS_SECRET_ACCESS_KEY", "wrong", "Auth.Rejected"),
         ("NEPTUNE_SSLROOTCERT", "", "Tls.Untrusted"),
         ("DB_TUNNEL", "127.0.0.1:1", "Network.Unreachable"),
         ("NEPTUNE_PORT", "x", "Config.Invalid"),
     ] {
-        let mut variables = world.cluster.variables();
-        variables.insert("QUERIES_DIR".into(), world.variables["QUERIES_DIR"].clone());
-        variables.insert(name.into(), value.into());
-        let binary = env!("CARGO_BIN_EXE_neptune-query");
-        let mut function = Function::start(binary, &variables, Duration::from_secs(10)).await;
+        let mut function = start(&variables_with(world, name, value), 10).await;
         let error = function.error(run("one")).await;
         assert_eq!(error.error_type, kind, "{name}: {}", error.error_message);
         function.stop().await;
     }
-    // A role that is assumed, and an engine that is down.
-    let mut variables = world.cluster.variables();
-    variables.insert("QUERIES_DIR".into(), world.variables["QUERIES_DIR"].clone());
-    variables.insert("DB_ROLE_ARN".into(), variables["DB_ROLE_ARN_EXAMPLE"].clone());
-    let binary = env!("CARGO_BIN_EXE_neptune-query");
-    let mut function = Function::start(binary, &variables, Duration::from_secs(10)).await;
+}
+
+/// The function assumes a role here, which works until the engine is killed.
+async fn an_engine_that_is_down_fails_the_query(mut world: World) {
+    let role = world.cluster.variables()["DB_ROLE_ARN_EXAMPLE"].clone();
+    let mut function = start(&variables_with(&world, "DB_ROLE_ARN", &role), 10).await;
     assert_eq!(function.ok(run("one")).await["row"], json!({ "one": 1 }));
     world.cluster.kill_engine().await;
-    let error = function.error(run("one")).await;
-    assert_eq!(error.error_type, "Query.Failed", "{}", error.error_message);
-    let error = function.error(run("put")).await;
-    assert_eq!(error.error_type, "Query.OutcomeUnknown", "{}", error.error_message);
+    fails(&mut function, "one", "Query.Failed").await;
+    fails(&mut function, "put", "Query.OutcomeUnknown").await;
     function.stop().await;
     world.cluster.stop().await.unwrap();
 }
