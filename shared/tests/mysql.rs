@@ -158,6 +158,16 @@ async fn every_type_keeps_what_the_server_wrote() {
 async fn parameters_are_values_and_refusals_hide_them() {
     let (server, _folder) = start(Duration::ZERO).await;
     let mut connection = login(&server, "iam_ro_user").await;
+    parameters_are_values(&mut connection).await;
+    refusals_have_their_kind_and_hide_values(&mut connection).await;
+    let check = "/*+++ result = \"check\" +++*/ SELECT * FROM customers WHERE age < 30";
+    let answer = json(&run(&mut connection, check, &[]).await.unwrap());
+    assert!(answer.starts_with(r#"{"violations":1,"rows":[{"#), "{answer}");
+    assert_eq!(count(&server, "customers").await, "3");
+    server.stop().await.unwrap();
+}
+
+async fn parameters_are_values(connection: &mut Connection) {
     let echo = "/*+++ params = [{ name = \"v\" }] +++*/ SELECT ? AS v";
     for hostile in [
         "'; DROP TABLE customers; --",
@@ -171,7 +181,7 @@ async fn parameters_are_values_and_refusals_hide_them() {
         "?",
     ] {
         let raw = serde_json::to_string(hostile).unwrap();
-        let answer = json(&run(&mut connection, echo, &[("v", &raw)]).await.unwrap());
+        let answer = json(&run(connection, echo, &[("v", &raw)]).await.unwrap());
         let back: Vec<BTreeMap<String, String>> = serde_json::from_str(&answer).unwrap();
         assert_eq!(back[0]["v"], hostile);
     }
@@ -181,7 +191,7 @@ async fn parameters_are_values_and_refusals_hide_them() {
         ("true", "1"),
         ("null", "null"),
     ] {
-        let answer = json(&run(&mut connection, echo, &[("v", given)]).await.unwrap());
+        let answer = json(&run(connection, echo, &[("v", given)]).await.unwrap());
         assert_eq!(answer, format!("[{{\"v\":{back}}}]"));
     }
     // Compared with a column of another collation, and as a limit.
@@ -189,10 +199,12 @@ async fn parameters_are_values_and_refusals_hide_them() {
         SELECT name FROM customers WHERE name COLLATE utf8mb4_unicode_ci = ? LIMIT ?";
     let values = [("n", "\"alice smith\""), ("l", "1")];
     assert_eq!(
-        json(&run(&mut connection, query, &values).await.unwrap()),
+        json(&run(connection, query, &values).await.unwrap()),
         r#"[{"name":"Alice Smith"}]"#
     );
+}
 
+async fn refusals_have_their_kind_and_hide_values(connection: &mut Connection) {
     let secret = "\"s3cret\"";
     let param = "/*+++ params = [{ name = \"v\" }] +++*/";
     let array = "/*+++ params = [{ name = \"v\", type = \"array\" }] +++*/ SELECT ?";
@@ -218,18 +230,13 @@ async fn parameters_are_values_and_refusals_hide_them() {
     ] {
         let values = [("v", value)];
         let values = if value.is_empty() { &[][..] } else { &values };
-        let error = error(&mut connection, text, values).await;
+        let error = error(connection, text, values).await;
         assert_eq!(error.kind(), kind, "{text}: {error}");
         assert!(error.to_string().contains(says), "{text}: {error}");
         let secrets = ["s3cret", "123456"];
         assert!(!secrets.iter().any(|secret| error.to_string().contains(secret)), "{error}");
         assert!(!connection.is_broken(), "{text}");
     }
-    let check = "/*+++ result = \"check\" +++*/ SELECT * FROM customers WHERE age < 30";
-    let answer = json(&run(&mut connection, check, &[]).await.unwrap());
-    assert!(answer.starts_with(r#"{"violations":1,"rows":[{"#), "{answer}");
-    assert_eq!(count(&server, "customers").await, "3");
-    server.stop().await.unwrap();
 }
 
 const ADD: &str = "/*+++\nmode = \"write\"\nresult = \"affected\"\nparams = [{ name = \"id\" }]\n+++*/\n\
