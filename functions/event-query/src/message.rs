@@ -84,7 +84,7 @@ impl Message {
             return None;
         }
         Some(Self {
-            id: object.text("MessageId")?,
+            id: object.text("MessageId").filter(|id| !id.is_empty())?,
             query: attribute(object, "Value").or_else(|| self.query.clone()),
             timestamp: object.text("Timestamp").or_else(|| self.timestamp.clone()),
             body: object.text("Message")?,
@@ -246,6 +246,21 @@ mod tests {
             key: Some(secret()),
         };
         assert!(!format!("{message:?}").contains("s3cret"), "{message:?}");
+    }
+
+    #[test]
+    fn a_notification_without_an_id_is_no_envelope() {
+        let id = |given: &str| {
+            let body = format!(
+                r#"{{"Type":"Notification","TopicArn":"arn:t","MessageId":"{given}","Message":"x"}}"#
+            );
+            let message = Message { id: "of SQS".into(), body, ..Message::default() };
+            let expected = Envelopes { sns: true, ..Envelopes::default() };
+            message.unwrap(expected).unwrap().remove(0).id
+        };
+        assert_eq!(id("of SNS"), "of SNS");
+        // Otherwise all of these would be one message in the ledger.
+        assert_eq!(id(""), "of SQS");
     }
 
     #[test]
