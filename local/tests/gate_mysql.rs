@@ -48,62 +48,16 @@ fn last_reason(server: &Server) -> String {
 async fn the_verdicts_are_those_of_postgresqls_gate() {
     let (server, folder) = start_mysql(|options| options).await;
     let folder = folder.path();
-    let good = Recipe::good(&server);
     for (defect, token, reason) in defects(&server) {
         let refused = login(folder, "iam_ro_user", &token, &[]).await.expect_err(defect);
         assert_eq!(refused, denied("iam_ro_user"), "{defect}");
         let logged = last_reason(&server);
         assert!(logged.contains(reason), "{defect}: {logged}");
     }
-    let long_lived =
-        Identity::with_key("AKIAEXAMPLE", "secret", None, "arn:user", &[dbuser_arn("iam_*")]);
-    server.iam.add(long_lived.clone());
-    let writer = good.with(|r| r.user = "iam_rw_user".into()).token();
-    let long = good.with(|r| r.session = Some("x".repeat(4000)));
-    let long_session = Identity::with_key(
-        "ASIALONG",
-        "secret",
-        Some("x".repeat(4000)),
-        "arn:long",
-        &[dbuser_arn("iam_ro_user")],
-    );
-    server.iam.add(long_session.clone());
-    for (user, token) in [
-        ("iam_ro_user", good.token()),
-        ("iam_ro_user", good.identity(&long_lived).token()),
-        ("iam_ro_user", long.identity(&long_session).token()),
-        ("iam_rw_user", writer),
-    ] {
-        // Switched to the plugin, or with the token in the first packet already.
-        for options in [vec![], vec!["--default-auth=mysql_clear_password"]] {
-            let result = login(folder, user, &token, &options).await;
-            assert_eq!(
-                result,
-                Ok(()),
-                "{user} {options:?} {:?}",
-                server.gate.log().records().last()
-            );
-        }
-    }
-    // Users without the plugin, and one whose name wants to leave its quotes.
-    for user in ["root", "nobody_here", "a' OR '1'='1", "mariadb.sys"] {
-        let token = good.with(|r| r.user = user.replace(' ', "%20").replace('\'', "%27")).token();
-        server.iam.add(Identity::with_key(
-            "AKIAANY",
-            "secret",
-            None,
-            "arn:any",
-            &[dbuser_arn("*")],
-        ));
-        let any = Identity::with_key("AKIAANY", "secret", None, "arn:any", &[dbuser_arn("*")]);
-        let any =
-            good.with(|r| r.user = user.replace(' ', "%20").replace('\'', "%27")).identity(&any);
-        assert_eq!(login(folder, user, &token, &[]).await, Err(denied(user)));
-        assert_eq!(login(folder, user, &any.token(), &[]).await, Err(denied(user)));
-        let logged = last_reason(&server);
-        let expected = if user.contains('\'') { "" } else { "AWSAuthenticationPlugin" };
-        assert!(logged.contains(expected), "{user}: {logged}");
-    }
+    good_tokens_are_accepted(&server, folder).await;
+    users_without_the_plugin_are_refused(&server, folder).await;
+
+    let good = Recipe::good(&server);
     let insecure = ["--skip-ssl", "--skip-ssl-verify-server-cert"];
     let refused = login(folder, "iam_ro_user", &good.token(), &insecure).await;
     assert_eq!(refused, Err(denied("iam_ro_user")));
@@ -115,6 +69,56 @@ async fn the_verdicts_are_those_of_postgresqls_gate() {
     let log = std::fs::read_to_string(folder.join("gate.log")).unwrap();
     assert!(!log.contains("X-Amz-Signature=") && !log.contains(&good.secret), "{log}");
     server.stop().await.unwrap();
+}
+
+async fn good_tokens_are_accepted(server: &Server, folder: &Path) {
+    let good = Recipe::good(server);
+    let long_lived =
+        Identity::with_key("AKIAEXAMPLE", "secret", None, "arn:user", &[dbuser_arn("iam_*")]);
+    let session = Some("x".repeat(4000));
+    let long_session =
+        Identity::with_key("ASIALONG", "secret", session, "arn:long", &[dbuser_arn("iam_ro_user")]);
+    for identity in [&long_lived, &long_session] {
+        server.iam.add(identity.clone());
+    }
+    for (user, token) in [
+        ("iam_ro_user", good.token()),
+        ("iam_ro_user", good.identity(&long_lived).token()),
+        ("iam_ro_user", good.identity(&long_session).token()),
+        ("iam_rw_user", good.with(|r| r.user = "iam_rw_user".into()).token()),
+    ] {
+        // Switched to the plugin, or with the token in the first packet already.
+        for options in [vec![], vec!["--default-auth=mysql_clear_password"]] {
+            let result = login(folder, user, &token, &options).await;
+            let last = server.gate.log().records().pop();
+            assert_eq!(result, Ok(()), "{user} {options:?} {last:?}");
+        }
+    }
+}
+
+/// Users whom MariaDB does not have, or not with the plugin, and one whose name wants to leave its quotes.
+async fn users_without_the_plugin_are_refused(server: &Server, folder: &Path) {
+    let anyone = Identity::with_key("AKIAANY", "secret", None, "arn:any", &[dbuser_arn("*")]);
+    server.iam.add(anyone.clone());
+    for user in ["root", "nobody_here", "a' OR '1'='1", "mariadb.sys"] {
+        let encoded = user.replace(' ', "%20").replace('\'', "%27");
+        let recipe = Recipe::good(server).with(|r| r.user = encoded);
+        let resource = dbuser_arn(user);
+        let no_policy = format!(
+            "is not authorized to perform: rds-db:connect on resource: {resource} because no identity-based policy"
+        );
+        for (token, reason) in [
+            (recipe.token(), no_policy.as_str()),
+            (
+                recipe.identity(&anyone).token(),
+                "the user was not created with AWSAuthenticationPlugin",
+            ),
+        ] {
+            assert_eq!(login(folder, user, &token, &[]).await, Err(denied(user)));
+            let logged = last_reason(server);
+            assert!(logged.contains(reason), "{user}: {logged}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -135,6 +139,12 @@ async fn logins_beyond_the_throttle_are_refused_like_any_other() {
     server.stop().await.unwrap();
 }
 
+/// A packet with its header.
+fn framed(sequence: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).unwrap().to_le_bytes();
+    [&length[..3], &[sequence], body].concat()
+}
+
 /// A client that writes what it likes.
 struct Raw<S>(S);
 
@@ -151,8 +161,7 @@ impl<S: Read + Write> Raw<S> {
     }
 
     fn send(&mut self, sequence: u8, body: &[u8]) {
-        let length = u32::try_from(body.len()).unwrap().to_le_bytes();
-        self.0.write_all(&[&length[..3], &[sequence], body].concat()).unwrap();
+        self.0.write_all(&framed(sequence, body)).unwrap();
     }
 
     /// Whether the gate has closed the connection, without another word.
@@ -214,81 +223,10 @@ async fn what_a_hostile_client_sends_ends_its_connection_only() {
     let low = u16::from_le_bytes([greeting[version + 14], greeting[version + 15]]);
     assert_eq!((sequence, low & 0x800, low & 0x20), (0, 0x800, 0));
 
-    // Not a login: MySQL's own answer.
-    let truncated = response()[..40].to_vec();
-    for garbage in [vec![], vec![0; 3], first(0), first(0x200), truncated, vec![0xff; 5000]] {
-        let mut raw = connect(&server);
-        raw.packet();
-        raw.send(1, &garbage);
-        let (_, error) = raw.packet();
-        assert!(text(&error).contains("08S01Bad handshake"), "{garbage:?}");
-        assert!(raw.is_closed());
-    }
-    // A packet that claims 16 MB is not waited for; nor is HTTP.
-    for start in [&[0xff, 0xff, 0xff, 1][..], b"GET / HTTP/1.1\r\n\r\n"] {
-        let mut raw = connect(&server);
-        raw.packet();
-        raw.0.write_all(start).unwrap();
-        assert!(raw.is_closed());
-    }
-    // TLS asked for twice, and one byte at a time.
-    let mut raw = secure(&server);
-    raw.send(2, &first(CAPABILITIES));
-    assert!(text(&raw.packet().1).contains("Bad handshake"));
-    let mut raw = secure(&server);
-    let login = response();
-    let packet = [&u32::try_from(login.len()).unwrap().to_le_bytes()[..3], &[2], &login].concat();
-    packet.iter().for_each(|byte| raw.0.write_all(&[*byte]).unwrap());
-    raw.packet();
-    // The token in pieces.
-    let answer = [token.as_bytes(), &[0]].concat();
-    let length = u32::try_from(answer.len()).unwrap().to_le_bytes();
-    let answer = [&length[..3], &[4], &answer].concat();
-    for piece in answer.chunks(answer.len() / 2 + 1) {
-        raw.0.write_all(piece).unwrap();
-        raw.0.flush().unwrap();
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert_eq!(raw.packet().1[0], 0);
-
-    // An empty answer, and a token after a NUL.
-    for answer in [vec![], vec![0], [b"x\0", token.as_bytes(), &[0]].concat(), vec![b'A'; 200_000]]
-    {
-        let mut raw = secure(&server);
-        raw.send(2, &response());
-        raw.packet();
-        raw.send(4, &answer);
-        assert!(text(&raw.packet().1).contains("28000Access denied"), "{}", answer.len());
-        assert!(raw.is_closed());
-    }
-    // Too long for a login.
-    let mut raw = secure(&server);
-    raw.send(2, &response());
-    raw.packet();
-    raw.0.write_all(&[0, 0, 5, 4]).unwrap();
-    assert!(raw.is_closed());
-    // A client that knows no plugins cannot send a token.
-    let mut raw = secure(&server);
-    let old = [first(0x200 | 0x800 | 0x8000), b"iam_ro_user\0\x00".to_vec()].concat();
-    raw.send(2, &old);
-    assert!(text(&raw.packet().1).contains("08004Client does not support"));
-
-    // Another user cannot be taken on, with or without a password, in whatever pieces.
-    for size in [1, 7, 4096] {
-        let mut raw = logged_in(&server, &token);
-        raw.send(0, b"\x03SELECT 1");
-        for _ in 0..5 {
-            raw.packet();
-        }
-        let change = b"\x11root\0\0mysql\0\x2d\0mysql_native_password\0";
-        let length = u8::try_from(change.len()).unwrap();
-        let packet = [&[length, 0, 0, 0], change.as_slice()].concat();
-        packet.chunks(size).for_each(|piece| raw.0.write_all(piece).unwrap());
-        let (sequence, error) = raw.packet();
-        assert_eq!((sequence, error[0]), (1, 0xff));
-        assert!(text(&error).contains("28000Access denied"), "{}", text(&error));
-        assert!(raw.is_closed());
-    }
+    what_is_no_login_is_a_bad_handshake(&server);
+    a_login_may_come_in_pieces(&server, &token);
+    what_is_no_token_is_denied(&server, &token);
+    another_user_is_not_taken_on(&server, &token);
     let log = std::fs::read_to_string(folder.path().join("gate.log")).unwrap();
     assert_eq!(log.matches("COM_CHANGE_USER is refused").count(), 3, "{log}");
 
@@ -297,15 +235,95 @@ async fn what_a_hostile_client_sends_ends_its_connection_only() {
     server.stop().await.unwrap();
 }
 
+fn what_is_no_login_is_a_bad_handshake(server: &Server) {
+    let truncated = response()[..40].to_vec();
+    for garbage in [vec![], vec![0; 3], first(0), first(0x200), truncated, vec![0xff; 5000]] {
+        let mut raw = connect(server);
+        raw.packet();
+        raw.send(1, &garbage);
+        let (_, error) = raw.packet();
+        assert!(text(&error).contains("08S01Bad handshake"), "{garbage:?}");
+        assert!(raw.is_closed());
+    }
+    // A packet that claims 16 MB is not waited for; nor is HTTP.
+    for start in [&[0xff, 0xff, 0xff, 1][..], b"GET / HTTP/1.1\r\n\r\n"] {
+        let mut raw = connect(server);
+        raw.packet();
+        raw.0.write_all(start).unwrap();
+        assert!(raw.is_closed());
+    }
+    // TLS asked for twice.
+    let mut raw = secure(server);
+    raw.send(2, &first(CAPABILITIES));
+    assert!(text(&raw.packet().1).contains("Bad handshake"));
+}
+
+/// The login comes one byte at a time, and the token in two pieces.
+fn a_login_may_come_in_pieces(server: &Server, token: &str) {
+    let mut raw = secure(server);
+    framed(2, &response()).iter().for_each(|byte| raw.0.write_all(&[*byte]).unwrap());
+    raw.packet();
+    let answer = framed(4, &[token.as_bytes(), &[0]].concat());
+    for piece in answer.chunks(answer.len() / 2 + 1) {
+        raw.0.write_all(piece).unwrap();
+        raw.0.flush().unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(raw.packet().1[0], 0);
+}
+
+/// A client that has sent its login, and is asked for the token.
+fn asked_for_token(server: &Server) -> Raw<Tls> {
+    let mut raw = secure(server);
+    raw.send(2, &response());
+    raw.packet();
+    raw
+}
+
+fn what_is_no_token_is_denied(server: &Server, token: &str) {
+    // An empty answer, and a token after a NUL.
+    for answer in [vec![], vec![0], [b"x\0", token.as_bytes(), &[0]].concat(), vec![b'A'; 200_000]]
+    {
+        let mut raw = asked_for_token(server);
+        raw.send(4, &answer);
+        assert!(text(&raw.packet().1).contains("28000Access denied"), "{}", answer.len());
+        assert!(raw.is_closed());
+    }
+    // Too long for a login.
+    let mut raw = asked_for_token(server);
+    raw.0.write_all(&[0, 0, 5, 4]).unwrap();
+    assert!(raw.is_closed());
+    // A client that knows no plugins cannot send a token.
+    let mut raw = secure(server);
+    let old = [first(0x200 | 0x800 | 0x8000), b"iam_ro_user\0\x00".to_vec()].concat();
+    raw.send(2, &old);
+    assert!(text(&raw.packet().1).contains("08004Client does not support"));
+}
+
+/// Whether the change of the user comes in one piece or in many.
+fn another_user_is_not_taken_on(server: &Server, token: &str) {
+    for size in [1, 7, 4096] {
+        let mut raw = logged_in(server, token);
+        raw.send(0, b"\x03SELECT 1");
+        for _ in 0..5 {
+            raw.packet();
+        }
+        let packet = framed(0, b"\x11root\0\0mysql\0\x2d\0mysql_native_password\0");
+        packet.chunks(size).for_each(|piece| raw.0.write_all(piece).unwrap());
+        let (sequence, error) = raw.packet();
+        assert_eq!((sequence, error[0]), (1, 0xff));
+        assert!(text(&error).contains("28000Access denied"), "{}", text(&error));
+        assert!(raw.is_closed());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_never_answers_is_cut_off() {
     let (server, _folder) = start_mysql(|options| options).await;
     let start = tokio::time::Instant::now();
     let mut silent = connect(&server);
     silent.packet();
-    let mut asked = secure(&server);
-    asked.send(2, &response());
-    asked.packet();
+    let mut asked = asked_for_token(&server);
     assert!(silent.is_closed() && asked.is_closed());
     let took = start.elapsed();
     assert!((9..20).contains(&took.as_secs()), "MySQL's connect_timeout is 10 s: {took:?}");

@@ -95,27 +95,26 @@ impl Recipe {
     }
 }
 
-/// Every defect of a token: its name, the token, and what the gate's log says.
-pub fn defects(server: &Server) -> Vec<(&'static str, String, &'static str)> {
-    let good = Recipe::good(server);
-    let now = good.signed_at;
-    let expired =
-        Identity::session("arn:expired".into(), Some(now - MINUTE), vec![dbuser_arn("*")]);
-    let without_policy = Identity::session("arn:none".into(), None, vec![]);
-    let other_user = Identity::session("arn:other".into(), None, vec![dbuser_arn("iam_rw_user")]);
-    let wrong_resource = Identity::session(
-        "arn:name".into(),
-        None,
-        vec![dbuser_arn("iam_ro_user").replace("db-", "db-X")],
-    );
-    for identity in [&expired, &without_policy, &other_user, &wrong_resource] {
-        server.iam.add(identity.clone());
-    }
-    let token = good.token();
-    let signature_at = token.find("X-Amz-Signature=").unwrap() + 16;
-    let flipped = if token.as_bytes()[signature_at] == b'0' { "1" } else { "0" };
-    let tampered = format!("{}{flipped}{}", &token[..signature_at], &token[signature_at + 1..]);
+/// A defect's name, the token, and what the gate's log says of it.
+pub type Defect = (&'static str, String, &'static str);
 
+/// Every defect of a token.
+pub fn defects(server: &Server) -> Vec<Defect> {
+    let good = Recipe::good(server);
+    [
+        wrong_times(&good),
+        wrong_claims(&good),
+        wrong_keys(server, &good),
+        altered_texts(&good),
+        cut_texts(server, &good),
+        no_permission(server, &good),
+    ]
+    .concat()
+}
+
+fn wrong_times(good: &Recipe) -> Vec<Defect> {
+    let now = good.signed_at;
+    let no_life = good.token().replace("X-Amz-Expires=900", "X-Amz-Expires=0");
     vec![
         ("expired", good.with(|r| r.signed_at = now - 16 * MINUTE).token(), "expired"),
         (
@@ -125,19 +124,28 @@ pub fn defects(server: &Server) -> Vec<(&'static str, String, &'static str)> {
         ),
         ("future-dated", good.with(|r| r.signed_at = now + 6 * MINUTE).token(), "future"),
         ("expires over 900", good.with(|r| r.expires = 901).token(), "X-Amz-Expires is 901"),
-        ("expires 0", token.replace("X-Amz-Expires=900", "X-Amz-Expires=0"), "X-Amz-Expires is 0"),
-        (
-            "other host",
-            good.with(|r| r.host = HOST.replace("rds-local", "other")).token(),
-            "signed for endpoint",
-        ),
+        ("expires 0", no_life, "X-Amz-Expires is 0"),
+    ]
+}
+
+fn wrong_claims(good: &Recipe) -> Vec<Defect> {
+    let other_host = HOST.replace("rds-local", "other");
+    vec![
+        ("other host", good.with(|r| r.host = other_host).token(), "signed for endpoint"),
         ("other port", good.with(|r| r.port = 5432).token(), "signed for endpoint"),
         ("other user", good.with(|r| r.user = "iam_rw_user".into()).token(), "DBUser"),
         ("user in another case", good.with(|r| r.user = "IAM_RO_USER".into()).token(), "DBUser"),
         ("other region", good.with(|r| r.region = "eu-west-1".into()).token(), "signed for region"),
         ("other service", good.with(|r| r.service = "rds".into()).token(), "signed for service"),
         ("other action", good.with(|r| r.action = "Connect".into()).token(), "Action"),
-        ("a line end", good.token() + "\n", "a line end after it"),
+    ]
+}
+
+fn wrong_keys(server: &Server, good: &Recipe) -> Vec<Defect> {
+    let before = good.signed_at - MINUTE;
+    let expired = Identity::session("arn:expired".into(), Some(before), vec![dbuser_arn("*")]);
+    server.iam.add(expired.clone());
+    vec![
         ("unknown key", good.with(|r| r.key = "ASIAUNKNOWN".into()).token(), "unknown access key"),
         ("wrong secret", good.with(|r| r.secret.push('x')).token(), "signature does not match"),
         ("missing session token", good.with(|r| r.session = None).token(), "session token missing"),
@@ -147,32 +155,59 @@ pub fn defects(server: &Server) -> Vec<(&'static str, String, &'static str)> {
             "wrong session token",
         ),
         ("expired session", good.identity(&expired).token(), "session has expired"),
+    ]
+}
+
+const SIGNATURE: &str = "X-Amz-Signature=";
+
+fn altered_texts(good: &Recipe) -> Vec<Defect> {
+    let token = good.token();
+    let signature_at = token.find(SIGNATURE).unwrap() + SIGNATURE.len();
+    let flipped = if token.as_bytes()[signature_at] == b'0' { "1" } else { "0" };
+    let tampered = format!("{}{flipped}{}", &token[..signature_at], &token[signature_at + 1..]);
+    let tampered_expiry = token.replace("X-Amz-Expires=900", "X-Amz-Expires=800");
+    let duplicate = format!("{token}&DBUser=iam_ro_user");
+    vec![
+        ("a line end", format!("{token}\n"), "a line end after it"),
         ("tampered signature", tampered, "signature does not match"),
-        (
-            "tampered expiry",
-            token.replace("X-Amz-Expires=900", "X-Amz-Expires=800"),
-            "signature does not match",
-        ),
-        ("truncated", token[..token.len() * 2 / 3].to_owned(), ""),
-        ("without its signature", token[..signature_at - 17].to_owned(), "missing"),
-        (
-            "duplicate parameter",
-            format!("{token}&DBUser=iam_ro_user"),
-            "duplicate parameter DBUser",
-        ),
+        ("tampered expiry", tampered_expiry, "signature does not match"),
+        ("duplicate parameter", duplicate, "duplicate parameter DBUser"),
         ("unknown parameter", format!("{token}&X=1"), "unknown parameter"),
         ("broken escape", format!("{token}%"), "percent escape"),
-        ("no policy", good.identity(&without_policy).token(), "because no identity-based policy"),
-        (
-            "policy for another user",
-            good.identity(&other_user).token(),
-            "because no identity-based policy",
-        ),
-        (
-            "policy for another resource",
-            good.identity(&wrong_resource).token(),
-            "because no identity-based policy",
-        ),
         ("plain password", "hunter2".into(), "plain password"),
     ]
+}
+
+/// The gate names a part that a cut token lacks. The session token is the last one, and the gate looks for
+/// it before the signature: a lack of the signature shows only with a key that has no session token.
+fn cut_texts(server: &Server, good: &Recipe) -> Vec<Defect> {
+    let token = good.token();
+    let own_key = Identity::with_key("AKIAOWN", "secret", None, "arn:own", &[dbuser_arn("*")]);
+    server.iam.add(own_key.clone());
+    let own = good.identity(&own_key).token();
+    let before = |name: &str| own[..own.find(name).unwrap()].to_owned();
+    let malformed = "X-Amz-Signature is not 64 hexadecimal digits";
+    vec![
+        ("truncated", token[..token.len() * 2 / 3].to_owned(), "session token missing"),
+        ("cut in its session token", token[..token.len() - 1].to_owned(), "wrong session token"),
+        ("without its signature", before("&X-Amz-Signature="), "X-Amz-Signature is missing"),
+        ("without its second half", before("&X-Amz-Date="), "X-Amz-SignedHeaders is missing"),
+        ("cut in its signature", own[..own.len() - 1].to_owned(), malformed),
+        ("text after its signature", own + "0", malformed),
+    ]
+}
+
+fn no_permission(server: &Server, good: &Recipe) -> Vec<Defect> {
+    let other_resource = dbuser_arn("iam_ro_user").replace("db-", "db-X");
+    [
+        ("no policy", "arn:none", vec![]),
+        ("policy for another user", "arn:other", vec![dbuser_arn("iam_rw_user")]),
+        ("policy for another resource", "arn:name", vec![other_resource]),
+    ]
+    .map(|(name, arn, may_connect)| {
+        let identity = Identity::session(arn.into(), None, may_connect);
+        server.iam.add(identity.clone());
+        (name, good.identity(&identity).token(), "because no identity-based policy")
+    })
+    .to_vec()
 }
