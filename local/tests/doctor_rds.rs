@@ -38,6 +38,17 @@ impl Moto {
         panic!("moto did not start within 30 s");
     }
 
+    /// Creates the instance `rds-local`, and returns its resource id.
+    async fn create_instance(&self, port: u16) -> String {
+        self.rds(&format!(
+            "rds.create_db_instance(DBInstanceIdentifier='rds-local', Engine='postgres', \
+             DBInstanceClass='db.t3.micro', MasterUsername='postgres', MasterUserPassword='secret99', \
+             AllocatedStorage=20, Port={port}, EnableIAMDatabaseAuthentication=True)\
+             ['DBInstance']['DbiResourceId']"
+        ))
+        .await
+    }
+
     /// Calls RDS through boto3, and returns the printed answer.
     async fn rds(&self, call: &str) -> String {
         let script = format!(
@@ -84,14 +95,7 @@ fn first(report: &Value) -> &Value {
 async fn rds_says_what_a_client_cannot_know() {
     let moto = Moto::start().await;
     let port = free_port();
-    let id = moto
-        .rds(&format!(
-            "rds.create_db_instance(DBInstanceIdentifier='rds-local', Engine='postgres', \
-             DBInstanceClass='db.t3.micro', MasterUsername='postgres', MasterUserPassword='secret99', \
-             AllocatedStorage=20, Port={port}, EnableIAMDatabaseAuthentication=True)\
-             ['DBInstance']['DbiResourceId']"
-        ))
-        .await;
+    let id = moto.create_instance(port).await;
     let resource_id = id.clone();
     let (server, _folder): (Server, _) =
         common::start(|options| Options { port, resource_id, ..options }).await;
@@ -105,34 +109,8 @@ async fn rds_says_what_a_client_cannot_know() {
     let found = step["found"].as_str().unwrap();
     assert!(found.contains("IAM authentication on") && found.contains(&id), "{found}");
 
-    // The policy's resource is known to the last letter.
-    let arn = "arn:aws:iam::123456789012:user/reporter";
-    server.iam.add(Identity::with_key("AKIAREPORTERREPO", "s3", None, arn, &[]));
-    let keys = [
-        ("AWS_ACCESS_KEY_ID", "AKIAREPORTERREPO"),
-        ("AWS_SECRET_ACCESS_KEY", "s3"),
-        ("AWS_SESSION_TOKEN", ""),
-    ];
-    let report = doctor(&variables, &keys).await;
-    assert_eq!(first(&report)["cause"], "policy", "{report:#}");
-    let document = first(&report)["remedies"][0]["document"].as_str().unwrap();
-    let document: Value = serde_json::from_str(document).unwrap();
-    let resource = document["Statement"][0]["Resource"].as_str().unwrap().to_owned();
-    assert_eq!(resource, format!("arn:aws:rds-db:us-east-1:123456789012:dbuser:{id}/iam_ro_user"));
-    server.iam.add(Identity::with_key("AKIAREPORTERREPO", "s3", None, arn, &[resource]));
-    assert_eq!(doctor(&variables, &keys).await["ok"], true);
-
-    // A tunnel's port in PGPORT: the token is signed for a port that the database does not have.
-    let tunnel = forward(port).await.to_string();
-    let report = doctor(&variables, &[("PGPORT", &tunnel)]).await;
-    assert_eq!(first(&report)["cause"], "token-port", "{report:#}");
-    let remedies = first(&report)["remedies"].as_array().unwrap();
-    let cure: Vec<(&str, &str)> = remedies
-        .iter()
-        .map(|r| (r["name"].as_str().unwrap(), r["value"].as_str().unwrap()))
-        .collect();
-    let report = doctor(&variables, &cure).await;
-    assert_eq!(report["ok"], true, "{cure:?}: {report:#}");
+    a_policys_resource_is_known_to_the_last_letter(&server, &variables, &id).await;
+    a_tunnels_port_is_not_the_databases(&variables, port).await;
 
     // IAM authentication off: the gate cannot have it off, so a refused token stands for it.
     moto.rds("rds.modify_db_instance(DBInstanceIdentifier='rds-local', EnableIAMDatabaseAuthentication=False, ApplyImmediately=True)").await;
@@ -141,6 +119,42 @@ async fn rds_says_what_a_client_cannot_know() {
     let command = first(&report)["remedies"][0]["command"].as_str().unwrap();
     assert!(command.contains("--db-instance-identifier rds-local"), "{command}");
     server.stop().await.unwrap();
+}
+
+async fn a_policys_resource_is_known_to_the_last_letter(
+    server: &Server,
+    variables: &BTreeMap<String, String>,
+    id: &str,
+) {
+    let arn = "arn:aws:iam::123456789012:user/reporter";
+    server.iam.add(Identity::with_key("AKIAREPORTERREPO", "s3", None, arn, &[]));
+    let keys = [
+        ("AWS_ACCESS_KEY_ID", "AKIAREPORTERREPO"),
+        ("AWS_SECRET_ACCESS_KEY", "s3"),
+        ("AWS_SESSION_TOKEN", ""),
+    ];
+    let report = doctor(variables, &keys).await;
+    assert_eq!(first(&report)["cause"], "policy", "{report:#}");
+    let document = first(&report)["remedies"][0]["document"].as_str().unwrap();
+    let document: Value = serde_json::from_str(document).unwrap();
+    let resource = document["Statement"][0]["Resource"].as_str().unwrap().to_owned();
+    assert_eq!(resource, format!("arn:aws:rds-db:us-east-1:123456789012:dbuser:{id}/iam_ro_user"));
+    server.iam.add(Identity::with_key("AKIAREPORTERREPO", "s3", None, arn, &[resource]));
+    assert_eq!(doctor(variables, &keys).await["ok"], true);
+}
+
+/// With a tunnel's port in PGPORT, the token is signed for a port that the database does not have.
+async fn a_tunnels_port_is_not_the_databases(variables: &BTreeMap<String, String>, port: u16) {
+    let tunnel = forward(port).await.to_string();
+    let report = doctor(variables, &[("PGPORT", &tunnel)]).await;
+    assert_eq!(first(&report)["cause"], "token-port", "{report:#}");
+    let remedies = first(&report)["remedies"].as_array().unwrap();
+    let cure: Vec<(&str, &str)> = remedies
+        .iter()
+        .map(|r| (r["name"].as_str().unwrap(), r["value"].as_str().unwrap()))
+        .collect();
+    let report = doctor(variables, &cure).await;
+    assert_eq!(report["ok"], true, "{cure:?}: {report:#}");
 }
 
 /// Forwards a free port to the gate's.

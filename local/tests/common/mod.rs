@@ -7,6 +7,7 @@
     reason = "each test file uses its part of this"
 )]
 
+pub mod clinic;
 pub mod https;
 pub mod recipe;
 
