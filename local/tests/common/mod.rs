@@ -8,6 +8,7 @@
 )]
 
 pub mod clinic;
+pub mod cluster;
 pub mod https;
 pub mod recipe;
 
