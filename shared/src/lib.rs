@@ -20,7 +20,7 @@
 //! |---|---|---|
 //! | `role` | yes | credentials of profiles, web identity and containers, and a role assumed through STS (`DB_ROLE_ARN`) |
 //! | `postgres` | yes | query files, [`Config`] and [`Session`] |
-//! | `mysql` | no | `mysql::Connector`: one connection to Aurora MySQL, without [`Session`] |
+//! | `mysql` | no | `MysqlConfig` and `MysqlSession`: the same for Aurora MySQL |
 //! | `lambda` | yes | [`lambda::run`]: the run loop, logs and metrics |
 //! | `neptune` | no | `neptune`: signed openCypher and SPARQL queries |
 //! | `query` | with `postgres`, `mysql`, `lambda`, `neptune` | query files, parameters and rows alone |
@@ -125,7 +125,7 @@ pub mod query;
 #[cfg(feature = "query")]
 mod work;
 
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 pub mod config;
 #[cfg(feature = "mysql")]
 pub mod mysql;
@@ -133,11 +133,11 @@ pub mod mysql;
 pub mod neptune;
 #[cfg(feature = "postgres")]
 pub mod postgres;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 pub mod retry;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub mod roots;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 pub mod session;
 
 #[cfg(feature = "lambda")]
@@ -145,7 +145,11 @@ pub mod lambda;
 
 #[cfg(feature = "postgres")]
 pub use config::Config;
+#[cfg(feature = "mysql")]
+pub use config::MysqlConfig;
 pub use error::{Error, ErrorKind};
+#[cfg(feature = "mysql")]
+pub use session::MysqlSession;
 #[cfg(feature = "postgres")]
 pub use session::Session;
 #[cfg(feature = "query")]

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::error::Error;
+
 /// Whether another attempt may succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -26,6 +28,23 @@ pub enum Retry {
     /// RDS refused the token: sign again, with credentials resolved again. A throttled login looks
     /// exactly like this.
     FreshCredentials,
+}
+
+/// A failed login, and whether another attempt may help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LoginError {
+    /// The caller's error, if this was the last attempt.
+    pub error: Error,
+    /// Whether, and how, to try again.
+    pub retry: Retry,
+}
+
+impl Error {
+    /// The error of a login, with what another attempt may do about it.
+    pub(crate) fn retry(self, retry: Retry) -> LoginError {
+        LoginError { error: self, retry }
+    }
 }
 
 /// How often, and how long, something is tried.

@@ -59,6 +59,12 @@ pub struct TokenSigner {
 }
 
 impl TokenSigner {
+    /// A signer for a user at an endpoint.
+    pub fn new(endpoint: &Endpoint, region: &str, user: &str) -> Self {
+        let (host, port) = (endpoint.host.clone(), endpoint.port);
+        Self { host, port, region: region.to_owned(), user: user.to_owned() }
+    }
+
     /// Signs a token. It can be used from `now` on, for [`TOKEN_LIFETIME`] or until the
     /// credentials expire, whichever comes first.
     ///
@@ -78,9 +84,9 @@ impl TokenSigner {
             expires_at = expires_at.min(expiry);
         }
         let text = self.text(credentials, now).map_err(|why| {
-            Error::new(ErrorKind::ConfigInvalid, "no token could be signed")
-                .because(why)
-                .remedy("Check PGHOST, PGPORT, PGUSER and the AWS credentials")
+            Error::new(ErrorKind::ConfigInvalid, "no token could be signed").because(why).remedy(
+                "Check the endpoint's host and port, the database user and the AWS credentials",
+            )
         })?;
         Ok(AuthToken { text, expires_at })
     }

@@ -3,77 +3,32 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
+#[path = "common/mysql.rs"]
+mod common;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use aws_credential_types::Credentials;
-use aws_smithy_async::time::SharedTimeSource;
+use common::{TEN_SECONDS, bind, config, count, json, start, token};
+use rds_iam::config::Dial;
 use rds_iam::deadline::Deadline;
 use rds_iam::endpoint::Endpoint;
-use rds_iam::mysql::{Connection, Connector, Target};
+use rds_iam::mysql::{Connection, Connector};
 use rds_iam::query::{Answer, Parameters, Query};
+use rds_iam::retry::Retry;
 use rds_iam::roots::Roots;
-use rds_iam::token::{AuthToken, TokenSigner};
 use rds_iam::{Error, ErrorKind};
-use rds_local::database::Engine;
+use rds_local::DATABASE;
+use rds_local::Server;
 use rds_local::gate::Fault;
-use rds_local::{DATABASE, Options, Server};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tempfile::TempDir;
 use tokio::time::Instant;
-
-const TEN_SECONDS: Duration = Duration::from_secs(10);
-
-async fn start(latency: Duration) -> (Server, TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let options = Options { engine: Engine::Mysql, latency, ..Options::new(folder.path()) };
-    (Server::start(options).await.unwrap(), folder)
-}
-
-fn target(server: &Server, user: &str) -> Target {
-    let variables = server.variables();
-    let port = server.address.port();
-    Target {
-        endpoint: Endpoint::parse(&variables["MYSQL_HOST"], port).unwrap(),
-        dial: Some(("127.0.0.1".into(), port)),
-        user: user.into(),
-        database: DATABASE.into(),
-        roots: Roots::from_variable(&variables["MYSQL_SSL_CA"]).unwrap(),
-        connect_timeout: Duration::from_secs(5),
-    }
-}
-
-fn token(server: &Server, user: &str) -> AuthToken {
-    let variables = server.variables();
-    let signer = TokenSigner {
-        host: variables["MYSQL_HOST"].clone(),
-        port: server.address.port(),
-        region: variables["AWS_REGION"].clone(),
-        user: user.into(),
-    };
-    let credentials = Credentials::new(
-        &variables["AWS_ACCESS_KEY_ID"],
-        &variables["AWS_SECRET_ACCESS_KEY"],
-        Some(variables["AWS_SESSION_TOKEN"].clone()),
-        None,
-        "test",
-    );
-    signer.sign(&credentials, SharedTimeSource::default().now()).unwrap()
-}
 
 async fn login(server: &Server, user: &str) -> Connection {
     let bound = Instant::now() + TEN_SECONDS;
-    Connector::new(target(server, user)).login(&token(server, user), bound).await.unwrap()
-}
-
-fn bind(query: &Query, values: &[(&str, &str)]) -> Parameters {
-    let values: BTreeMap<String, Box<RawValue>> = values
-        .iter()
-        .map(|(name, json)| ((*name).into(), RawValue::from_string((*json).into()).unwrap()))
-        .collect();
-    Parameters::bind(query, &values).unwrap()
+    Connector::new(config(server, user)).login(&token(server, user), bound).await.unwrap().0
 }
 
 async fn run(
@@ -86,17 +41,8 @@ async fn run(
     connection.run(&query, &bind(&query, values), deadline).await
 }
 
-fn json(answer: &Answer) -> String {
-    serde_json::to_string(answer).unwrap()
-}
-
 async fn error(connection: &mut Connection, text: &str, values: &[(&str, &str)]) -> Error {
     run(connection, text, values).await.unwrap_err()
-}
-
-async fn count(server: &Server, table: &str) -> String {
-    let sql = format!("SELECT COUNT(*) FROM {table}");
-    server.database.mariadb().unwrap().run(DATABASE, &sql).await.unwrap().trim().to_owned()
 }
 
 #[tokio::test]
@@ -351,38 +297,52 @@ async fn without_verified_tls_no_token_is_sent() {
         let _ = stream.read_to_end(&mut heard);
         heard
     });
-    let mut insecure = target(&server, "iam_ro_user");
-    insecure.dial = Some(("127.0.0.1".into(), port));
+    let mut insecure = config(&server, "iam_ro_user");
+    insecure.dial = Dial::Tunnel("127.0.0.1".into(), port);
     let refused = Connector::new(insecure).login(&token, bound()).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::TlsUntrusted, "{refused}");
+    assert_eq!(refused.error.kind(), ErrorKind::TlsUntrusted, "{refused:?}");
     // COM_QUIT at the most.
     assert!(heard.join().unwrap().len() <= 5);
 
     // A certificate of another root, and for another name.
-    let mut other_root = target(&server, "iam_ro_user");
+    let mut other_root = config(&server, "iam_ro_user");
     other_root.roots = Roots::built_in("us-east-1", false).unwrap();
-    let mut other_name = target(&server, "iam_ro_user");
-    other_name.endpoint =
-        Endpoint::parse("other.c0example1234.us-east-1.rds.amazonaws.com", 3306).unwrap();
+    let mut other_name = config(&server, "iam_ro_user");
+    let name = "other.c0example1234.us-east-1.rds.amazonaws.com";
+    other_name.endpoint = Endpoint::parse(name, server.address.port()).unwrap();
     for untrusted in [other_root, other_name] {
         let refused = Connector::new(untrusted).login(&token, bound()).await.unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::TlsUntrusted, "{refused}");
+        assert_eq!(refused.error.kind(), ErrorKind::TlsUntrusted, "{refused:?}");
+        assert_eq!(refused.retry, Retry::No);
     }
     assert!(server.gate.log().records().is_empty(), "no login was tried");
 
     // Refusals of the login itself.
-    let wrong_user = Connector::new(target(&server, "iam_rw_user")).login(&token, bound()).await;
-    let refused = wrong_user.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::AuthRejected);
-    assert!(!refused.to_string().contains("X-Amz") && !format!("{refused:?}").contains("X-Amz"));
-    let mut nowhere = target(&server, "iam_ro_user");
-    nowhere.dial = Some(("127.0.0.1".into(), port));
-    let refused = Connector::new(nowhere).login(&token, bound()).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::NetworkUnreachable, "{refused}");
+    let mut nobody = config(&server, "iam_ro_user");
+    nobody.user = "nobody_here".into();
+    let mut nowhere = config(&server, "iam_ro_user");
+    nowhere.dial = Dial::Tunnel("127.0.0.1".into(), port);
+    let mut missing = config(&server, "iam_ro_user");
+    missing.database = "missing".into();
+    let mut closed = config(&server, "iam_ro_user");
+    closed.database = "mysql".into();
+    for (config, kind, retry, says) in [
+        (config(&server, "iam_rw_user"), ErrorKind::AuthRejected, Retry::FreshCredentials, "1045"),
+        (nobody, ErrorKind::AuthRejected, Retry::FreshCredentials, "1045"),
+        (missing, ErrorKind::AuthRejected, Retry::No, "1044"),
+        (closed, ErrorKind::AuthRejected, Retry::No, "1044"),
+        (nowhere, ErrorKind::NetworkUnreachable, Retry::Again, "MYSQL_TCP_PORT"),
+    ] {
+        let refused = Connector::new(config).login(&token, bound()).await.unwrap_err();
+        assert_eq!((refused.error.kind(), refused.retry), (kind, retry), "{refused:?}");
+        assert!(refused.error.to_string().contains(says), "{refused:?}");
+        assert!(!format!("{refused:?}").contains("X-Amz"));
+    }
     server.gate.set_fault(Fault::Stall);
-    let mut silent = target(&server, "iam_ro_user");
+    let mut silent = config(&server, "iam_ro_user");
     silent.connect_timeout = Duration::from_millis(300);
     let refused = Connector::new(silent).login(&token, bound()).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::NetworkTimeout, "{refused}");
+    assert_eq!(refused.error.kind(), ErrorKind::NetworkTimeout, "{refused:?}");
+    assert_eq!(refused.retry, Retry::Again);
     server.stop().await.unwrap();
 }

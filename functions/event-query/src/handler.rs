@@ -1,6 +1,8 @@
 //! Event to deliveries, deliveries to results, results to the response that the event source expects.
 
-use rds_iam::lambda::{BatchResponse, DirectEvent, Handler, Invocation, Response};
+use rds_iam::lambda::{
+    BatchResponse, DirectEvent, DuplicateResponse, Handler, Invocation, Response,
+};
 use rds_iam::query::{Delivered, Library, Parameters};
 use rds_iam::session::Job;
 use rds_iam::{Config, Error, Session};
@@ -36,13 +38,6 @@ pub(crate) struct WholeResponse {
     duplicates: usize,
 }
 
-/// For a direct event whose request ran before.
-#[derive(Serialize)]
-pub(crate) struct DuplicateResponse {
-    query: String,
-    duplicate: bool,
-}
-
 impl EventQuery {
     pub(crate) async fn from_env() -> Result<Self, Error> {
         let config = Config::from_env()?;
@@ -70,7 +65,7 @@ impl EventQuery {
             Some(Delivered::Answered(answer)) => {
                 EventResponse::Direct(invocation.respond(&query, answer))
             }
-            _ => EventResponse::Duplicate(DuplicateResponse { query: query.name, duplicate: true }),
+            _ => EventResponse::Duplicate(DuplicateResponse::new(&query.name)),
         })
     }
 

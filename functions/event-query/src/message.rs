@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode_str;
 use rds_iam::json::Object;
+use rds_iam::lambda::named_ledger_id;
 use rds_iam::query::{Field, Query, Source, resolve};
 use rds_iam::{Error, ErrorKind};
 use serde_json::value::{RawValue, to_raw_value};
@@ -20,8 +21,6 @@ use crate::envelopes::Envelopes;
 
 /// The maximum number of nested envelopes: SQS, SNS, S3, and one in reserve.
 const DEEPEST: usize = 4;
-/// PostgreSQL's index holds about 2,700 bytes a row.
-const LONGEST_ID: usize = 1024;
 
 /// One message.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -185,29 +184,12 @@ impl Message {
     }
 
     /// The id under which a write goes into the ledger: the value that the query's `id` names, or else
-    /// the message's own. A named one has a prefix, so that no sender can make it another message's.
+    /// the message's own.
     pub(crate) fn ledger_id(&self, query: &Query) -> Result<String, Error> {
         let Some(source) = &query.id else { return Ok(self.id.clone()) };
         let document: Option<&RawValue> = serde_json::from_str(&self.body).ok();
-        let value = self.value(document, source).ok_or_else(|| bad_id(query, "is missing"))?;
-        let text = match value.get().as_bytes().first() {
-            Some(b'"') => serde_json::from_str(value.get()).unwrap_or_default(),
-            Some(b'-' | b'0'..=b'9') => value.get().to_owned(),
-            _ => return Err(bad_id(query, "is neither text nor a number")),
-        };
-        if text.is_empty() || text.len() > LONGEST_ID || text.contains('\0') {
-            return Err(bad_id(query, "is empty, or longer than 1024 bytes"));
-        }
-        Ok(format!("id:{text}"))
+        named_ledger_id(query, self.value(document, source))
     }
-}
-
-/// The error of a message without the value that identifies it: it must not run under another id.
-fn bad_id(query: &Query, why: &str) -> Error {
-    let what = format!("a record has no id for query {}", query.name);
-    Error::new(ErrorKind::EventInvalid, what)
-        .because(format!("the value that the query's front matter names as id {why}"))
-        .remedy("Send that value in every message, or name another one as id")
 }
 
 /// The query that a message attribute names: `query`, of the type String.
@@ -284,27 +266,5 @@ mod tests {
         // A redelivery is the same event.
         assert_eq!(ids[0], id("ObjectTagging:Put", "t1", ""));
         assert_eq!(ids[3], id("ObjectCreated:Put", "t1", sequencer));
-    }
-
-    #[test]
-    fn a_query_may_name_its_id() {
-        let query = |id: &str| {
-            Query::parse("q", &format!("/*+++\nmode = \"write\"\nid = \"{id}\"\n+++*/ SELECT 1"))
-                .unwrap()
-        };
-        let message = Message {
-            id: "m".into(),
-            body: r#"{"order":{"id":12345678901234567890123},"t":"x","n":null,"o":{}}"#.into(),
-            ..Message::default()
-        };
-        let id = |pointer: &str| message.ledger_id(&query(pointer));
-        assert_eq!(id("/order/id").unwrap(), "id:12345678901234567890123");
-        assert_eq!(id("/t").unwrap(), "id:x");
-        assert_eq!(id("message_id").unwrap(), "id:m");
-        for bad in ["/n", "/o", "/missing"] {
-            assert_eq!(id(bad).unwrap_err().kind(), ErrorKind::EventInvalid, "{bad}");
-        }
-        let none = Query::parse("q", "SELECT 1").unwrap();
-        assert_eq!(message.ledger_id(&none).unwrap(), "m");
     }
 }

@@ -1,7 +1,6 @@
 //! Lambda function: runs an openCypher or SPARQL query on Neptune, on a schedule or for each message of
 //! a queue.
 
-mod event;
 mod handler;
 
 fn main() -> std::process::ExitCode {

@@ -1,8 +1,11 @@
 //! What an event source that delivers records in batches reads, and the log line of a record that failed.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 
-use crate::error::Error;
+use super::{Invocation, Message};
+use crate::error::{Error, ErrorKind};
 
 /// A partial batch response: the records that failed, which then arrive again
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>).
@@ -43,6 +46,53 @@ pub fn log_failed_record(id: &str, error: &Error) {
     );
 }
 
+/// Delivers each message of a queue, one after another, and answers with those that failed. A message fails
+/// alone; after a failure the rest of its FIFO group is not tried, so that the group's order holds. Without a
+/// connection, or the time for one, the rest is not tried either: it would fail in the same way.
+///
+/// # Errors
+/// As the first message, if there was no connection for it: nothing was tried.
+pub async fn deliver_each(
+    messages: Vec<Message>,
+    invocation: &mut Invocation,
+    mut deliver: impl AsyncFnMut(&Message, &mut Invocation) -> Result<(), Error>,
+) -> Result<BatchResponse, Error> {
+    let (total, mut failures) = (messages.len(), Vec::new());
+    let mut stopped: HashSet<String> = HashSet::new();
+    let mut unconnected = false;
+    for (index, message) in messages.into_iter().enumerate() {
+        let waits = message.group.as_ref().is_some_and(|group| stopped.contains(group));
+        if !waits && !unconnected {
+            let Err(error) = deliver(&message, invocation).await else { continue };
+            unconnected = is_of_the_connection(error.kind());
+            if unconnected && index == 0 {
+                return Err(error);
+            }
+            log_failed_record(&message.id, &error);
+        }
+        stopped.extend(message.group);
+        failures.push(message.id);
+    }
+    let counters = [("records", total), ("failed_records", failures.len())];
+    invocation.counters.extend(counters.map(|(name, count)| (name, count as u64)));
+    Ok(BatchResponse::of_failures(failures))
+}
+
+/// Whether the next message would fail in the same way.
+fn is_of_the_connection(kind: ErrorKind) -> bool {
+    use ErrorKind::*;
+    matches!(
+        kind,
+        CredentialsUnavailable
+            | CredentialsExpired
+            | NetworkUnreachable
+            | NetworkTimeout
+            | TlsUntrusted
+            | AuthRejected
+            | DatabaseUnavailable
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,5 +104,59 @@ mod tests {
         assert_eq!(json, r#"{"batchItemFailures":[{"itemIdentifier":"a"}]}"#);
         let none = serde_json::to_string(&BatchResponse::of_failures([])).unwrap();
         assert_eq!(none, r#"{"batchItemFailures":[]}"#);
+    }
+
+    fn message(id: &str, group: Option<&str>) -> Message {
+        Message { id: id.into(), group: group.map(str::to_owned), ..Message::default() }
+    }
+
+    /// The ids that were tried, and the response.
+    async fn delivered(
+        messages: Vec<Message>,
+        fails: impl Fn(&str) -> Option<ErrorKind>,
+    ) -> (Vec<String>, Result<BatchResponse, Error>) {
+        let deadline = crate::deadline::Deadline::after(std::time::Duration::from_secs(1));
+        let (mut invocation, mut tried) = (Invocation::new(deadline), Vec::new());
+        let response = deliver_each(messages, &mut invocation, async |message, _| {
+            tried.push(message.id.clone());
+            fails(&message.id).map_or(Ok(()), |kind| Err(Error::new(kind, "it failed")))
+        });
+        let response = response.await;
+        (tried, response)
+    }
+
+    #[tokio::test]
+    async fn a_message_fails_alone_and_its_group_waits() {
+        let messages = vec![
+            message("1", Some("a")),
+            message("2", Some("b")),
+            message("3", Some("a")),
+            message("4", None),
+            message("5", None),
+            message("6", Some("b")),
+        ];
+        let fails = |id: &str| matches!(id, "1" | "4").then_some(ErrorKind::QueryFailed);
+        let (tried, response) = delivered(messages, fails).await;
+        assert_eq!(tried, ["1", "2", "4", "5", "6"]);
+        let json = serde_json::to_value(response.unwrap()).unwrap();
+        let failed: Vec<&str> = json["batchItemFailures"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|failure| failure["itemIdentifier"].as_str().unwrap())
+            .collect();
+        assert_eq!(failed, ["1", "3", "4"]);
+    }
+
+    #[tokio::test]
+    async fn without_a_connection_the_rest_is_not_tried() {
+        let three = || vec![message("1", None), message("2", None), message("3", None)];
+        let (tried, response) = delivered(three(), |_| Some(ErrorKind::NetworkUnreachable)).await;
+        assert_eq!(tried, ["1"]);
+        assert_eq!(response.unwrap_err().kind(), ErrorKind::NetworkUnreachable);
+        let fails = |id: &str| (id == "2").then_some(ErrorKind::AuthRejected);
+        let (tried, response) = delivered(three(), fails).await;
+        assert_eq!(tried, ["1", "2"]);
+        assert_eq!(response.unwrap().batch_item_failures.len(), 2);
     }
 }

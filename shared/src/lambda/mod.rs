@@ -3,6 +3,8 @@
 mod batch;
 mod direct;
 mod logs;
+mod message;
+mod query_event;
 mod raw_event;
 mod response;
 mod shutdown;
@@ -25,10 +27,12 @@ use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
 use crate::query::{Answer, Metrics, Query};
 use crate::work::Work;
-pub use batch::{BatchResponse, log_failed_record};
+pub use batch::{BatchResponse, deliver_each, log_failed_record};
 pub use direct::{DirectEvent, invalid_event, parse_object};
 use logs::Logs;
-pub use response::Response;
+pub use message::{Message, named_ledger_id};
+pub use query_event::{QueryEvent, check_choice};
+pub use response::{DuplicateResponse, Response};
 
 /// What a function does with one event.
 pub trait Handler {

@@ -13,6 +13,20 @@ pub struct Response {
     body: Body,
 }
 
+/// The response to a write that took effect before, under the same id: `{"query": …, "duplicate": true}`.
+#[derive(Debug, Serialize)]
+pub struct DuplicateResponse {
+    query: String,
+    duplicate: bool,
+}
+
+impl DuplicateResponse {
+    /// Of the query with this name.
+    pub fn new(query: &str) -> Self {
+        Self { query: query.to_owned(), duplicate: true }
+    }
+}
+
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Body {

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
-use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{error, execute};
+use super::{execute, login_error};
+use crate::config::MysqlConfig;
 use crate::deadline::Deadline;
-use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
-use crate::query::{Answer, Parameters, Query};
-use crate::roots::Roots;
+use crate::query::{Answer, Delivered, Parameters, Query};
+use crate::retry::LoginError;
 use crate::token::AuthToken;
+use crate::work::LoginSteps;
 
 /// The longest packet, and so the longest row, that is read: MySQL's longest packet without a
 /// continuation. It is set, or the driver would ask the server.
@@ -24,27 +24,10 @@ const WAIT_TIMEOUT: usize = 28_800;
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Which database to log in to, and as whom.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// The endpoint: tokens are signed for it, and the certificate must name it.
-    pub endpoint: Endpoint,
-    /// Host and port to dial instead, of a tunnel for example.
-    pub dial: Option<(String, u16)>,
-    /// The user, created with `AWSAuthenticationPlugin`.
-    pub user: String,
-    /// The database.
-    pub database: String,
-    /// The roots that the server's certificate may chain to.
-    pub roots: Roots,
-    /// The bound of one login, name resolution to ready.
-    pub connect_timeout: Duration,
-}
-
 /// Logs in to one database. It knows nothing of credentials: each login brings a token.
 #[derive(Debug)]
 pub struct Connector {
-    target: Target,
+    config: MysqlConfig,
 }
 
 /// A logged-in connection. Dropping it closes the socket; [`Connection::close`] says goodbye first.
@@ -57,38 +40,54 @@ pub struct Connection {
 }
 
 impl Connector {
-    /// A connector for a database.
-    pub fn new(target: Target) -> Self {
-        Self { target }
+    /// A connector for a configuration.
+    pub fn new(config: MysqlConfig) -> Self {
+        Self { config }
     }
 
     /// One login, bounded by `connect_timeout` and by `bound`, whichever is sooner. Each address of the
-    /// name is tried, with its share of the time.
+    /// name is tried, with its share of the time. The driver dials and makes the TLS connection by itself:
+    /// of its steps, only the resolution of the name is known apart.
     ///
     /// The token travels as a clear-text password, so TLS comes first, with the endpoint's name and the
     /// given roots verified. A server that offers no TLS gets no token.
     ///
     /// # Errors
+    /// [`LoginError`], which says whether another attempt may help. Its kind is
     /// [`NetworkUnreachable`](ErrorKind::NetworkUnreachable), [`NetworkTimeout`](ErrorKind::NetworkTimeout),
     /// [`TlsUntrusted`](ErrorKind::TlsUntrusted), [`AuthRejected`](ErrorKind::AuthRejected),
     /// [`ConfigInvalid`](ErrorKind::ConfigInvalid) or
     /// [`DatabaseUnavailable`](ErrorKind::DatabaseUnavailable).
-    pub async fn login(&self, token: &AuthToken, bound: Instant) -> Result<Connection, Error> {
-        let bound = bound.min(Instant::now() + self.target.connect_timeout);
-        let login = self.login_to_any(token, bound);
-        timeout_at(bound, login)
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the socket.
+    pub async fn login(
+        &self,
+        token: &AuthToken,
+        bound: Instant,
+    ) -> Result<(Connection, LoginSteps), LoginError> {
+        let start = Instant::now();
+        let bound = bound.min(start + self.config.connect_timeout);
+        let mut steps = LoginSteps::default();
+        let login = self.login_to_any(token, bound, &mut steps);
+        let connection = timeout_at(bound, login)
             .await
-            .unwrap_or_else(|_| Err(error::no_login_in_time(&self.target)))
+            .unwrap_or_else(|_| Err(login_error::timed_out(&self.config)))?;
+        steps.login = start.elapsed().saturating_sub(steps.dial);
+        Ok((connection, steps))
     }
 
-    async fn login_to_any(&self, token: &AuthToken, bound: Instant) -> Result<Connection, Error> {
-        let Target { endpoint, dial, .. } = &self.target;
-        let (host, port) =
-            dial.as_ref().map_or((&*endpoint.host, endpoint.port), |(host, port)| (host, *port));
-        let addresses = lookup_host((host, port)).await;
-        let addresses: Vec<SocketAddr> =
-            addresses.map_err(|e| error::unreachable(&self.target, &e))?.collect();
-        let mut last = error::no_login_in_time(&self.target);
+    async fn login_to_any(
+        &self,
+        token: &AuthToken,
+        bound: Instant,
+        steps: &mut LoginSteps,
+    ) -> Result<Connection, LoginError> {
+        let start = Instant::now();
+        let addresses = self.config.dial.resolve(&self.config.endpoint).await;
+        let addresses = addresses.map_err(|e| login_error::unreachable(&self.config, &e))?;
+        steps.dial = start.elapsed();
+        let mut last = login_error::timed_out(&self.config);
         for (index, address) in addresses.iter().enumerate() {
             let left = bound.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
@@ -96,19 +95,19 @@ impl Connector {
             match timeout(share, Conn::new(opts.clone())).await {
                 Ok(Ok(conn)) => return Ok(Connection { conn, opts, broken: false }),
                 Ok(Err(refused)) => {
-                    last = error::login_error(&self.target, &refused);
-                    if last.kind() != ErrorKind::NetworkUnreachable {
+                    last = login_error::explain(&self.config, &refused);
+                    if last.error.kind() != ErrorKind::NetworkUnreachable {
                         break;
                     }
                 }
-                Err(_) => last = error::no_login_in_time(&self.target),
+                Err(_) => last = login_error::timed_out(&self.config),
             }
         }
         Err(last)
     }
 
     fn opts(&self, token: &AuthToken, address: SocketAddr) -> Opts {
-        let Target { endpoint, user, database, roots, .. } = &self.target;
+        let MysqlConfig { endpoint, user, database, roots, .. } = &self.config;
         // With these, the driver fails before it logs in to a server that offers no TLS.
         let tls = SslOpts::default()
             .with_root_certs(vec![roots.pem().as_bytes().to_vec().into()])
@@ -152,12 +151,19 @@ impl Connection {
         parameters: &Parameters,
         deadline: Deadline,
     ) -> Result<Answer, Error> {
-        execute::run(self, query, parameters, deadline).await
+        let ran = execute::run(self, query, parameters, None, deadline, &mut None).await;
+        ran.map(answered).map_err(|failure| failure.error)
     }
 
     /// Whether the connection can run nothing more.
     pub fn is_broken(&self) -> bool {
         self.broken
+    }
+
+    /// Whether the server still answers: one round trip, which the caller bounds.
+    pub(crate) async fn answers(&mut self) -> bool {
+        self.broken = self.broken || self.conn.ping().await.is_err();
+        !self.broken
     }
 
     /// Asks the server, over another connection, to stop what this one runs. A token that has expired
@@ -176,6 +182,14 @@ impl Connection {
     /// Says goodbye to the server (`COM_QUIT`) and closes, within this bound.
     pub async fn close(self, bound: Duration) {
         let _ = timeout(bound, self.conn.disconnect()).await;
+    }
+}
+
+/// The answer of a statement without an entry in the ledger, which alone can be a duplicate.
+pub(crate) fn answered(delivered: Delivered) -> Answer {
+    match delivered {
+        Delivered::Answered(answer) => answer,
+        Delivered::Duplicate => Answer::Affected(0),
     }
 }
 

@@ -1,84 +1,72 @@
-//! What MySQL's refusals mean, without any value in them.
+//! What MySQL's refusals of a statement mean, without any value in them, and whether it may run again.
 //!
 //! The server's message is passed on only for what PREPARE refuses: that knows the query file's text and
 //! names, and no value. Codes: <https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html>.
 
-use std::io;
+use mysql_async::{DriverError, Error as MysqlError};
 
-use mysql_async::{DriverError, Error as MysqlError, IoError, ServerError};
-
-use super::connect::Target;
 use crate::error::{Error, ErrorKind};
-use crate::query::{Mode, Query, Stage, outcome_unknown, too_large};
+use crate::query::{Failure, Mode, Query, Stage, outcome_unknown, timed_out};
 
-fn at(target: &Target) -> String {
-    let endpoint = format!("{}:{}", target.endpoint.host, target.endpoint.port);
-    match &target.dial {
-        None => endpoint,
-        Some((host, port)) => format!("{endpoint} (through {host}:{port})"),
-    }
-}
+/// What the server says when it ends the session: shutdown, KILL (MariaDB's, MySQL's), or idleness.
+const ENDS_SESSION: [u16; 5] = [1053, 1077, 1927, 3169, IDLE];
+/// The server closed an idle connection, before it read anything more (MySQL 8.0.24 and later).
+const IDLE: u16 = 4031;
+/// The server takes no writes: `read_only`, or `innodb_read_only` of a reader.
+const TAKES_NO_WRITES: [u16; 2] = [1290, 1836];
 
-pub(super) fn no_login_in_time(target: &Target) -> Error {
-    Error::new(ErrorKind::NetworkTimeout, format!("no login at {}", at(target)))
-        .because("nothing answered in time")
-        .remedy("Check the security groups, subnets and routes between the function and the database: silence is the network; see docs/errors.md#networktimeout")
-}
-
-pub(super) fn unreachable(target: &Target, error: &io::Error) -> Error {
-    Error::new(ErrorKind::NetworkUnreachable, format!("{} cannot be reached", at(target)))
-        .because(error.to_string())
-        .remedy("Check the endpoint's name and port, and that the database is running")
-}
-
-/// From a login that failed.
-pub(super) fn login_error(target: &Target, error: &MysqlError) -> Error {
-    match error {
-        MysqlError::Server(refusal) => refused(target, refusal),
-        MysqlError::Io(IoError::Io(error)) => unreachable(target, error),
-        MysqlError::Io(IoError::Tls(error)) => untrusted(target, error.to_string()),
-        MysqlError::Driver(DriverError::NoClientSslFlagFromServer) => {
-            untrusted(target, "the server offers no TLS, so the token was not sent".into())
-        }
-        _ => Error::new(ErrorKind::NetworkUnreachable, format!("no login at {}", at(target)))
-            .because("the server did not speak MySQL's protocol, or hung up")
-            .remedy("Check that the endpoint is a MySQL server"),
-    }
-}
-
-fn untrusted(target: &Target, why: String) -> Error {
-    Error::new(ErrorKind::TlsUntrusted, format!("no verified TLS connection to {}", at(target)))
-        .because(why)
-        .remedy("Use the RDS endpoint's own name, not an alias or address, and its region's roots; see docs/errors.md#tlsuntrusted")
-}
-
-fn refused(target: &Target, refusal: &ServerError) -> Error {
-    let Target { user, database, .. } = target;
-    let rejected = |why: &str| {
-        Error::new(ErrorKind::AuthRejected, format!("{user} was refused at {}", at(target)))
-            .because(why)
-    };
+/// From a statement that the server refused, so that it changed nothing. `parsing` tells that PREPARE did,
+/// and `entered` that a ledger keeps the statement from happening twice.
+pub(super) fn refused(query: &Query, error: &MysqlError, parsing: bool, entered: bool) -> Failure {
+    let explained = statement_error(query, error, parsing);
+    let MysqlError::Server(refusal) = error else { return Failure::lost(explained) };
+    let writes = query.mode == Mode::Write;
     match refusal.code {
-        1044 => rejected("the user may not use the database (1044)")
-            .remedy(format!("GRANT a privilege on {database} to {user}")),
-        1045 | 1698 => rejected("the database did not accept the token (1045)").remedy(format!(
-            "Check that the role's policy allows rds-db:connect on dbuser:<resource id>/{user} (the db-… or cluster-… id, the user's exact case), and that the user is IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS'; a throttled login gets the same answer; see docs/errors.md#authrejected"
-        )),
-        1049 => {
-            let what = format!("there is no database {database} at {}", at(target));
-            Error::new(ErrorKind::ConfigInvalid, what).remedy("Name one that exists")
+        // The old writer, after a failover: the name leads to another by now.
+        code if writes && TAKES_NO_WRITES.contains(&code) => {
+            Failure { error: takes_no_writes(query, code), usable: false, repeat: true }
         }
-        code => {
-            let what = format!("{} accepts no login now", at(target));
-            Error::new(ErrorKind::DatabaseUnavailable, what)
-                .because(format!("the server refused it ({code})"))
-                .remedy("Look the code up in MySQL's manual; 1040 and 1203 are too many connections")
+        code if ENDS_SESSION.contains(&code) => {
+            let repeat = !writes || entered || code == IDLE;
+            Failure { error: explained, usable: false, repeat }
         }
+        _ => Failure::refused(explained),
     }
 }
 
-/// The error of a statement that the server refused. `parsing` tells that PREPARE did.
-pub(super) fn statement_error(query: &Query, error: &MysqlError, parsing: bool) -> Error {
+/// From a COMMIT that failed.
+pub(super) fn not_committed(query: &Query, error: &MysqlError, entered: bool) -> Failure {
+    match error {
+        // What is refused has written nothing. The connection's state is not worth a thought.
+        MysqlError::Server(refusal) if !ENDS_SESSION.contains(&refusal.code) => {
+            Failure { usable: false, ..refused(query, error, false, entered) }
+        }
+        _ => lost(query, error, Stage::Committing, entered),
+    }
+}
+
+/// From a connection that broke at this stage.
+pub(super) fn lost(query: &Query, error: &MysqlError, stage: Stage, entered: bool) -> Failure {
+    if matches!(error, MysqlError::Driver(DriverError::PacketTooLarge))
+        && let Some(too_long) = Failure::too_long(query, stage)
+    {
+        return too_long;
+    }
+    match query.mode {
+        Mode::Write => {
+            Failure { error: outcome_unknown(query, stage), usable: false, repeat: entered }
+        }
+        Mode::Read => Failure { error: connection_broke(query), usable: false, repeat: true },
+    }
+}
+
+fn takes_no_writes(query: &Query, code: u16) -> Error {
+    Error::new(ErrorKind::DatabaseUnavailable, format!("query {} could not write", query.name))
+        .because(format!("the server takes no writes ({code}): it is a reader, or the old writer after a failover; nothing was changed"))
+        .remedy("Use the cluster (writer) endpoint; after a failover its name follows within a minute")
+}
+
+fn statement_error(query: &Query, error: &MysqlError, parsing: bool) -> Error {
     let MysqlError::Server(refusal) = error else { return connection_broke(query) };
     let (code, state) = (refusal.code, refusal.state.as_str());
     let (kind, what, remedy) = match code {
@@ -107,7 +95,7 @@ pub(super) fn statement_error(query: &Query, error: &MysqlError, parsing: bool) 
         1213 => {
             (ErrorKind::QueryFailed, "failed", "Another transaction was in its way: run it again")
         }
-        1053 | 1077 => (
+        code if ENDS_SESSION.contains(&code) => (
             ErrorKind::DatabaseUnavailable,
             "could not run",
             "Try again when the database has recovered",
@@ -132,24 +120,12 @@ pub(super) fn statement_error(query: &Query, error: &MysqlError, parsing: bool) 
     if code == 1213 { error.transient() } else { error }
 }
 
-/// The error of a connection that broke while a statement ran.
-pub(super) fn lost(query: &Query, error: &MysqlError, stage: Stage) -> Error {
-    let too_long = matches!(error, MysqlError::Driver(DriverError::PacketTooLarge));
-    match (query.mode, stage) {
-        _ if too_long && stage != Stage::Committing => {
-            too_large(&query.name, "Lambda's limit is 6 MB, and one row alone is longer")
-        }
-        (Mode::Write, stage) => outcome_unknown(query, stage),
-        (Mode::Read, _) => connection_broke(query),
-    }
-}
-
 pub(super) fn connection_broke(query: &Query) -> Error {
     let what = format!("the connection broke while query {} ran", query.name);
     Error::new(ErrorKind::NetworkUnreachable, what)
         .because("the database closed it, or the network did")
         .remedy(
-            "Log in again; if it happens often, look for restarts and failovers of the database",
+            "Run it again; if it happens often, look for restarts and failovers of the database",
         )
 }
 
@@ -157,12 +133,6 @@ pub(super) fn not_json(query: &Query) -> Error {
     Error::new(ErrorKind::QueryFailed, format!("query {} gave a row that is not JSON", query.name))
         .because("a value is not what its column's type says")
         .remedy("CAST the columns to types that docs/mysql.md lists")
-}
-
-pub(super) fn timed_out(query: &Query, why: &str) -> Error {
-    Error::new(ErrorKind::QueryTimeout, format!("query {} timed out", query.name))
-        .because(why)
-        .remedy("Make it faster (look at EXPLAIN), or give the function a longer Timeout")
 }
 
 fn ran_too_long(query: &Query) -> String {

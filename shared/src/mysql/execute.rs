@@ -4,134 +4,175 @@
 //! the parameters, PREPARE, EXECUTE and COMMIT. PREPARE takes one statement only, whose text it gets as a
 //! literal, and whose `?` take the parameters as variables: neither can become SQL. After a statement
 //! that fails, the server runs none of the rest. A write costs two, because COMMIT is sent only after
-//! every answer was looked at.
+//! every answer was looked at. The entry in the ledger is one more statement of the first packet.
 
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use super::connect::Connection;
-use super::{error, json, literal};
+use super::error::{connection_broke, lost, not_committed, not_json, refused};
+use super::{json, ledger, literal};
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::query::{
-    Answer, Mode, Parameters, Query, ResultKind, Rows, SHOWN_VIOLATIONS, Stage, answer,
-    outcome_unknown,
+    Answer, Delivered, Failure, Mode, NO_TIME_LEFT, OWN_TIMEOUT_GRACE, Parameters, Query,
+    ResultKind, Rows, SHOWN_VIOLATIONS, Stage, answer, answer_bound, no_answer_in_time,
+    server_timeout, timed_out,
 };
 
-/// How much longer than a query's own `timeout` the server's refusal may take to arrive.
-const OWN_TIMEOUT_GRACE: Duration = Duration::from_millis(500);
-/// The results of a packet, in order.
-const PREPARED: usize = 2;
-const EXECUTED: usize = 3;
-
-/// Runs a query by its mode.
-pub(super) async fn run(
+/// Runs a query by its mode; a write with an entry of this id in the ledger, if there is one. Notes how
+/// many rows a check has found.
+pub(crate) async fn run(
     connection: &mut Connection,
     query: &Query,
     parameters: &Parameters,
+    message_id: Option<&str>,
     deadline: Deadline,
-) -> Result<Answer, Error> {
+    violations: &mut Option<u64>,
+) -> Result<Delivered, Failure> {
     if connection.broken {
-        return Err(error::connection_broke(query));
+        return Err(Failure { error: connection_broke(query), usable: false, repeat: true });
     }
-    let left = deadline.statement_timeout();
-    let left = left.ok_or_else(|| error::timed_out(query, "no time was left to run it"))?;
-    let timeout = query.timeout.map_or(left, |own| own.min(left));
-    let script = script(query, parameters, timeout)?;
-    let own = query.timeout.map(|own| Instant::now() + own + OWN_TIMEOUT_GRACE);
-    let bound = own.map_or(deadline.answer_by(), |own| own.min(deadline.answer_by()));
+    let timeout = server_timeout(query, deadline);
+    let timeout = timeout.ok_or_else(|| Failure::refused(timed_out(query, NO_TIME_LEFT)))?;
+    let script = Script::new(query, parameters, message_id, timeout).map_err(Failure::refused)?;
+    let bound = answer_bound(query, deadline, OWN_TIMEOUT_GRACE);
 
     // Until an answer has arrived as a whole, also if this future is dropped.
     connection.broken = true;
     // START TRANSACTION travels with the statement: if it fails, the statement does not run.
     let mut stage = Stage::Begun;
-    let work = attempt(connection, query, script, &mut stage);
+    let work = attempt(connection, query, &script, &mut stage, violations);
     if let Ok(result) = timeout_at(bound, work).await {
         return result;
     }
     connection.kill(deadline.cancel_by()).await;
-    Err(match (query.mode, stage) {
-        (Mode::Write, Stage::Committing) => outcome_unknown(query, stage),
-        (Mode::Write, _) => error::timed_out(
-            query,
-            "the database did not answer in time; nothing was written, COMMIT was not sent",
-        ),
-        (Mode::Read, _) => error::timed_out(query, "the database did not answer in time"),
-    })
+    Err(Failure::lost(no_answer_in_time(query, stage)))
 }
 
 async fn attempt(
     connection: &mut Connection,
     query: &Query,
-    script: String,
+    script: &Script,
     stage: &mut Stage,
-) -> Result<Answer, Error> {
-    let collected = collect(connection, query, script).await;
-    let result = match collected {
-        Ok(collected) => collected.answer(query),
-        Err((_, failed)) if failed.is_fatal() => return Err(error::lost(query, &failed, *stage)),
-        Err((at, failed)) => Err(error::statement_error(query, &failed, at == PREPARED)),
+    violations: &mut Option<u64>,
+) -> Result<Delivered, Failure> {
+    let entered = script.entry.is_some();
+    let outcome = match collect(connection, query, script).await {
+        Ok(collected) => {
+            let answer = collected.answer(query, violations);
+            answer.map(Delivered::Answered).map_err(Failure::refused)
+        }
+        Err((_, failed)) if failed.is_fatal() => {
+            return Err(lost(query, &failed, *stage, entered));
+        }
+        Err((at, failed)) => script.failed(query, at, &failed),
     };
-    if query.mode == Mode::Read && result.is_ok() {
+    let answered = matches!(outcome, Ok(Delivered::Answered(_)));
+    if query.mode == Mode::Read && answered {
         connection.broken = false;
-        return result;
+        return outcome;
     }
-    let end = if result.is_ok() {
+    let end = if answered {
+        *stage = Stage::Committing;
         "COMMIT; SET wait_timeout = DEFAULT"
     } else {
         "ROLLBACK; SET wait_timeout = DEFAULT"
     };
-    if result.is_ok() {
-        *stage = Stage::Committing;
-    }
-    match connection.conn.query_drop(end).await {
-        Ok(()) => {
+    match (connection.conn.query_drop(end).await, outcome) {
+        (Ok(()), outcome) => {
             connection.broken = false;
-            result
+            outcome
         }
-        Err(failed) if result.is_ok() && failed.is_fatal() => {
-            Err(error::lost(query, &failed, *stage))
-        }
-        // A COMMIT that is refused has written nothing.
-        Err(failed) if result.is_ok() => Err(error::statement_error(query, &failed, false)),
-        // The statement's own error says more; the connection stays broken.
-        Err(_) => result,
+        (Err(failed), Ok(Delivered::Answered(_))) => Err(not_committed(query, &failed, entered)),
+        // The entry is there; only the connection is lost.
+        (Err(_), Ok(Delivered::Duplicate)) => Ok(Delivered::Duplicate),
+        // The statement's own error says more.
+        (Err(_), Err(failure)) => Err(Failure { usable: false, ..failure }),
     }
 }
 
-/// Everything up to EXECUTE, and for a read COMMIT too.
-fn script(query: &Query, parameters: &Parameters, timeout: Duration) -> Result<String, Error> {
-    let literals = literal::literals(query, parameters)?;
+/// The packet that holds everything up to EXECUTE, and for a read COMMIT too.
+struct Script {
+    text: String,
+    /// Which of its statements makes the entry in the ledger.
+    entry: Option<usize>,
+    /// Which of them is PREPARE; EXECUTE follows.
+    prepare: usize,
+}
+
+impl Script {
+    fn new(
+        query: &Query,
+        parameters: &Parameters,
+        message_id: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
+        let literals = literal::literals(query, parameters)?;
+        let mut text = begin(query.mode, timeout);
+        text.push_str(&format!(", @rds_iam_sql = {}", literal::text(&query.sql)));
+        for (index, literal) in literals.iter().enumerate() {
+            text.push_str(&format!(", @rds_iam_{index} = {literal}"));
+        }
+        // After START TRANSACTION and SET.
+        let mut prepare = 2;
+        let message_id = message_id.filter(|_| query.mode == Mode::Write);
+        let entry = message_id.map(|id| ledger::entry(query, id)).transpose()?;
+        let entry = entry.map(|entry| {
+            text.push_str("; ");
+            text.push_str(&entry);
+            prepare += 1;
+            prepare - 1
+        });
+        text.push_str("; PREPARE rds_iam FROM @rds_iam_sql; EXECUTE rds_iam");
+        for index in 0..literals.len() {
+            text.push_str(if index == 0 { " USING " } else { ", " });
+            text.push_str(&format!("@rds_iam_{index}"));
+        }
+        if query.mode == Mode::Read {
+            text.push_str("; COMMIT");
+        }
+        Ok(Self { text, entry, prepare })
+    }
+
+    /// What the server's refusal of the statement with this index means.
+    fn failed(
+        &self,
+        query: &Query,
+        at: usize,
+        failed: &mysql_async::Error,
+    ) -> Result<Delivered, Failure> {
+        if self.entry == Some(at) {
+            if ledger::is_duplicate(failed) {
+                return Ok(Delivered::Duplicate);
+            }
+            if let Some(error) = ledger::ledger_error(query, failed) {
+                return Err(Failure::refused(error));
+            }
+        }
+        Err(refused(query, failed, at == self.prepare, self.entry.is_some()))
+    }
+}
+
+/// The start of a transaction, and a SET of its bounds.
+fn begin(mode: Mode, timeout: Duration) -> String {
     let (seconds, milliseconds) = (timeout.as_secs_f64(), timeout.as_millis().max(1));
     // Half for locks, so that there is time to run once they are granted; and a sandbox that freezes or
     // dies half-way holds its own locks no longer than it could have worked.
     let lock = (timeout.as_secs() / 2).max(1);
     let idle = timeout.as_secs() + 1;
-    let mut script = match query.mode {
+    let start = match mode {
         Mode::Read => "START TRANSACTION READ ONLY; SET ".to_owned(),
         Mode::Write => format!("START TRANSACTION; SET wait_timeout = {idle}, "),
     };
     // Only MariaDB reads the first comment, and only MySQL the second: each has the variable in it.
-    script.push_str(&format!(
-        "innodb_lock_wait_timeout = {lock}, lock_wait_timeout = {lock}\
+    format!(
+        "{start}innodb_lock_wait_timeout = {lock}, lock_wait_timeout = {lock}\
          /*M!100101 , max_statement_time = {seconds:.3} */\
-         /*!50704 , max_execution_time = {milliseconds} */, @rds_iam_sql = {}",
-        literal::text(&query.sql)
-    ));
-    for (index, literal) in literals.iter().enumerate() {
-        script.push_str(&format!(", @rds_iam_{index} = {literal}"));
-    }
-    script.push_str("; PREPARE rds_iam FROM @rds_iam_sql; EXECUTE rds_iam");
-    for index in 0..literals.len() {
-        script.push_str(if index == 0 { " USING " } else { ", " });
-        script.push_str(&format!("@rds_iam_{index}"));
-    }
-    if query.mode == Mode::Read {
-        script.push_str("; COMMIT");
-    }
-    Ok(script)
+         /*!50704 , max_execution_time = {milliseconds} */"
+    )
 }
 
 /// What a statement's results came to.
@@ -158,13 +199,16 @@ impl Collected {
         if self.rows.len() < kept && self.unacceptable.is_none() {
             let pushed = match json::row(row) {
                 Some(json) => self.rows.push(&query.name, &json),
-                None => Err(error::not_json(query)),
+                None => Err(not_json(query)),
             };
             self.unacceptable = pushed.err();
         }
     }
 
-    fn answer(self, query: &Query) -> Result<Answer, Error> {
+    fn answer(self, query: &Query, violations: &mut Option<u64>) -> Result<Answer, Error> {
+        if matches!(query.result, ResultKind::Check { .. }) {
+            *violations = Some(self.count);
+        }
         match (self.unacceptable, &query.result) {
             (Some(error), _) => Err(error),
             (None, ResultKind::Affected) => Ok(Answer::Affected(self.affected)),
@@ -177,10 +221,11 @@ impl Collected {
 async fn collect(
     connection: &mut Connection,
     query: &Query,
-    script: String,
+    script: &Script,
 ) -> Result<Collected, (usize, mysql_async::Error)> {
     let mut collected = Collected::default();
-    let mut results = connection.conn.query_iter(script).await.map_err(|error| (0, error))?;
+    let mut results =
+        connection.conn.query_iter(script.text.as_str()).await.map_err(|error| (0, error))?;
     let mut at = 0;
     loop {
         while let Some(row) = results.next().await.map_err(|error| (at, error))? {
@@ -188,7 +233,7 @@ async fn collect(
         }
         // The end of one result has read the start of the next.
         at += 1;
-        if at == EXECUTED {
+        if at == script.prepare + 1 {
             collected.affected = results.affected_rows();
         }
         if results.is_empty() {

@@ -8,8 +8,13 @@ const MOST_DIGITS: usize = 65;
 
 /// Text as a literal, in hexadecimal.
 pub(super) fn text(text: &str) -> String {
+    format!("CONVERT({} USING utf8mb4)", bytes(text))
+}
+
+/// The bytes of a text as a literal, in hexadecimal.
+pub(super) fn bytes(text: &str) -> String {
     let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
-    format!("CONVERT(X'{hex}' USING utf8mb4)")
+    format!("X'{hex}'")
 }
 
 /// One literal for each parameter, in order.

@@ -7,13 +7,16 @@ use std::time::Duration;
 use aws_credential_types::provider::SharedCredentialsProvider;
 
 use crate::config::vars::Vars;
-use crate::config::{beside_the_binary, host_and_port};
-use crate::credentials::{RawProvider, Role};
-use crate::endpoint::{Endpoint, is_region};
-use crate::error::{Error, ErrorKind};
-use crate::query::is_query_name;
+use crate::config::{
+    Common, host_and_port, provider, queries_beside_the_binary, wrong_environment,
+};
+use crate::credentials::Role;
+use crate::endpoint::is_region;
+use crate::error::Error;
 use crate::roots::Roots;
 
+/// Why the region is not known.
+const NO_REGION: &str = "NEPTUNE_HOST is not a Neptune name that tells the region: set the cluster's region, such as eu-west-1";
 /// How long dialling and the TLS handshake may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -54,34 +57,27 @@ impl NeptuneConfig {
     /// As [`NeptuneConfig::from_vars`].
     pub fn from_env() -> Result<Self, Error> {
         let mut config = Self::from_vars(|name| std::env::var_os(name))?;
-        if std::env::var_os("QUERIES_DIR").is_none_or(|folder| folder.is_empty()) {
-            config.queries_dir = beside_the_binary().join("neptune");
-        }
+        let folder = queries_beside_the_binary().map(|folder| folder.join("neptune"));
+        config.queries_dir = folder.unwrap_or(config.queries_dir);
         Ok(config)
     }
 
     /// Reads variables from anywhere.
     ///
     /// # Errors
-    /// [`ConfigInvalid`](ErrorKind::ConfigInvalid), with every variable that is missing or wrong.
+    /// [`ConfigInvalid`](crate::ErrorKind::ConfigInvalid), with every variable that is missing or wrong.
     pub fn from_vars(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
         let mut vars = Vars::new(&get);
         let config = read(&mut vars);
         match config {
             Some(config) if vars.problems().is_empty() => Ok(config),
-            _ => Err(Error::new(ErrorKind::ConfigInvalid, "the function's environment is wrong")
-                .because(vars.problems().join("; "))
-                .remedy("Set these variables on the function (in its template, or its configuration in the console)")),
+            _ => Err(wrong_environment(vars.problems())),
         }
     }
 
     /// The uncached source of credentials: the environment's, and those of `DB_ROLE_ARN`.
     pub fn credentials(&self) -> SharedCredentialsProvider {
-        SharedCredentialsProvider::new(RawProvider::new(
-            self.sts_region.clone(),
-            self.role.clone(),
-            self.sts_endpoint.clone(),
-        ))
+        provider(&self.sts_region, self.role.as_ref(), self.sts_endpoint.as_deref())
     }
 
     /// `host:port`, and the way there if it is another, as messages name it.
@@ -100,21 +96,11 @@ impl NeptuneConfig {
 
 fn read(vars: &mut Vars<'_>) -> Option<NeptuneConfig> {
     let port = vars.number("NEPTUNE_PORT", 8182, 1..=65535, "a TCP port") as u16;
-    let host = vars.required("NEPTUNE_HOST", "the cluster's endpoint").and_then(|host| {
-        let endpoint = Endpoint::parse(&host, port);
-        endpoint
-            .map(|endpoint| endpoint.host)
-            .map_err(|why| {
-                vars.problem(
-                    "NEPTUNE_HOST",
-                    &why.replace("PGPORT", "NEPTUNE_PORT")
-                        .replace("PGHOSTADDR", "DB_TUNNEL")
-                        .replace("PGHOST", "NEPTUNE_HOST"),
-                )
-            })
-            .ok()
-    });
-    let region = region(vars, host.as_deref());
+    let names = ["NEPTUNE_HOST", "NEPTUNE_PORT", "DB_TUNNEL"];
+    let host = vars.endpoint(names, port, "the cluster's endpoint").map(|endpoint| endpoint.host);
+    let named = host.as_deref().and_then(region);
+    let common = vars.common(named, host.as_ref().map(|_| NO_REGION), "queries/neptune");
+    let Common { region, role, sts_region, sts_endpoint, default_query, queries_dir } = common;
     let tunnel = vars.optional("DB_TUNNEL").and_then(|tunnel| {
         let parsed = host_and_port(&tunnel);
         if parsed.is_none() {
@@ -128,21 +114,6 @@ fn read(vars: &mut Vars<'_>) -> Option<NeptuneConfig> {
             .ok(),
         None => Some(Roots::amazon()),
     };
-    // The log reads it, before there is a configuration; here it is only checked.
-    let _ = vars.one_of("DB_METRICS", &[("true", true), ("false", false)], "");
-    let function = vars.optional("AWS_LAMBDA_FUNCTION_NAME");
-    let role = vars.role(function.as_deref());
-    let sts_endpoint = vars.sts_endpoint();
-    let sts_region = vars.optional("AWS_REGION").or_else(|| region.clone());
-    let default_query = vars.optional("QUERY");
-    if default_query.as_ref().is_some_and(|name| !is_query_name(name)) {
-        vars.problem(
-            "QUERY",
-            "is not a query's name (letters, digits, _ and -, without its ending)",
-        );
-    }
-    let queries_dir =
-        vars.optional("QUERIES_DIR").map_or_else(|| "queries/neptune".into(), PathBuf::from);
     Some(NeptuneConfig {
         host: host?,
         port,
@@ -159,30 +130,19 @@ fn read(vars: &mut Vars<'_>) -> Option<NeptuneConfig> {
 }
 
 /// The region in `….REGION.neptune.amazonaws.com`, or in China `….neptune.REGION.amazonaws.com.cn`.
-fn region(vars: &mut Vars<'_>, host: Option<&str>) -> Option<String> {
-    let host = host?;
+fn region(host: &str) -> Option<String> {
     let labels: Vec<&str> = host.split('.').collect();
     let at = labels.iter().rposition(|label| *label == "neptune");
     let beside = at.map(|at| [at.checked_sub(1), Some(at + 1)]);
     let named = beside.into_iter().flatten().flatten();
-    let named = named.filter_map(|at| labels.get(at)).find(|label| is_region(label));
-    if let Some(region) = named {
-        return Some((*region).to_owned());
-    }
-    let found = ["DB_REGION", "AWS_REGION"]
-        .into_iter()
-        .find_map(|name| vars.optional(name).map(|region| (name, region)));
-    match found {
-        Some((_, region)) if is_region(&region) => return Some(region),
-        Some((name, _)) => vars.problem(name, "is not a region's name, such as eu-west-1"),
-        None => vars.problem("DB_REGION", "is not set, and NEPTUNE_HOST is not a Neptune name that tells the region: set the cluster's region, such as eu-west-1"),
-    }
-    None
+    let mut named = named.filter_map(|at| labels.get(at)).filter(|label| is_region(label));
+    named.next().map(|region| (*region).to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
     use std::collections::BTreeMap;
 
     fn config(pairs: &[(&str, &str)]) -> Result<NeptuneConfig, Error> {

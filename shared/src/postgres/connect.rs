@@ -13,17 +13,17 @@ use std::time::Duration;
 
 use postgres_native_tls::{MakeTlsConnector, TlsConnector, TlsStream};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::Client;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
-use super::login_error::LoginError;
 use super::message_limit::{Limited, TooLong};
 use super::tls;
-use crate::config::{Config, Dial, SslNegotiation, TargetSessionAttrs};
+use crate::config::{Config, SslNegotiation, TargetSessionAttrs};
 use crate::error::Error;
+use crate::retry::LoginError;
 use crate::token::AuthToken;
 use crate::work::LoginSteps;
 
@@ -161,12 +161,7 @@ impl Connector {
     }
 
     async fn dial(&self, bound: Instant) -> io::Result<TcpStream> {
-        let port = self.config.endpoint.port;
-        let mut addresses: Vec<SocketAddr> = match &self.config.dial {
-            Dial::Endpoint => lookup_host((&*self.config.endpoint.host, port)).await?.collect(),
-            Dial::Address(address) => vec![(*address, port).into()],
-            Dial::Tunnel(host, port) => lookup_host((host.as_str(), *port)).await?.collect(),
-        };
+        let mut addresses = self.config.dial.resolve(&self.config.endpoint).await?;
         let first = self.failed.load(Ordering::Relaxed) % addresses.len().max(1);
         addresses.rotate_left(first);
         let stream = connect_any(&addresses, bound).await?;

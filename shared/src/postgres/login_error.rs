@@ -9,17 +9,7 @@ use tokio_postgres::error::{DbError, SqlState};
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
-use crate::retry::Retry;
-
-/// A failed login, and whether another attempt may help.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LoginError {
-    /// The caller's error, if this was the last attempt.
-    pub error: Error,
-    /// Whether, and how, to try again.
-    pub retry: Retry,
-}
+use crate::retry::{LoginError, Retry};
 
 impl LoginError {
     pub(crate) fn timed_out(config: &Config, stage: &str) -> Self {
@@ -140,11 +130,5 @@ impl LoginError {
             .because(format!("{why} (SQLSTATE {})", code.code()))
             .remedy(remedy)
             .retry(Retry::Again)
-    }
-}
-
-impl Error {
-    fn retry(self, retry: Retry) -> LoginError {
-        LoginError { error: self, retry }
     }
 }

@@ -4,11 +4,15 @@
 //! statement goes to the server as written: it is never parsed or edited here, at most wrapped.
 
 mod answer;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod bounds;
 mod front_matter;
 mod lexer;
 mod library;
 mod markers;
 mod metrics;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod outcome;
 mod parameters;
 mod repeat;
 mod rows;
@@ -20,9 +24,15 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use answer::{Answer, Delivered, SHOWN_VIOLATIONS};
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(crate) use bounds::{
+    NO_TIME_LEFT, OWN_TIMEOUT_GRACE, answer_bound, no_answer_in_time, server_timeout, timed_out,
+};
 pub use front_matter::{Mode, Param, ParamType, ResultKind};
 pub use library::Library;
 pub use metrics::{MetricOptions, Metrics};
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(crate) use outcome::Failure;
 pub use parameters::Parameters;
 #[cfg(feature = "mysql")]
 pub(crate) use parameters::{Kind, Value};

@@ -6,13 +6,14 @@ use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Client;
 
 use super::Session;
-use super::run::{NO_TIME_LEFT, no_answer_in_time, server_timeout, timed_out};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
 use crate::postgres::Connection;
 use crate::postgres::outcome::{Failure, Progress};
 use crate::postgres::{execute, ledger};
-use crate::query::{Delivered, Mode, Parameters, Query};
+use crate::query::{
+    Delivered, Mode, NO_TIME_LEFT, Parameters, Query, no_answer_in_time, server_timeout, timed_out,
+};
 use crate::work::Work;
 
 /// How many statements are sent ahead of their answers. A statement that was sent before
@@ -62,7 +63,7 @@ impl Session {
         jobs: &[Job<'_>],
         work: &mut Work,
     ) -> Result<Vec<Outcome>, Error> {
-        let mut lease = self.lease(work).await?;
+        let mut lease = self.keeper.lease(work).await?;
         let mut slots: Vec<Slot<'_>> = jobs.iter().map(Slot::new).collect();
         let start = Instant::now();
         loop {
@@ -113,7 +114,7 @@ impl Session {
         segment: &mut [&mut Slot<'_>],
         deadline: Deadline,
     ) -> bool {
-        let proxy = self.connector.config().proxy;
+        let proxy = self.config().proxy;
         let client = &connection.client;
         let all = stream::iter(segment.iter_mut())
             .map(|slot| slot.run(client, deadline, proxy))

@@ -13,13 +13,15 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Session;
-use super::lease::Lease;
-use super::run::{NO_TIME_LEFT, no_answer_in_time, server_timeout, timed_out};
+use super::postgres::Lease;
 use crate::error::{Error, ErrorKind};
 use crate::postgres::execute;
 use crate::postgres::jobs::{Claim, Ending, Entry, Holder, Position, Seen, Undone};
 use crate::postgres::outcome::{Failure, Progress, Stage};
-use crate::query::{Answer, Metrics, Mode, Parameters, Query};
+use crate::query::{
+    Answer, Metrics, Mode, NO_TIME_LEFT, Parameters, Query, no_answer_in_time, server_timeout,
+    timed_out,
+};
 use crate::retry::{Attempts, RetryPolicy};
 use crate::work::Work;
 
@@ -237,14 +239,14 @@ impl<'a> Runner<'_, 'a> {
     fn timeout(&self, query: &Query) -> Result<Option<Duration>, Undone> {
         let timeout = server_timeout(query, self.work.deadline)
             .ok_or_else(|| Failure::refused(timed_out(query, NO_TIME_LEFT)))?;
-        Ok((!self.session.connector.config().proxy).then_some(timeout))
+        Ok((!self.session.config().proxy).then_some(timeout))
     }
 
     async fn connect(&mut self) -> Result<(), Error> {
         if self.loan.as_ref().is_none_or(|loan| loan.connection().is_closed()) {
             // The old one first: the session has one connection.
             self.loan = None;
-            self.loan = Some(self.session.lease(self.work).await?);
+            self.loan = Some(self.session.keeper.lease(self.work).await?);
         }
         Ok(())
     }

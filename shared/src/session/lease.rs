@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::MutexGuard;
 use tokio::time::{Instant, timeout_at};
 
-use super::Session;
+use super::keeper::{Engine, Keeper};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
-use crate::postgres::Connection;
+use crate::query::Failure;
 use crate::work::Work;
 
 /// A connection that was idle for longer, by wall clock, is probed first: it may have died silently
@@ -18,36 +18,39 @@ pub const PROBE_AFTER: Duration = Duration::from_secs(5);
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection between two calls.
-pub(super) struct Idle {
-    pub(super) connection: Connection,
+pub(super) struct Idle<C> {
+    pub(super) connection: C,
     since: SystemTime,
 }
 
 /// The connection in use. Dropping the lease drops the connection; [`Lease::keep`] keeps it for the
 /// next call.
-pub(super) struct Lease<'s> {
-    session: &'s Session,
-    slot: MutexGuard<'s, Option<Idle>>,
-    connection: Connection,
+pub(super) struct Lease<'s, E: Engine> {
+    keeper: &'s Keeper<E>,
+    slot: MutexGuard<'s, Option<Idle<E::Connection>>>,
+    connection: E::Connection,
     /// Whether it replaced a dead one, which happens once in an invocation.
     replaced: bool,
 }
 
-impl Session {
+impl<E: Engine> Keeper<E> {
     /// The kept connection if it still works, else a new one.
-    pub(super) async fn lease(&self, work: &mut Work) -> Result<Lease<'_>, Error> {
+    pub(super) async fn lease(&self, work: &mut Work) -> Result<Lease<'_, E>, Error> {
         let mut slot = self.lock(work.deadline).await?;
         let before = slot.take();
         let had_one = before.is_some();
         if let Some(connection) = self.reusable(before, work.deadline).await {
             work.report.reused = true;
-            return Ok(Lease { session: self, slot, connection, replaced: false });
+            return Ok(Lease { keeper: self, slot, connection, replaced: false });
         }
         let connection = self.login(work).await?;
-        Ok(Lease { session: self, slot, connection, replaced: had_one })
+        Ok(Lease { keeper: self, slot, connection, replaced: had_one })
     }
 
-    async fn lock(&self, deadline: Deadline) -> Result<MutexGuard<'_, Option<Idle>>, Error> {
+    async fn lock(
+        &self,
+        deadline: Deadline,
+    ) -> Result<MutexGuard<'_, Option<Idle<E::Connection>>>, Error> {
         timeout_at(deadline.answer_by(), self.idle.lock()).await.map_err(|_| {
             Error::new(ErrorKind::QueryTimeout, "no connection was free in time")
                 .because("other calls used the session's one connection")
@@ -55,9 +58,13 @@ impl Session {
         })
     }
 
-    async fn reusable(&self, idle: Option<Idle>, deadline: Deadline) -> Option<Connection> {
-        let Idle { connection, since } = idle?;
-        if connection.is_closed() {
+    async fn reusable(
+        &self,
+        idle: Option<Idle<E::Connection>>,
+        deadline: Deadline,
+    ) -> Option<E::Connection> {
+        let Idle { mut connection, since } = idle?;
+        if E::is_closed(&connection) {
             return None;
         }
         // If the clock went backwards, the age is unknown: probe the connection.
@@ -66,20 +73,26 @@ impl Session {
             return Some(connection);
         }
         let bound = deadline.answer_by().min(Instant::now() + PROBE_TIMEOUT);
-        let probe = timeout_at(bound, connection.client.check_connection()).await;
-        matches!(probe, Ok(Ok(()))).then_some(connection)
+        let answers = timeout_at(bound, E::answers(&mut connection)).await;
+        answers.unwrap_or(false).then_some(connection)
     }
 }
 
-impl Lease<'_> {
-    pub(super) fn connection(&self) -> &Connection {
+impl<E: Engine> Lease<'_, E> {
+    #[cfg(feature = "postgres")]
+    pub(super) fn connection(&self) -> &E::Connection {
         &self.connection
+    }
+
+    #[cfg(feature = "mysql")]
+    pub(super) fn connection_mut(&mut self) -> &mut E::Connection {
+        &mut self.connection
     }
 
     /// Keeps the connection for the next call, unless it is known to be closed.
     pub(super) fn keep(mut self) {
-        if !self.connection.is_closed() {
-            let since = self.session.clock.now();
+        if !E::is_closed(&self.connection) {
+            let since = self.keeper.clock.now();
             *self.slot = Some(Idle { connection: self.connection, since });
         }
     }
@@ -91,10 +104,24 @@ impl Lease<'_> {
 
     /// Drops the connection and logs in again.
     pub(super) async fn replace(self, work: &mut Work) -> Result<Self, Error> {
-        let Self { session, slot, connection, .. } = self;
+        let Self { keeper, slot, connection, .. } = self;
         drop(connection);
         work.report.reused = false;
-        let connection = session.login(work).await?;
-        Ok(Self { session, slot, connection, replaced: true })
+        let connection = keeper.login(work).await?;
+        Ok(Self { keeper, slot, connection, replaced: true })
+    }
+
+    /// After a failure: a new connection if the statement may run again on one, or else its error.
+    pub(super) async fn recover(self, failure: Failure, work: &mut Work) -> Result<Self, Error> {
+        let Failure { error, usable, repeat } = failure;
+        if repeat && self.can_be_replaced() {
+            // That nobody knows what was written says more than why nobody can look.
+            let unknown = error.kind() == ErrorKind::QueryOutcomeUnknown;
+            return self.replace(work).await.map_err(|login| if unknown { error } else { login });
+        }
+        if usable {
+            self.keep();
+        }
+        Err(error)
     }
 }

@@ -6,11 +6,10 @@ use std::time::{Duration, SystemTime};
 use aws_credential_types::Credentials;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::Session;
+use super::keeper::{Engine, Keeper};
 use crate::credentials;
 use crate::error::{Error, ErrorKind};
-use crate::postgres::{Connection, LoginError};
-use crate::retry::{Retry, RetryPolicy};
+use crate::retry::{LoginError, Retry, RetryPolicy};
 use crate::token::{AuthToken, TokenSigner};
 use crate::work::Work;
 
@@ -33,7 +32,7 @@ impl KeptToken {
     }
 }
 
-impl Session {
+impl<E: Engine> Keeper<E> {
     /// The kept token while it is fresh, else a new one.
     fn token(&self, credentials: &Credentials) -> Result<AuthToken, Error> {
         let now = self.clock.now();
@@ -52,8 +51,8 @@ impl Session {
     }
 
     /// Logs in, with retries as [`RetryPolicy::login`] says.
-    pub(super) async fn login(&self, work: &mut Work) -> Result<Connection, Error> {
-        let policy = RetryPolicy::login(self.connector.config().login_attempts);
+    pub(super) async fn login(&self, work: &mut Work) -> Result<E::Connection, Error> {
+        let policy = RetryPolicy::login(self.login_attempts);
         let mut attempts = policy.start(work.deadline.remaining());
         loop {
             work.report.login_attempts += 1;
@@ -69,7 +68,7 @@ impl Session {
         }
     }
 
-    async fn login_once(&self, work: &mut Work) -> Result<Connection, LoginError> {
+    async fn login_once(&self, work: &mut Work) -> Result<E::Connection, LoginError> {
         let no_retry = |error| LoginError { error, retry: Retry::No };
         let (deadline, report) = (work.deadline, &mut work.report);
         let start = Instant::now();
@@ -83,7 +82,7 @@ impl Session {
         let token = self.token(&credentials).map_err(no_retry)?;
         report.sign = Some(start.elapsed());
 
-        match self.connector.login(&token, deadline.answer_by()).await {
+        match self.engine.log_in(&token, deadline.answer_by()).await {
             Ok((connection, steps)) => {
                 report.login = Some(steps);
                 Ok(connection)

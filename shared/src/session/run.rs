@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{CANCEL_TIMEOUT, Session};
+use super::Session;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
 use crate::postgres::Connection;
 use crate::postgres::execute;
-use crate::postgres::outcome::{Failure, Progress, Stage};
-use crate::query::{Answer, Mode, Parameters, Query, outcome_unknown};
+use crate::postgres::outcome::{Failure, Progress};
+use crate::query::{
+    Answer, Mode, NO_TIME_LEFT, OWN_TIMEOUT_GRACE, Parameters, Query, answer_bound,
+    no_answer_in_time, server_timeout, timed_out,
+};
 use crate::work::Work;
 
-/// How much longer than a query's own `timeout` the server's refusal may take to arrive.
-const OWN_TIMEOUT_GRACE: Duration = Duration::from_millis(500);
+/// A cancel request takes four round trips.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Runs a query that may not write, in a read-only transaction: one round trip on a warm
@@ -64,22 +67,14 @@ impl Session {
         parameters: &Parameters,
         work: &mut Work,
     ) -> Result<Answer, Error> {
-        let mut lease = self.lease(work).await?;
+        let mut lease = self.keeper.lease(work).await?;
         loop {
             match self.attempt(lease.connection(), query, parameters, work).await {
                 Ok(answer) => {
                     lease.keep();
                     return Ok(answer);
                 }
-                Err(failure) if failure.repeat && lease.can_be_replaced() => {
-                    lease = lease.replace(work).await?;
-                }
-                Err(failure) => {
-                    if failure.usable {
-                        lease.keep();
-                    }
-                    return Err(failure.error);
-                }
+                Err(failure) => lease = lease.recover(failure, work).await?,
             }
         }
     }
@@ -95,7 +90,7 @@ impl Session {
         let Some(server_timeout) = server_timeout(query, deadline) else {
             return Err(Failure::refused(timed_out(query, NO_TIME_LEFT)));
         };
-        let proxy = self.connector.config().proxy;
+        let proxy = self.config().proxy;
         let start = Instant::now();
         let bound = self.answer_bound(query, deadline);
         let server_timeout = (!proxy).then_some(server_timeout);
@@ -119,17 +114,16 @@ impl Session {
     /// When a statement that starts now must have answered. The server enforces a query's own time-out,
     /// except behind RDS Proxy.
     pub(super) fn answer_bound(&self, query: &Query, deadline: Deadline) -> Instant {
-        let proxy = self.connector.config().proxy;
+        let proxy = self.config().proxy;
         let grace = if proxy { Duration::ZERO } else { OWN_TIMEOUT_GRACE };
-        let bound = query.timeout.map(|own| Instant::now() + own + grace);
-        deadline.answer_by().min(bound.unwrap_or(deadline.answer_by()))
+        answer_bound(query, deadline, grace)
     }
 
     /// Sends a cancel request, because the server's own time-out did not arrive. RDS Proxy takes none.
     pub(super) async fn cancel(&self, connection: &Connection, deadline: Deadline) {
-        if !self.connector.config().proxy {
+        if !self.config().proxy {
             let bound = deadline.cancel_by().min(Instant::now() + CANCEL_TIMEOUT);
-            self.connector.cancel(connection, bound).await;
+            self.keeper.engine.cancel(connection, bound).await;
         }
     }
 }
@@ -139,30 +133,4 @@ pub(super) fn only_reads(query: &Query) -> Error {
     Error::new(ErrorKind::QueryDenied, what)
         .because("its mode is \"write\", and this function only reads")
         .remedy("Name a query with mode = \"read\", or use a function that writes")
-}
-
-pub(super) const NO_TIME_LEFT: &str = "no time was left to run it";
-
-/// What the server may spend on a query; `None` when too little time is left to start it.
-pub(super) fn server_timeout(query: &Query, deadline: Deadline) -> Option<Duration> {
-    let left = deadline.statement_timeout()?;
-    Some(query.timeout.map_or(left, |own| own.min(left)))
-}
-
-/// The error of a statement that got no answer in time, at this stage of it.
-pub(super) fn no_answer_in_time(query: &Query, stage: Stage) -> Error {
-    match (query.mode, stage) {
-        (Mode::Read, _) => timed_out(query, "the database did not answer in time"),
-        (Mode::Write, Stage::Begun) => timed_out(
-            query,
-            "the database did not answer in time; nothing was written, COMMIT was not sent",
-        ),
-        (Mode::Write, stage) => outcome_unknown(query, stage),
-    }
-}
-
-pub(super) fn timed_out(query: &Query, why: &str) -> Error {
-    Error::new(ErrorKind::QueryTimeout, format!("query {} timed out", query.name))
-        .because(why)
-        .remedy("Make it faster (look at EXPLAIN), or give the function a longer Timeout")
 }

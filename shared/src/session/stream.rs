@@ -3,13 +3,12 @@
 use tokio::time::{Instant, timeout_at};
 
 use super::Session;
-use super::lease::Lease;
-use super::run::{NO_TIME_LEFT, server_timeout, timed_out};
+use super::postgres::Lease;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
 use crate::postgres::stream::{self, Running};
 use crate::postgres::{Column, RowForm, StreamedRow};
-use crate::query::{Mode, Parameters, Query};
+use crate::query::{Failure, Mode, NO_TIME_LEFT, Parameters, Query, server_timeout, timed_out};
 use crate::work::Work;
 
 /// The rows of a query that runs. It holds the session's connection until the last row was taken, or
@@ -49,14 +48,14 @@ impl Session {
         if query.mode == Mode::Write {
             return Err(super::run::only_reads(query));
         }
-        let mut lease = self.lease(work).await?;
+        let mut lease = self.keeper.lease(work).await?;
         loop {
             let deadline = work.deadline;
             let Some(limit) = server_timeout(query, deadline) else {
                 return Err(timed_out(query, NO_TIME_LEFT));
             };
             let bound = self.answer_bound(query, deadline);
-            let limit = (!self.connector.config().proxy).then_some(limit);
+            let limit = (!self.config().proxy).then_some(limit);
             let client = &lease.connection().client;
             let start = stream::start(client, query, parameters, form, limit);
             match timeout_at(bound, start).await {
@@ -65,10 +64,11 @@ impl Session {
                     let (session, timed_out) = (self, false);
                     return Ok(RowStream { session, lease, running, deadline, bound, timed_out });
                 }
-                Ok(Err(failure)) if failure.repeat && lease.can_be_replaced() => {
-                    lease = lease.replace(work).await?;
+                Ok(Err(failure)) => {
+                    // The transaction is still open.
+                    let failure = Failure { usable: false, ..failure };
+                    lease = lease.recover(failure, work).await?;
                 }
-                Ok(Err(failure)) => return Err(failure.error),
                 Err(_) => {
                     self.cancel(lease.connection(), deadline).await;
                     return Err(timed_out(query, "the database did not answer in time"));
@@ -118,7 +118,7 @@ impl RowStream<'_> {
         let commit = lease.connection().client.batch_execute("COMMIT");
         // Nothing was written: a lost answer costs the connection, and no row.
         let committed = matches!(timeout_at(self.bound, commit).await, Ok(Ok(())));
-        let pinned = self.session.connector.config().proxy && !self.columns().is_empty();
+        let pinned = self.session.config().proxy && !self.columns().is_empty();
         if committed && !pinned {
             lease.keep();
         }

@@ -1,6 +1,7 @@
 //! What an environment is read as.
 
 use super::*;
+use crate::error::ErrorKind;
 use std::collections::HashMap;
 
 const GOOD: [(&str, &str); 3] = [
@@ -56,7 +57,7 @@ fn empty_means_unset() {
 
 #[test]
 fn the_region_comes_from_the_name_then_from_variables() {
-    let roots = ("PGSSLROOTCERT", include_str!("../../roots/amazon.pem"));
+    let roots = ("PGSSLROOTCERT", include_str!("../../../roots/amazon.pem"));
     let alias = ("PGHOST", "db.example.com");
     assert!(refused(&[roots, alias]).contains("DB_REGION"));
     let aws = ("AWS_REGION", "eu-west-1");

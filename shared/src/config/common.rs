@@ -1,0 +1,256 @@
+//! What the configurations of all engines share.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use aws_credential_types::provider::SharedCredentialsProvider;
+use tokio::net::lookup_host;
+
+use super::vars::Vars;
+use crate::credentials::{Role, role_session_name};
+use crate::endpoint::{Endpoint, is_region};
+use crate::error::{Error, ErrorKind};
+use crate::query::is_query_name;
+
+/// Where to dial instead of the endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dial {
+    /// The endpoint itself.
+    Endpoint,
+    /// `PGHOSTADDR` or `MYSQL_HOSTADDR`, on the endpoint's port.
+    Address(IpAddr),
+    /// `DB_TUNNEL`: host and port of a forwarder.
+    Tunnel(String, u16),
+}
+
+impl Dial {
+    /// The addresses to dial, as the name resolves now.
+    pub(crate) async fn resolve(&self, endpoint: &Endpoint) -> io::Result<Vec<SocketAddr>> {
+        Ok(match self {
+            Self::Endpoint => lookup_host((&*endpoint.host, endpoint.port)).await?.collect(),
+            Self::Address(address) => vec![(*address, endpoint.port).into()],
+            Self::Tunnel(host, port) => lookup_host((host.as_str(), *port)).await?.collect(),
+        })
+    }
+
+    /// The endpoint, and the way there if it is another, as messages name it. `variable` is the address's.
+    pub(crate) fn target(&self, endpoint: &Endpoint, variable: &str) -> String {
+        let endpoint = format!("{}:{}", endpoint.host, endpoint.port);
+        match self {
+            Self::Endpoint => endpoint,
+            Self::Address(address) => format!("{endpoint} ({variable} {address})"),
+            Self::Tunnel(host, port) => format!("{endpoint} (DB_TUNNEL {host}:{port})"),
+        }
+    }
+}
+
+/// The variables that every engine has.
+pub(crate) struct Common {
+    pub(crate) region: Option<String>,
+    pub(crate) role: Option<Role>,
+    pub(crate) sts_region: Option<String>,
+    pub(crate) sts_endpoint: Option<String>,
+    pub(crate) default_query: Option<String>,
+    pub(crate) queries_dir: PathBuf,
+}
+
+impl Vars<'_> {
+    /// Reads the variables that every engine has. `named` is the region in the endpoint's name; without
+    /// one, `unnamed` says why there is none, or is `None` if the endpoint itself is wrong. `folder` is the
+    /// default folder of query files.
+    pub(crate) fn common(
+        &mut self,
+        named: Option<String>,
+        unnamed: Option<&str>,
+        folder: &str,
+    ) -> Common {
+        let region = self.region(named, unnamed);
+        // The log reads it, before there is a configuration; here it is only checked.
+        let _ = self.one_of("DB_METRICS", &[("true", true), ("false", false)], "");
+        let role = self.role();
+        let sts_endpoint = self.sts_endpoint();
+        let sts_region = self.optional("AWS_REGION").or_else(|| region.clone());
+        let (queries_dir, default_query) = self.queries(folder);
+        Common { region, role, sts_region, sts_endpoint, default_query, queries_dir }
+    }
+
+    /// The database's endpoint, by the variables of its host, its port and the address to dial instead.
+    pub(crate) fn endpoint(
+        &mut self,
+        [host, port_name, address]: [&'static str; 3],
+        port: u16,
+        meaning: &str,
+    ) -> Option<Endpoint> {
+        let value = self.required(host, meaning)?;
+        let explain = |why: String| {
+            let why = why.replace("PGPORT", port_name).replace("PGHOSTADDR", address);
+            why.replace("PGHOST", host)
+        };
+        Endpoint::parse(&value, port).map_err(|why| self.problem(host, &explain(why))).ok()
+    }
+
+    fn region(&mut self, named: Option<String>, unnamed: Option<&str>) -> Option<String> {
+        if named.is_some() {
+            return named;
+        }
+        let found = ["DB_REGION", "AWS_REGION"]
+            .into_iter()
+            .find_map(|name| self.optional(name).map(|region| (name, region)));
+        match found {
+            Some((_, region)) if is_region(&region) => return Some(region),
+            Some((name, _)) => self.problem(name, "is not a region's name, such as eu-west-1"),
+            None => {
+                if let Some(why) = unnamed {
+                    self.problem("DB_REGION", &format!("is not set, and {why}"));
+                }
+            }
+        }
+        None
+    }
+
+    fn queries(&mut self, folder: &str) -> (PathBuf, Option<String>) {
+        let default_query = self.optional("QUERY");
+        if default_query.as_ref().is_some_and(|name| !is_query_name(name)) {
+            self.problem(
+                "QUERY",
+                "is not a query's name (letters, digits, _ and -, without its ending)",
+            );
+        }
+        let folder = self.optional("QUERIES_DIR").map_or_else(|| folder.into(), PathBuf::from);
+        (folder, default_query)
+    }
+
+    pub(crate) fn dial(&mut self, address: &'static str) -> Dial {
+        let given = self.optional(address).and_then(|value| match value.parse::<IpAddr>() {
+            Ok(address) => Some(address),
+            Err(_) => {
+                self.problem(address, "is not an IP address; a host name goes into DB_TUNNEL");
+                None
+            }
+        });
+        if let Some(tunnel) = self.optional("DB_TUNNEL") {
+            match host_and_port(&tunnel) {
+                Some((host, port)) => return Dial::Tunnel(host, port),
+                None => self.problem("DB_TUNNEL", "is not host:port, such as localhost:15432"),
+            }
+        }
+        given.map_or(Dial::Endpoint, Dial::Address)
+    }
+
+    fn sts_endpoint(&mut self) -> Option<String> {
+        let names = ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"];
+        let (name, url) =
+            names.into_iter().find_map(|name| self.optional(name).map(|url| (name, url)))?;
+        match url.split_once("://") {
+            Some(("https", _)) => {}
+            Some(("http", rest)) if is_this_machine(rest) => {}
+            Some(("http", _)) => self.problem(
+                name,
+                "is http:// to another machine: role credentials would travel in the clear; use https://",
+            ),
+            _ => self.problem(name, "is not a URL, https://…"),
+        }
+        Some(url)
+    }
+
+    fn role(&mut self) -> Option<Role> {
+        let function = self.optional("AWS_LAMBDA_FUNCTION_NAME");
+        let external_id = self.optional("DB_ROLE_EXTERNAL_ID");
+        let session_name = self.optional("DB_ROLE_SESSION_NAME");
+        let Some(arn) = self.optional("DB_ROLE_ARN") else {
+            for (name, given) in [
+                ("DB_ROLE_EXTERNAL_ID", external_id.is_some()),
+                ("DB_ROLE_SESSION_NAME", session_name.is_some()),
+            ] {
+                if given {
+                    self.problem(name, "is set without DB_ROLE_ARN");
+                }
+            }
+            return None;
+        };
+        let parts: Vec<&str> = arn.splitn(6, ':').collect();
+        let is_role_arn = matches!(parts.as_slice(),
+            ["arn", partition, "iam", "", account, resource]
+                if !partition.is_empty()
+                    && account.len() == 12
+                    && account.bytes().all(|b| b.is_ascii_digit())
+                    && resource.strip_prefix("role/").is_some_and(|name| !name.is_empty()));
+        if cfg!(not(feature = "role")) {
+            self.problem(
+                "DB_ROLE_ARN",
+                "needs the feature role of the crate, which this binary was built without",
+            );
+        }
+        if !is_role_arn {
+            self.problem("DB_ROLE_ARN", "is not a role's ARN, arn:aws:iam::123456789012:role/NAME");
+        }
+        let session_name = session_name
+            .unwrap_or_else(|| role_session_name(function.as_deref().unwrap_or("rds-iam")));
+        if session_name != role_session_name(&session_name) {
+            self.problem(
+                "DB_ROLE_SESSION_NAME",
+                "is not 2 to 64 letters, digits or characters of _=,.@-, which STS asks for",
+            );
+        }
+        Some(Role { arn, external_id, session_name })
+    }
+}
+
+/// Whether what follows `http://` leads to this machine: loopback, or the name that Docker gives it
+/// inside a container.
+fn is_this_machine(rest: &str) -> bool {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    matches!(host, "localhost" | "host.docker.internal")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+pub(crate) fn host_and_port(text: &str) -> Option<(String, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':');
+    (!host.is_empty() && host.bytes().all(legal)).then(|| (host.to_owned(), port))
+}
+
+/// The folder of query files beside the binary, unless the environment names one.
+pub(crate) fn queries_beside_the_binary() -> Option<PathBuf> {
+    if std::env::var_os("QUERIES_DIR").is_some_and(|folder| !folder.is_empty()) {
+        return None;
+    }
+    let folder = std::env::current_exe().ok().and_then(|exe| exe.parent().map(PathBuf::from));
+    Some(folder.unwrap_or_default().join("queries"))
+}
+
+/// The error of an environment with these problems.
+pub(crate) fn wrong_environment(problems: &[String]) -> Error {
+    Error::new(ErrorKind::ConfigInvalid, "the function's environment is wrong")
+        .because(problems.join("; "))
+        .remedy("Set these variables on the function (in its template, or its configuration in the console)")
+}
+
+/// The uncached source of credentials: the environment's, and those of the role.
+#[cfg_attr(
+    not(feature = "role"),
+    allow(unused_variables, reason = "without it, no role is assumed")
+)]
+pub(crate) fn provider(
+    sts_region: &str,
+    role: Option<&Role>,
+    sts_endpoint: Option<&str>,
+) -> SharedCredentialsProvider {
+    #[cfg(feature = "role")]
+    let provider = crate::credentials::RawProvider::new(
+        sts_region,
+        role.cloned(),
+        sts_endpoint.map(str::to_owned),
+    );
+    #[cfg(not(feature = "role"))]
+    let provider = crate::credentials::EnvironmentProvider;
+    SharedCredentialsProvider::new(provider)
+}

@@ -1,0 +1,232 @@
+//! PostgreSQL's environment.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aws_credential_types::provider::SharedCredentialsProvider;
+
+use super::vars::Vars;
+use super::{Common, Dial, provider, queries_beside_the_binary, wrong_environment};
+use crate::credentials::Role;
+use crate::endpoint::{Endpoint, EndpointKind};
+use crate::error::Error;
+use crate::query::Library;
+use crate::roots::Roots;
+use crate::token::TokenSigner;
+
+/// How much of the server's certificate is checked (`PGSSLMODE`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SslMode {
+    /// The chain, and the name in `PGHOST`.
+    VerifyFull,
+    /// The chain only.
+    VerifyCa,
+}
+
+/// How TLS starts (`PGSSLNEGOTIATION`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SslNegotiation {
+    /// Ask first with an SSLRequest: every server understands it.
+    Postgres,
+    /// Start with TLS at once: PostgreSQL 17 and later, one round trip fewer.
+    Direct,
+}
+
+/// Which servers to accept (`PGTARGETSESSIONATTRS`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetSessionAttrs {
+    /// Any server.
+    Any,
+    /// Only one that takes writes.
+    ReadWrite,
+}
+
+/// Why the region is not known.
+const NO_REGION: &str = "PGHOST is not an RDS name that contains the region: set the database's region, such as eu-west-1 (or AWS_REGION outside Lambda)";
+
+/// Everything that a function's environment says, checked.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// The database's endpoint: tokens are signed for it, and the certificate must name it.
+    pub endpoint: Endpoint,
+    /// The region that tokens are signed for.
+    pub region: String,
+    /// The address that connections use.
+    pub dial: Dial,
+    /// Database name.
+    pub database: String,
+    /// Database user, a member of `rds_iam`.
+    pub user: String,
+    /// Trusted roots for the server's certificate.
+    pub roots: Roots,
+    /// How much of the certificate is checked.
+    pub ssl_mode: SslMode,
+    /// How TLS starts.
+    pub ssl_negotiation: SslNegotiation,
+    /// Bound of one login attempt, DNS to ready.
+    pub connect_timeout: Duration,
+    /// Which servers to accept.
+    pub target_session_attrs: TargetSessionAttrs,
+    /// Whether the endpoint is RDS Proxy, which allows no start-up options and no SET.
+    pub proxy: bool,
+    /// Logins tried in one invocation.
+    pub login_attempts: u32,
+    /// What `pg_stat_activity` shows.
+    pub application_name: String,
+    /// The role to assume before signing.
+    pub role: Option<Role>,
+    /// The region whose STS is called for that role: the function's own, where its VPC endpoint is.
+    pub sts_region: String,
+    /// The URL of another STS than AWS's own.
+    pub sts_endpoint: Option<String>,
+    /// The query that runs when the event names none.
+    pub default_query: Option<String>,
+    /// The folder of query files.
+    pub queries_dir: PathBuf,
+}
+
+impl Config {
+    /// Reads the process's environment. Query files are looked for beside the binary unless
+    /// `QUERIES_DIR` names another folder.
+    ///
+    /// # Errors
+    /// As [`Config::from_vars`].
+    pub fn from_env() -> Result<Self, Error> {
+        let mut config = Self::from_vars(|name| std::env::var_os(name))?;
+        config.queries_dir = queries_beside_the_binary().unwrap_or(config.queries_dir);
+        Ok(config)
+    }
+
+    /// Reads variables from anywhere: tests pass a map. Nothing comes from the process itself, so
+    /// without `QUERIES_DIR` the folder is `queries`.
+    ///
+    /// # Errors
+    /// [`ConfigInvalid`](ErrorKind::ConfigInvalid), with every variable that is missing or wrong.
+    pub fn from_vars(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
+        Self::check(get).map_err(|problems| wrong_environment(&problems))
+    }
+
+    /// As [`Config::from_vars`], for a program that explains each problem by itself.
+    ///
+    /// # Errors
+    /// One phrase for each variable that is missing or wrong; it begins with the variable's name.
+    pub fn check(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Vec<String>> {
+        let mut vars = Vars::new(&get);
+        match vars.read() {
+            Some(config) if vars.problems().is_empty() => Ok(config),
+            _ => Err(vars.problems().to_vec()),
+        }
+    }
+
+    /// The signer of tokens for this endpoint and user.
+    pub fn token_signer(&self) -> TokenSigner {
+        TokenSigner::new(&self.endpoint, &self.region, &self.user)
+    }
+
+    /// The uncached source of credentials: the environment's, and those of `DB_ROLE_ARN`.
+    pub fn credentials(&self) -> SharedCredentialsProvider {
+        provider(&self.sts_region, self.role.as_ref(), self.sts_endpoint.as_deref())
+    }
+
+    /// The function's query files, and the one that runs by default.
+    pub fn library(&self) -> Library {
+        Library::new(&self.queries_dir, self.default_query.clone())
+    }
+
+    /// The endpoint, and the way there if it is another, as messages name it.
+    pub(crate) fn target(&self) -> String {
+        self.dial.target(&self.endpoint, "PGHOSTADDR")
+    }
+}
+
+impl Vars<'_> {
+    fn read(&mut self) -> Option<Config> {
+        let port = self.number("PGPORT", 5432, 1..=65535, "a TCP port") as u16;
+        let names = ["PGHOST", "PGPORT", "PGHOSTADDR"];
+        let endpoint = self.endpoint(names, port, "the database's endpoint");
+        let database = self.name_in_the_catalog("PGDATABASE", "the database's name");
+        let user =
+            self.name_in_the_catalog("PGUSER", "a database user that has been granted rds_iam");
+        let named = endpoint.as_ref().and_then(|endpoint| endpoint.region.clone());
+        let common = self.common(named, endpoint.as_ref().map(|_| NO_REGION), "queries");
+        let Common { region, role, sts_region, sts_endpoint, default_query, queries_dir } = common;
+        let dial = self.dial("PGHOSTADDR");
+        let proxy = self
+            .one_of("DB_PROXY", &[("true", true), ("false", false)], "")
+            .or(endpoint.as_ref().map(|e| e.kind == EndpointKind::Proxy))
+            .unwrap_or(false);
+        let ssl_mode = self.ssl_mode();
+        let roots = self.roots(region.as_deref(), proxy, ssl_mode);
+        let ssl_negotiation = self.ssl_negotiation();
+        let target_session_attrs = self.target_session_attrs();
+        let connect_timeout = self.number("PGCONNECT_TIMEOUT", 5, 1..=900, "seconds");
+        let login_attempts = self.number("DB_LOGIN_ATTEMPTS", 4, 1..=1000, "a count");
+        let function = self.optional("AWS_LAMBDA_FUNCTION_NAME");
+        let application_name =
+            self.optional("PGAPPNAME").or(function).unwrap_or_else(|| "rds-iam".into());
+        Some(Config {
+            endpoint: endpoint?,
+            region: region?,
+            dial,
+            database: database?,
+            user: user?,
+            roots: roots?,
+            ssl_mode,
+            ssl_negotiation,
+            connect_timeout: Duration::from_secs(connect_timeout),
+            target_session_attrs,
+            proxy,
+            login_attempts: login_attempts as u32,
+            application_name,
+            role,
+            sts_region: sts_region?,
+            sts_endpoint,
+            default_query,
+            queries_dir,
+        })
+    }
+
+    fn name_in_the_catalog(&mut self, name: &'static str, meaning: &str) -> Option<String> {
+        let value = self.required(name, meaning);
+        if value.as_ref().is_some_and(|v| v.contains('\0') || v.len() > 63) {
+            self.problem(name, "is longer than PostgreSQL's 63 bytes");
+        }
+        value
+    }
+
+    fn roots(&mut self, region: Option<&str>, proxy: bool, ssl_mode: SslMode) -> Option<Roots> {
+        let roots = match self.optional("PGSSLROOTCERT") {
+            Some(given) => Roots::from_variable(&given),
+            None if proxy && ssl_mode == SslMode::VerifyCa => Err(
+                "is not set: RDS Proxy's certificates come from the public Amazon Root CAs, so with \
+                 PGSSLMODE=verify-ca anyone's Amazon certificate would get the token; use \
+                 verify-full, or set it to the roots that you trust"
+                    .into(),
+            ),
+            None => Roots::built_in(region?, proxy),
+        };
+        roots.map_err(|why| self.problem("PGSSLROOTCERT", &why)).ok()
+    }
+
+    fn ssl_mode(&mut self) -> SslMode {
+        let modes = [("verify-full", SslMode::VerifyFull), ("verify-ca", SslMode::VerifyCa)];
+        let reason = ", because the token travels as a clear-text password inside TLS";
+        self.one_of("PGSSLMODE", &modes, reason).unwrap_or(SslMode::VerifyFull)
+    }
+
+    fn ssl_negotiation(&mut self) -> SslNegotiation {
+        let ways = [("postgres", SslNegotiation::Postgres), ("direct", SslNegotiation::Direct)];
+        self.one_of("PGSSLNEGOTIATION", &ways, "").unwrap_or(SslNegotiation::Postgres)
+    }
+
+    fn target_session_attrs(&mut self) -> TargetSessionAttrs {
+        let servers =
+            [("any", TargetSessionAttrs::Any), ("read-write", TargetSessionAttrs::ReadWrite)];
+        self.one_of("PGTARGETSESSIONATTRS", &servers, "").unwrap_or(TargetSessionAttrs::Any)
+    }
+}
+
+#[cfg(test)]
+mod tests;

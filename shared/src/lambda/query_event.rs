@@ -1,0 +1,97 @@
+//! The events of a function that runs one query for each:
+//!
+//! - direct: `{"query": "people", "params": {"name": "Ann"}}`, both optional;
+//! - EventBridge, a rule's or Scheduler's: runs the default query;
+//! - SQS: runs the default query for each message, whose JSON has the parameters.
+
+use super::{DirectEvent, Message, invalid_event, parse_object};
+use crate::error::{Error, ErrorKind};
+use crate::query::{Mode, Query};
+
+const OTHERS: &str = "let EventBridge send its own event, or connect a queue of SQS";
+
+/// What an event holds.
+#[derive(Debug)]
+pub enum QueryEvent {
+    /// A query by its name, or the default one.
+    Direct(DirectEvent),
+    /// An event of EventBridge, as one message.
+    Rule(Message),
+    /// Messages of a queue.
+    Queue(Vec<Message>),
+}
+
+impl QueryEvent {
+    /// Reads an event.
+    ///
+    /// # Errors
+    /// [`EventInvalid`](ErrorKind::EventInvalid) for one that is none of these. The message repeats no
+    /// value.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let object = parse_object(text, OTHERS)?;
+        if let Some(records) = object.array("Records") {
+            let messages: Option<Vec<Message>> =
+                records.into_iter().map(Message::from_sqs).collect();
+            return messages.map(Self::Queue).ok_or_else(|| {
+                invalid_event("its records are not of SQS, or one has no messageId", OTHERS)
+            });
+        }
+        if object.has("detail-type") && object.has("source") {
+            let id = object.text("id").unwrap_or_default();
+            return Ok(Self::Rule(Message { id, body: text.to_owned(), ..Message::default() }));
+        }
+        DirectEvent::parse(&object, OTHERS).map(Self::Direct)
+    }
+}
+
+/// Refuses a write that an event has chosen by name, unless its front matter says `selectable = true`:
+/// whoever may invoke the function would otherwise choose among all writes of the package.
+///
+/// # Errors
+/// [`QueryDenied`](ErrorKind::QueryDenied).
+pub fn check_choice(query: &Query) -> Result<(), Error> {
+    if query.mode == Mode::Read || query.selectable {
+        return Ok(());
+    }
+    let what = format!("query {} does not run for an event that names it", query.name);
+    Err(Error::new(ErrorKind::QueryDenied, what)
+        .because("it writes, and its front matter does not say selectable = true")
+        .remedy("Set QUERY to it, or let events choose this query"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_told_apart() {
+        let direct = QueryEvent::parse(r#"{"query":"a"}"#).unwrap();
+        assert!(matches!(direct, QueryEvent::Direct(event) if event.query.as_deref() == Some("a")));
+        let rule = QueryEvent::parse(
+            r#"{"id":"r","detail-type":"Scheduled Event","source":"aws.events"}"#,
+        );
+        assert!(matches!(rule.unwrap(), QueryEvent::Rule(message) if message.id == "r"));
+        let record = r#"{"messageId":"m","eventSource":"aws:sqs","body":"{\"a\":1}"}"#;
+        let queue = QueryEvent::parse(&format!("{{\"Records\":[{record}]}}")).unwrap();
+        let QueryEvent::Queue(messages) = queue else { panic!("a queue") };
+        assert!(!format!("{messages:?}").contains("\\\"a"));
+        for wrong in [
+            r#"{"Records":[{"eventSource":"aws:sns"}]}"#,
+            r#"{"Records":[{"eventSource":"aws:sqs"}]}"#,
+            "[]",
+        ] {
+            let error = QueryEvent::parse(wrong).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::EventInvalid, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_event_chooses_reads_and_selectable_writes() {
+        let query =
+            |front: &str| Query::parse("q", &format!("/*+++\n{front}\n+++*/ SELECT 1")).unwrap();
+        assert!(check_choice(&query("")).is_ok());
+        assert!(check_choice(&query("mode = \"write\"\nselectable = true")).is_ok());
+        let error = check_choice(&query("mode = \"write\"")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::QueryDenied);
+    }
+}
