@@ -10,14 +10,15 @@ function=$1 package=$2
 lay_out() {
   mkdir -p "$package"
   cp "$1" "$package/bootstrap"
-  # Graph queries are neptune-query's, and no one else's package grows by them.
+  # Another engine's queries are its function's, and no one else's package grows by them.
   mkdir -p "$package/queries"
-  if [ "$function" = neptune-query ]; then
-    cp -R queries/neptune "$package/queries/"
-  else
-    cp -R queries/. "$package/queries/"
-    rm -rf "$package/queries/neptune"
-  fi
+  case $function in
+    neptune-query | mysql-query) cp -R "queries/${function%-query}" "$package/queries/" ;;
+    *)
+      cp -R queries/. "$package/queries/"
+      rm -rf "$package/queries/neptune" "$package/queries/mysql"
+      ;;
+  esac
   # Roots that are not built in: PGSSLROOTCERT=certificates/FILE.pem, for 4 KB of environment hold no bundle.
   if compgen -G 'certificates/*.pem' >/dev/null; then
     mkdir -p "$package/certificates"
@@ -47,14 +48,14 @@ command -v cargo-lambda >/dev/null || {
   exit 1
 }
 
-# All functions at once, so that the second one finds everything compiled; but neptune-query alone, because
-# cargo would build its features of the crate into the others too.
+# All functions at once, so that the second one finds everything compiled; but those of another engine alone,
+# because cargo would build their features of the crate into the others too.
 packages=()
 for manifest in functions/*/Cargo.toml; do
   name=$(basename "$(dirname "$manifest")")
-  if [ "$name" = neptune-query ] || [ "$function" = neptune-query ]; then
-    [ "$name" = "$function" ] || continue
-  fi
+  case "$name $function" in
+    *neptune-query* | *mysql-query*) [ "$name" = "$function" ] || continue ;;
+  esac
   packages+=(--package "$name")
 done
 cargo-lambda lambda build --release --locked --features vendored-openssl "$flag" "${packages[@]}" >&2

@@ -169,8 +169,9 @@ LOGINS = {
         "UsesItsTime": True,
     },
     "DbCheckFunction": {"LogsInAs": "DatabaseResourceId/DatabaseUser", "Assumes": "RoleArn"},
-    # Its right is on another cluster, in a policy of its own.
+    # Their right is on another cluster, in a policy of its own.
     "NeptuneQueryFunction": {},
+    "MysqlQueryFunction": {},
 }
 # What a function may do beyond what each may: policies that are written by hand, by role.
 MORE = {
@@ -188,6 +189,15 @@ MORE = {
                 "Fn::Sub": "arn:${AWS::Partition}:neptune-db:${AWS::Region}:${AWS::AccountId}:${NeptuneResourceId}/*"
             },
             "Condition": {"StringEquals": {"neptune-db:QueryLanguage": {"Ref": "NeptuneLanguages"}}},
+        }
+    ],
+    "MysqlQueryRole": [
+        {
+            "Effect": "Allow",
+            "Action": "rds-db:connect",
+            "Resource": {
+                "Fn::Sub": "arn:${AWS::Partition}:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:${MysqlResourceId}/${MysqlDatabaseUser}"
+            },
         }
     ],
     "ExportQueryRole": [
@@ -229,6 +239,7 @@ def test_each_role_may_do_exactly_this(template):
         "BatchJobMachinePurgeRole",
         "ExportQueryFunctionNightlyRole",
         "NeptuneQueryFunctionPeopleRole",
+        "MysqlQueryFunctionCustomersRole",
     }
     assert set(found) == {*expected, *schedules, "BatchJobMachineRole"}
     boundary = {"Fn::If": ["HasPermissionsBoundary", {"Ref": "PermissionsBoundaryArn"}, {"Ref": "AWS::NoValue"}]}
@@ -310,7 +321,12 @@ def test_every_function_can_be_left_out(template):
 IMPLIED = {
     "WithScheduledQuery": ["WithHeartbeat"],
     "WithBatchJob": ["WithJobHeartbeat"],
-    "MakeSecurityGroup": ["MakeSecurityGroupWithEndpoints", "MakeSecurityGroupWithS3", "MakeSecurityGroupWithNeptune"],
+    "MakeSecurityGroup": [
+        "MakeSecurityGroupWithEndpoints",
+        "MakeSecurityGroupWithS3",
+        "MakeSecurityGroupWithNeptune",
+        "MakeSecurityGroupWithMysql",
+    ],
 }
 
 
@@ -348,15 +364,16 @@ def test_every_variable_of_the_contract_can_be_overridden_by_sam_local(template)
 
 def test_schedules_are_retried_and_name_queries_that_exist(template):
     schedules = [r["Properties"] for r in template["Resources"].values() if r["Type"] == "AWS::Scheduler::Schedule"]
-    assert len(schedules) == 4
+    assert len(schedules) == 5
     for schedule in schedules:
         target = schedule["Target"]
         text = target["Input"]
         # The job's names its query by a parameter.
         jobs = template["Parameters"]["JobQuery"]["Default"]
         event = json.loads(text if isinstance(text, str) else text["Fn::Sub"].replace("${JobQuery}", jobs))
-        of_neptune = target["Arn"] == arn("NeptuneQueryFunction")
-        file = f"neptune/{event['query']}.cypher" if of_neptune else f"{event['query']}.sql"
+        folders = {"NeptuneQueryFunction": "neptune/{}.cypher", "MysqlQueryFunction": "mysql/{}.sql"}
+        of_an_engine = [form for name, form in folders.items() if target["Arn"] == arn(name)]
+        file = (of_an_engine or ["{}.sql"])[0].format(event["query"])
         assert (ROOT / "queries" / file).is_file()
         assert target["DeadLetterConfig"] == {"Arn": arn("UndeliveredSchedules")}
         assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
