@@ -32,7 +32,6 @@ invoke: ## Run a function against `make serve`: FUNCTION=scheduled-query EVENT=e
 
 test: setup ## Run every test, on real parts, and every command of the documents
 	cargo test --locked --workspace
-	cargo test --locked --package rds-iam --features mysql --test mysql --test mysql_session
 	shared/features.sh
 	local/tests/template/run.sh
 	docs/check.sh

@@ -76,6 +76,11 @@ async fn one_of_a_hundred_messages_fails_alone() {
     }
     assert_eq!(world.logins().0, 1);
     let log = function.stop().await;
+    let lines = summaries(&log);
+    assert_eq!(
+        (&lines[0]["connection"], &lines[1]["connection"]),
+        (&json!("new"), &json!("reused"))
+    );
     let failed: Vec<&String> = log.iter().filter(|line| line.contains("record failed")).collect();
     assert_eq!(failed.len(), 2);
     assert!(failed[0].contains("Query.Failed") && !failed[0].contains("many"), "{}", failed[0]);

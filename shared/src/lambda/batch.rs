@@ -1,6 +1,7 @@
 //! What an event source that delivers records in batches reads, and the log line of a record that failed.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -60,10 +61,18 @@ pub async fn deliver_each(
     let (total, mut failures) = (messages.len(), Vec::new());
     let mut stopped: HashSet<String> = HashSet::new();
     let mut unconnected = false;
+    // The line of the invocation says what the first message met, and how long all statements took.
+    let (mut reused, mut took): (_, Option<Duration>) = (None, None);
     for (index, message) in messages.into_iter().enumerate() {
         let waits = message.group.as_ref().is_some_and(|group| stopped.contains(group));
         if !waits && !unconnected {
-            let Err(error) = deliver(&message, invocation).await else { continue };
+            let result = deliver(&message, invocation).await;
+            let report = &mut invocation.work.report;
+            if let Some(query) = report.query.take() {
+                reused.get_or_insert(report.reused);
+                took = Some(query + took.unwrap_or_default());
+            }
+            let Err(error) = result else { continue };
             unconnected = is_of_the_connection(error.kind());
             if unconnected && index == 0 {
                 return Err(error);
@@ -73,6 +82,8 @@ pub async fn deliver_each(
         stopped.extend(message.group);
         failures.push(message.id);
     }
+    invocation.work.report.reused = reused.unwrap_or_default();
+    invocation.work.report.query = took;
     let counters = [("records", total), ("failed_records", failures.len())];
     invocation.counters.extend(counters.map(|(name, count)| (name, count as u64)));
     Ok(BatchResponse::of_failures(failures))
