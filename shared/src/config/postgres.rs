@@ -103,7 +103,7 @@ impl Config {
     /// without `QUERIES_DIR` the folder is `queries`.
     ///
     /// # Errors
-    /// [`ConfigInvalid`](ErrorKind::ConfigInvalid), with every variable that is missing or wrong.
+    /// [`ConfigInvalid`](crate::ErrorKind::ConfigInvalid), with every variable that is missing or wrong.
     pub fn from_vars(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
         Self::check(get).map_err(|problems| wrong_environment(&problems))
     }
