@@ -48,20 +48,38 @@ const SUFFIXES: [&str; 7] = [
     ".csp.hci.ic.gov",
 ];
 
+/// The variables in which an engine takes its endpoint, as messages name them.
+pub(crate) struct Variables {
+    pub(crate) host: &'static str,
+    pub(crate) port: &'static str,
+    /// The address to dial instead.
+    pub(crate) address: &'static str,
+}
+
+impl Variables {
+    /// libpq's.
+    pub(crate) const LIBPQ: Self = Self { host: "PGHOST", port: "PGPORT", address: "PGHOSTADDR" };
+}
+
 impl Endpoint {
     /// Reads a host name.
     ///
     /// # Errors
-    /// The reason as a phrase, if it cannot be an endpoint.
+    /// The reason as a phrase, if it cannot be an endpoint. It names libpq's variables.
     pub fn parse(host: &str, port: u16) -> Result<Self, String> {
-        check_host(host)?;
+        Self::parse_for(&Variables::LIBPQ, host, port)
+    }
+
+    /// As [`Endpoint::parse`], for an engine whose variables have other names.
+    pub(crate) fn parse_for(variables: &Variables, host: &str, port: u16) -> Result<Self, String> {
+        check_host(variables, host)?;
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let (kind, region) = classify(&host);
         Ok(Self { host, port, kind, region })
     }
 }
 
-fn check_host(host: &str) -> Result<(), String> {
+fn check_host(variables: &Variables, host: &str) -> Result<(), String> {
     if host.contains(',') {
         return Err("holds several hosts; give one endpoint (Aurora's cluster endpoint follows a failover by itself)".into());
     }
@@ -75,12 +93,13 @@ fn check_host(host: &str) -> Result<(), String> {
         !name.contains(':') && !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())
     });
     if port_in_host {
-        return Err("holds a port; put the port into PGPORT".into());
+        return Err(format!("holds a port; put the port into {}", variables.port));
     }
     if host.contains(':') {
-        return Err(
-            "is an IPv6 address; put it into PGHOSTADDR, and the RDS name into PGHOST".into()
-        );
+        let Variables { host, address, .. } = variables;
+        return Err(format!(
+            "is an IPv6 address; put it into {address}, and the RDS name into {host}"
+        ));
     }
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     if host.len() > 253

@@ -13,6 +13,7 @@ mod batch;
 #[cfg(feature = "postgres")]
 mod jobs;
 mod keeper;
+mod kept_token;
 mod lease;
 mod login;
 #[cfg(feature = "mysql")]

@@ -9,9 +9,10 @@ use tokio::net::lookup_host;
 
 use super::vars::Vars;
 use crate::credentials::{Role, role_session_name};
-use crate::endpoint::{Endpoint, is_region};
+use crate::endpoint::{Endpoint, Variables, is_region};
 use crate::error::{Error, ErrorKind};
 use crate::query::is_query_name;
+use crate::roots::Roots;
 
 /// Where to dial instead of the endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,19 +76,29 @@ impl Vars<'_> {
         Common { region, role, sts_region, sts_endpoint, default_query, queries_dir }
     }
 
-    /// The database's endpoint, by the variables of its host, its port and the address to dial instead.
+    /// The database's endpoint.
     pub(crate) fn endpoint(
         &mut self,
-        [host, port_name, address]: [&'static str; 3],
+        variables: &Variables,
         port: u16,
         meaning: &str,
     ) -> Option<Endpoint> {
-        let value = self.required(host, meaning)?;
-        let explain = |why: String| {
-            let why = why.replace("PGPORT", port_name).replace("PGHOSTADDR", address);
-            why.replace("PGHOST", host)
+        let value = self.required(variables.host, meaning)?;
+        let endpoint = Endpoint::parse_for(variables, &value, port);
+        endpoint.map_err(|why| self.problem(variables.host, &why)).ok()
+    }
+
+    /// The roots that a variable names, or else the built-in ones.
+    pub(crate) fn roots(
+        &mut self,
+        name: &'static str,
+        built_in: impl FnOnce() -> Option<Result<Roots, String>>,
+    ) -> Option<Roots> {
+        let roots = match self.optional(name) {
+            Some(given) => Roots::from_variable(&given),
+            None => built_in()?,
         };
-        Endpoint::parse(&value, port).map_err(|why| self.problem(host, &explain(why))).ok()
+        roots.map_err(|why| self.problem(name, &why)).ok()
     }
 
     fn region(&mut self, named: Option<String>, unnamed: Option<&str>) -> Option<String> {

@@ -10,7 +10,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use super::vars::Vars;
 use super::{Common, Dial, provider, queries_beside_the_binary, wrong_environment};
 use crate::credentials::Role;
-use crate::endpoint::{Endpoint, EndpointKind};
+use crate::endpoint::{Endpoint, EndpointKind, Variables};
 use crate::error::Error;
 use crate::query::Library;
 use crate::roots::Roots;
@@ -21,6 +21,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// MySQL's longest names (<https://dev.mysql.com/doc/refman/8.4/en/identifier-length.html>).
 const LONGEST_DATABASE: usize = 64;
 const LONGEST_USER: usize = 32;
+const VARIABLES: Variables =
+    Variables { host: "MYSQL_HOST", port: "MYSQL_TCP_PORT", address: "MYSQL_HOSTADDR" };
 /// Why the region is not known.
 const NO_REGION: &str = "MYSQL_HOST is not an RDS name that contains the region: set the database's region, such as eu-west-1 (or AWS_REGION outside Lambda)";
 
@@ -77,10 +79,8 @@ impl MysqlConfig {
     /// [`ConfigInvalid`](crate::ErrorKind::ConfigInvalid), with every variable that is missing or wrong.
     pub fn from_vars(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
         let mut vars = Vars::new(&get);
-        match read(&mut vars) {
-            Some(config) if vars.problems().is_empty() => Ok(config),
-            _ => Err(wrong_environment(vars.problems())),
-        }
+        let config = read(&mut vars);
+        vars.finish(config).map_err(|problems| wrong_environment(&problems))
     }
 
     /// The signer of tokens for this endpoint and user.
@@ -106,8 +106,7 @@ impl MysqlConfig {
 
 fn read(vars: &mut Vars<'_>) -> Option<MysqlConfig> {
     let port = vars.number("MYSQL_TCP_PORT", 3306, 1..=65535, "a TCP port") as u16;
-    let names = ["MYSQL_HOST", "MYSQL_TCP_PORT", "MYSQL_HOSTADDR"];
-    let endpoint = vars.endpoint(names, port, "the database's endpoint");
+    let endpoint = vars.endpoint(&VARIABLES, port, "the database's endpoint");
     let database = name(vars, "MYSQL_DATABASE", LONGEST_DATABASE, "the database's name");
     let meaning = "a database user that was created with AWSAuthenticationPlugin";
     let user = name(vars, "MYSQL_USER", LONGEST_USER, meaning);
@@ -116,12 +115,8 @@ fn read(vars: &mut Vars<'_>) -> Option<MysqlConfig> {
     let Common { region, role, sts_region, sts_endpoint, default_query, queries_dir } = common;
     let dial = vars.dial("MYSQL_HOSTADDR");
     let proxy = endpoint.as_ref().is_some_and(|endpoint| endpoint.kind == EndpointKind::Proxy);
-    let roots = match (vars.optional("MYSQL_SSL_CA"), &region) {
-        (Some(given), _) => Some(Roots::from_variable(&given)),
-        (None, region) => region.as_ref().map(|region| Roots::built_in(region, proxy)),
-    };
-    let roots =
-        roots.and_then(|roots| roots.map_err(|why| vars.problem("MYSQL_SSL_CA", &why)).ok());
+    let built_in = || Some(Roots::built_in(region.as_deref()?, proxy));
+    let roots = vars.roots("MYSQL_SSL_CA", built_in);
     let login_attempts = vars.number("DB_LOGIN_ATTEMPTS", 4, 1..=1000, "a count");
     Some(MysqlConfig {
         endpoint: endpoint?,

@@ -9,7 +9,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use super::vars::Vars;
 use super::{Common, Dial, provider, queries_beside_the_binary, wrong_environment};
 use crate::credentials::Role;
-use crate::endpoint::{Endpoint, EndpointKind};
+use crate::endpoint::{Endpoint, EndpointKind, Variables};
 use crate::error::Error;
 use crate::query::Library;
 use crate::roots::Roots;
@@ -44,6 +44,9 @@ pub enum TargetSessionAttrs {
 
 /// Why the region is not known.
 const NO_REGION: &str = "PGHOST is not an RDS name that contains the region: set the database's region, such as eu-west-1 (or AWS_REGION outside Lambda)";
+
+/// Why the built-in roots are not enough for `verify-ca` behind RDS Proxy.
+const ANY_AMAZON_CERTIFICATE: &str = "is not set: RDS Proxy's certificates come from the public Amazon Root CAs, so with PGSSLMODE=verify-ca anyone's Amazon certificate would get the token; use verify-full, or set it to the roots that you trust";
 
 /// Everything that a function's environment says, checked.
 #[derive(Clone, Debug)]
@@ -114,10 +117,8 @@ impl Config {
     /// One phrase for each variable that is missing or wrong; it begins with the variable's name.
     pub fn check(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Vec<String>> {
         let mut vars = Vars::new(&get);
-        match vars.read() {
-            Some(config) if vars.problems().is_empty() => Ok(config),
-            _ => Err(vars.problems().to_vec()),
-        }
+        let config = vars.read();
+        vars.finish(config)
     }
 
     /// The signer of tokens for this endpoint and user.
@@ -144,8 +145,7 @@ impl Config {
 impl Vars<'_> {
     fn read(&mut self) -> Option<Config> {
         let port = self.number("PGPORT", 5432, 1..=65535, "a TCP port") as u16;
-        let names = ["PGHOST", "PGPORT", "PGHOSTADDR"];
-        let endpoint = self.endpoint(names, port, "the database's endpoint");
+        let endpoint = self.endpoint(&Variables::LIBPQ, port, "the database's endpoint");
         let database = self.name_in_the_catalog("PGDATABASE", "the database's name");
         let user =
             self.name_in_the_catalog("PGUSER", "a database user that has been granted rds_iam");
@@ -158,7 +158,12 @@ impl Vars<'_> {
             .or(endpoint.as_ref().map(|e| e.kind == EndpointKind::Proxy))
             .unwrap_or(false);
         let ssl_mode = self.ssl_mode();
-        let roots = self.roots(region.as_deref(), proxy, ssl_mode);
+        let roots = self.roots("PGSSLROOTCERT", || {
+            if proxy && ssl_mode == SslMode::VerifyCa {
+                return Some(Err(ANY_AMAZON_CERTIFICATE.into()));
+            }
+            Some(Roots::built_in(region.as_deref()?, proxy))
+        });
         let ssl_negotiation = self.ssl_negotiation();
         let target_session_attrs = self.target_session_attrs();
         let connect_timeout = self.number("PGCONNECT_TIMEOUT", 5, 1..=900, "seconds");
@@ -194,20 +199,6 @@ impl Vars<'_> {
             self.problem(name, "is longer than PostgreSQL's 63 bytes");
         }
         value
-    }
-
-    fn roots(&mut self, region: Option<&str>, proxy: bool, ssl_mode: SslMode) -> Option<Roots> {
-        let roots = match self.optional("PGSSLROOTCERT") {
-            Some(given) => Roots::from_variable(&given),
-            None if proxy && ssl_mode == SslMode::VerifyCa => Err(
-                "is not set: RDS Proxy's certificates come from the public Amazon Root CAs, so with \
-                 PGSSLMODE=verify-ca anyone's Amazon certificate would get the token; use \
-                 verify-full, or set it to the roots that you trust"
-                    .into(),
-            ),
-            None => Roots::built_in(region?, proxy),
-        };
-        roots.map_err(|why| self.problem("PGSSLROOTCERT", &why)).ok()
     }
 
     fn ssl_mode(&mut self) -> SslMode {

@@ -15,9 +15,12 @@ impl<'a> Vars<'a> {
         Self { get, problems: Vec::new(), seen: HashSet::new() }
     }
 
-    /// What is wrong so far, a phrase each, by the variable's name.
-    pub(crate) fn problems(&self) -> &[String] {
-        &self.problems
+    /// What was read, or everything that is wrong: a phrase each, which begins with the variable's name.
+    pub(crate) fn finish<T>(self, read: Option<T>) -> Result<T, Vec<String>> {
+        match read {
+            Some(read) if self.problems.is_empty() => Ok(read),
+            _ => Err(self.problems),
+        }
     }
 
     pub(crate) fn optional(&mut self, name: &'static str) -> Option<String> {

@@ -7,11 +7,9 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{execute, login_error};
+use super::login_error;
 use crate::config::MysqlConfig;
-use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind};
-use crate::query::{Answer, Delivered, Parameters, Query};
+use crate::error::ErrorKind;
 use crate::retry::LoginError;
 use crate::token::AuthToken;
 use crate::work::LoginSteps;
@@ -132,29 +130,6 @@ impl Connector {
 }
 
 impl Connection {
-    /// Runs a query by its mode, in a transaction of its own: one round trip for a read, two for a write.
-    ///
-    /// The server's own time-out ends a statement a little before the deadline. If no answer comes in
-    /// time, another login asks the server to kill it, and this connection is of no more use.
-    ///
-    /// # Errors
-    /// The kinds that begin with `Query`, `Result` and `Check`;
-    /// [`NetworkUnreachable`](ErrorKind::NetworkUnreachable) if the connection broke. A write whose answer
-    /// was lost is [`QueryOutcomeUnknown`](ErrorKind::QueryOutcomeUnknown).
-    ///
-    /// # Cancel safety
-    /// A dropped future leaves the connection [broken](Connection::is_broken). A write may or may not have
-    /// happened.
-    pub async fn run(
-        &mut self,
-        query: &Query,
-        parameters: &Parameters,
-        deadline: Deadline,
-    ) -> Result<Answer, Error> {
-        let ran = execute::run(self, query, parameters, None, deadline, &mut None).await;
-        ran.map(answered).map_err(|failure| failure.error)
-    }
-
     /// Whether the connection can run nothing more.
     pub fn is_broken(&self) -> bool {
         self.broken
@@ -182,14 +157,6 @@ impl Connection {
     /// Says goodbye to the server (`COM_QUIT`) and closes, within this bound.
     pub async fn close(self, bound: Duration) {
         let _ = timeout(bound, self.conn.disconnect()).await;
-    }
-}
-
-/// The answer of a statement without an entry in the ledger, which alone can be a duplicate.
-pub(crate) fn answered(delivered: Delivered) -> Answer {
-    match delivered {
-        Delivered::Answered(answer) => answer,
-        Delivered::Duplicate => Answer::Affected(0),
     }
 }
 

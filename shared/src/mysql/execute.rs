@@ -22,6 +22,39 @@ use crate::query::{
     server_timeout, timed_out,
 };
 
+impl Connection {
+    /// Runs a query by its mode, in a transaction of its own: one round trip for a read, two for a write.
+    ///
+    /// The server's own time-out ends a statement a little before the deadline. If no answer comes in
+    /// time, another login asks the server to kill it, and this connection is of no more use.
+    ///
+    /// # Errors
+    /// The kinds that begin with `Query`, `Result` and `Check`;
+    /// [`NetworkUnreachable`](ErrorKind::NetworkUnreachable) if the connection broke. A write whose answer
+    /// was lost is [`QueryOutcomeUnknown`](ErrorKind::QueryOutcomeUnknown).
+    ///
+    /// # Cancel safety
+    /// A dropped future leaves the connection [broken](Connection::is_broken). A write may or may not have
+    /// happened.
+    pub async fn run(
+        &mut self,
+        query: &Query,
+        parameters: &Parameters,
+        deadline: Deadline,
+    ) -> Result<Answer, Error> {
+        let ran = self::run(self, query, parameters, None, deadline, &mut None).await;
+        ran.map(answered).map_err(|failure| failure.error)
+    }
+}
+
+/// The answer of a statement without an entry in the ledger, which alone can be a duplicate.
+pub(crate) fn answered(delivered: Delivered) -> Answer {
+    match delivered {
+        Delivered::Answered(answer) => answer,
+        Delivered::Duplicate => Answer::Affected(0),
+    }
+}
+
 /// Runs a query by its mode; a write with an entry of this id in the ledger, if there is one. Notes how
 /// many rows a check has found.
 pub(crate) async fn run(

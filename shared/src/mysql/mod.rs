@@ -19,5 +19,4 @@ mod ledger;
 mod literal;
 mod login_error;
 
-pub(crate) use connect::answered;
 pub use connect::{Connection, Connector};

@@ -11,10 +11,12 @@ use crate::config::{
     Common, host_and_port, provider, queries_beside_the_binary, wrong_environment,
 };
 use crate::credentials::Role;
-use crate::endpoint::is_region;
+use crate::endpoint::{Variables, is_region};
 use crate::error::Error;
 use crate::roots::Roots;
 
+const VARIABLES: Variables =
+    Variables { host: "NEPTUNE_HOST", port: "NEPTUNE_PORT", address: "DB_TUNNEL" };
 /// Why the region is not known.
 const NO_REGION: &str = "NEPTUNE_HOST is not a Neptune name that tells the region: set the cluster's region, such as eu-west-1";
 /// How long dialling and the TLS handshake may take.
@@ -69,10 +71,7 @@ impl NeptuneConfig {
     pub fn from_vars(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
         let mut vars = Vars::new(&get);
         let config = read(&mut vars);
-        match config {
-            Some(config) if vars.problems().is_empty() => Ok(config),
-            _ => Err(wrong_environment(vars.problems())),
-        }
+        vars.finish(config).map_err(|problems| wrong_environment(&problems))
     }
 
     /// The uncached source of credentials: the environment's, and those of `DB_ROLE_ARN`.
@@ -96,8 +95,8 @@ impl NeptuneConfig {
 
 fn read(vars: &mut Vars<'_>) -> Option<NeptuneConfig> {
     let port = vars.number("NEPTUNE_PORT", 8182, 1..=65535, "a TCP port") as u16;
-    let names = ["NEPTUNE_HOST", "NEPTUNE_PORT", "DB_TUNNEL"];
-    let host = vars.endpoint(names, port, "the cluster's endpoint").map(|endpoint| endpoint.host);
+    let endpoint = vars.endpoint(&VARIABLES, port, "the cluster's endpoint");
+    let host = endpoint.map(|endpoint| endpoint.host);
     let named = host.as_deref().and_then(region);
     let common = vars.common(named, host.as_ref().map(|_| NO_REGION), "queries/neptune");
     let Common { region, role, sts_region, sts_endpoint, default_query, queries_dir } = common;
@@ -108,12 +107,7 @@ fn read(vars: &mut Vars<'_>) -> Option<NeptuneConfig> {
         }
         parsed
     });
-    let roots = match vars.optional("NEPTUNE_SSLROOTCERT") {
-        Some(given) => Roots::from_variable(&given)
-            .map_err(|why| vars.problem("NEPTUNE_SSLROOTCERT", &why))
-            .ok(),
-        None => Some(Roots::amazon()),
-    };
+    let roots = vars.roots("NEPTUNE_SSLROOTCERT", || Some(Ok(Roots::amazon())));
     Some(NeptuneConfig {
         host: host?,
         port,

@@ -1,12 +1,13 @@
 //! What every engine's session is made of: one connection that is kept, and what a new one needs.
 
+use std::time::SystemTime;
+
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::time::SharedTimeSource;
 use tokio::sync::Mutex;
 use tokio::time::{Duration, Instant};
 
-use super::lease::Idle;
-use super::login::KeptToken;
+use super::kept_token::KeptToken;
 use crate::credentials::CachingProvider;
 use crate::endpoint::{Endpoint, EndpointKind};
 use crate::retry::LoginError;
@@ -36,6 +37,12 @@ pub(super) trait Engine {
 
     /// Says goodbye and closes, within this bound.
     async fn close(connection: Self::Connection, bound: Duration);
+}
+
+/// A connection between two calls.
+pub(super) struct Idle<C> {
+    pub(super) connection: C,
+    pub(super) since: SystemTime,
 }
 
 /// One connection, kept across warm invocations, with the credentials and the token of the next login.

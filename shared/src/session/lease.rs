@@ -1,11 +1,11 @@
 //! The session's one connection, lent to one call at a time.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::MutexGuard;
 use tokio::time::{Instant, timeout_at};
 
-use super::keeper::{Engine, Keeper};
+use super::keeper::{Engine, Idle, Keeper};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
 use crate::query::Failure;
@@ -16,12 +16,6 @@ use crate::work::Work;
 pub const PROBE_AFTER: Duration = Duration::from_secs(5);
 /// A probe is one round trip inside a VPC; no answer within this means that the connection is dead.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// A connection between two calls.
-pub(super) struct Idle<C> {
-    pub(super) connection: C,
-    since: SystemTime,
-}
 
 /// The connection in use. Dropping the lease drops the connection; [`Lease::keep`] keeps it for the
 /// next call.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::keeper::{Engine, Keeper, warn_of_an_alias};
 use crate::config::MysqlConfig;
 use crate::error::Error;
-use crate::mysql::{Connection, Connector, answered, execute};
+use crate::mysql::{Connection, Connector, execute};
 use crate::query::{Answer, Delivered, Parameters, Query};
 use crate::retry::LoginError;
 use crate::token::AuthToken;
@@ -89,7 +89,7 @@ impl MysqlSession {
         parameters: &Parameters,
         work: &mut Work,
     ) -> Result<Answer, Error> {
-        self.run_as(query, parameters, None, work).await.map(answered)
+        self.run_as(query, parameters, None, work).await.map(execute::answered)
     }
 
     /// Runs a query for a message. A write goes into the ledger (`sql/mysql/ledger.sql`) under the
