@@ -13,7 +13,7 @@ use rds_iam::query::{Answer, Delivered, Library, Parameters, Query};
 use rds_iam::session::Job;
 use rds_iam::{Error, ErrorKind, Session};
 
-use crate::event::Delivery;
+use crate::delivery::Delivery;
 use crate::message::Message;
 
 /// How a record ended.

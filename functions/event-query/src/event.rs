@@ -7,6 +7,7 @@ use rds_iam::json::Object;
 use rds_iam::lambda::{DirectEvent, invalid_event, parse_object};
 use serde_json::value::RawValue;
 
+use crate::delivery::Delivery;
 use crate::envelopes::Envelopes;
 use crate::message::{Message, attribute, invalid};
 use crate::streams::{Sender, from_dynamodb, from_kinesis};
@@ -25,24 +26,6 @@ pub(crate) enum Event {
     Url(Delivery),
     /// SNS, S3 or EventBridge, which Lambda delivers again as a whole.
     Whole(Vec<Delivery>),
-}
-
-/// A record, with the messages in it.
-pub(crate) struct Delivery {
-    /// What the queue, stream or pipe knows it by; the index for SNS, S3 and EventBridge.
-    pub(crate) id: String,
-    /// The message group of a FIFO queue, or a stream's shard: what must keep its order.
-    pub(crate) group: Option<String>,
-    /// What it holds: several for an S3 notification of several records.
-    pub(crate) messages: Result<Vec<Message>, Error>,
-}
-
-/// Shows no message group: the sender chose it, and it may name a customer.
-impl std::fmt::Debug for Delivery {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let messages = self.messages.as_ref().map(Vec::len);
-        f.debug_struct("Delivery").field("messages", &messages).finish_non_exhaustive()
-    }
 }
 
 impl Event {

@@ -9,8 +9,9 @@ use rds_iam::{Config, Error, Session};
 use serde::Serialize;
 
 use crate::deliver::deliver;
+use crate::delivery::Delivery;
 use crate::envelopes::Envelopes;
-use crate::event::{Delivery, Event};
+use crate::event::Event;
 use crate::url::HttpResponse;
 
 /// The function: its database, and the query files that were deployed with it.

@@ -1,6 +1,7 @@
 //! Lambda function: runs a query for each record of an event, effectively once.
 
 mod deliver;
+mod delivery;
 mod envelopes;
 mod event;
 #[cfg(test)]

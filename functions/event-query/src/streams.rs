@@ -12,7 +12,7 @@ use rds_iam::Error;
 use rds_iam::json::Object;
 use serde_json::value::RawValue;
 
-use crate::event::Delivery;
+use crate::delivery::Delivery;
 use crate::message::{Message, invalid};
 
 /// Who delivers a batch, and so by what a failed record is reported.

@@ -8,7 +8,7 @@ use rds_iam::Error;
 use rds_iam::json::Object;
 use serde::Serialize;
 
-use crate::event::Delivery;
+use crate::delivery::Delivery;
 use crate::message::{Message, invalid};
 use crate::streams::decode;
 

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::to_raw_value;
 use toml::Spanned;
 
+use super::declared::{Mode, Param, ParamType, ResultKind, Wrong};
 use super::markers::{line_of, split};
 use super::metrics::MetricOptions;
 use super::repeat::{RawAdapt, RawChunks, RawRepeat, Repeat};
@@ -17,36 +18,6 @@ use crate::emf::UNITS;
 
 /// Lambda's longest time-out.
 const LONGEST_TIMEOUT: f64 = 900.0;
-
-/// Whether a statement may change the database.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// It runs in a read-only transaction.
-    #[default]
-    Read,
-    /// It may write.
-    Write,
-}
-
-/// The form of a query's answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum ResultKind {
-    /// Its rows, each as a JSON object.
-    #[default]
-    Rows,
-    /// Its one row.
-    One,
-    /// The number of rows that it affected; the statement runs unwrapped.
-    Affected,
-    /// Its rows are violations of a rule: their number, and the first of them.
-    Check {
-        /// Whether any violation fails the invocation.
-        fail: bool,
-    },
-    /// Its rows are CloudWatch metrics.
-    Metric(MetricOptions),
-}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -57,39 +28,6 @@ enum RawResult {
     Affected,
     Check,
     Metric,
-}
-
-/// How a JSON array or object is written for PostgreSQL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ParamType {
-    /// An array literal, `{1,2}`.
-    Array,
-    /// JSON text.
-    Json,
-}
-
-/// One parameter of a query.
-#[derive(Clone, Debug)]
-pub struct Param {
-    /// Its name in the event.
-    pub name: String,
-    /// The value when the event has none, as JSON.
-    pub default: Option<Box<RawValue>>,
-    /// Whether the event must give a value. Without one and without a default it is NULL.
-    pub required: bool,
-    /// The form in which an array or object is written.
-    pub param_type: Option<ParamType>,
-    /// Where in a message the value is; without it, the member with the parameter's name.
-    pub from: Option<Source>,
-}
-
-impl PartialEq for Param {
-    fn eq(&self, other: &Self) -> bool {
-        let text = |p: &Self| p.default.as_ref().map(|value| value.get().to_owned());
-        (&self.name, text(self), self.required, self.param_type, &self.from)
-            == (&other.name, text(other), other.required, other.param_type, &other.from)
-    }
 }
 
 #[derive(Debug, Default)]
@@ -204,9 +142,6 @@ fn explain(message: &str) -> String {
         _ => format!("unknown key {unknown}; the keys are {}", known.join(", ")),
     }
 }
-
-/// What is wrong, and where in the TOML.
-pub(super) type Wrong = (usize, String);
 
 impl RawFrontMatter {
     fn timeout(&self) -> Result<Option<Duration>, Wrong> {

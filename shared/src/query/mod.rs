@@ -6,6 +6,7 @@
 mod answer;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod bounds;
+mod declared;
 mod front_matter;
 mod lexer;
 mod library;
@@ -28,7 +29,7 @@ pub use answer::{Answer, Delivered, SHOWN_VIOLATIONS};
 pub(crate) use bounds::{
     NO_TIME_LEFT, OWN_TIMEOUT_GRACE, answer_bound, no_answer_in_time, server_timeout, timed_out,
 };
-pub use front_matter::{Mode, Param, ParamType, ResultKind};
+pub use declared::{Mode, Param, ParamType, ResultKind};
 pub use library::Library;
 pub use metrics::{MetricOptions, Metrics};
 #[cfg(any(feature = "postgres", feature = "mysql"))]

@@ -5,8 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::front_matter::Wrong;
-use super::{Mode, Param, ResultKind};
+use super::declared::{Mode, Param, ResultKind, Wrong};
 
 /// A pause holds neither a lock nor a transaction, and the lease must outlive it.
 const LONGEST_PAUSE: f64 = 60.0;
