@@ -12,7 +12,7 @@ use rds_local::testing::mutate;
 use serde_json::Value;
 use tokio::time::Instant;
 
-const A_WHILE: Duration = Duration::from_secs(20);
+const A_WHILE: Duration = Duration::from_secs(10);
 
 /// What parsers trip over.
 const PIECES: [&str; 20] = [

@@ -202,6 +202,50 @@ async fn a_database_that_fails_halfway_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sandbox_that_is_killed_leaves_a_whole_object_or_none() {
+    let mut bench = Bench::start(&[("big", BIG), ("small", SMALL)]).await;
+    use Fault::*;
+    for (query, operation, from, fault) in [
+        ("big", "create", 0, Silence),
+        ("big", "part", 1, Silence),
+        ("big", "complete", 0, Silence),
+        ("big", "complete", 0, LoseAnswer),
+        ("small", "put", 0, Silence),
+        ("small", "put", 0, LoseAnswer),
+    ] {
+        let plan = Plan { operation, from, times: ALWAYS, fault };
+        bench.s3.plan(Some(plan));
+        let event = json!({ "query": query, "to": "x.ndjson" }).to_string();
+        let met = async {
+            let operations = || bench.s3.operations().into_iter();
+            while operations().filter(|seen| *seen == operation).count() <= from {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            outcome = bench.function.invoke(event) => panic!("{plan:?} came too late: {outcome:?}"),
+            () = met => {}
+        }
+        // Dropping the other one kills its process.
+        bench.function = bench.world.function_with_timeout(LONG).await;
+        let rows = if query == "big" { BIG_ROWS } else { 10 };
+        let object = bench.world.s3().get("x.ndjson").await;
+        let lines = object.map(|object| object.iter().filter(|byte| **byte == b'\n').count());
+        assert!(fault == LoseAnswer || lines.is_none(), "{plan:?}: {lines:?} lines");
+        assert!(lines.is_none_or(|lines| lines as u64 == rows), "{plan:?}: {lines:?} lines");
+        // Nobody is left to abort the upload: the bucket's life-cycle rule does.
+        for id in bench.world.s3().open_uploads().await {
+            bench.world.s3().delete(&format!("x.ndjson?uploadId={id}")).await;
+        }
+        bench.world.s3().delete("x.ndjson").await;
+        let outcome = bench.run(query, None).await;
+        bench.check(&format!("the run after {plan:?}"), &outcome, rows).await;
+        assert!(outcome.is_ok(), "{plan:?}: {outcome:?}");
+    }
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_faults_never_leave_half_an_object() {
     let runs: usize = std::env::var("EXPORT_FAULTS").map_or(8, |text| text.parse().unwrap());
     let seed = std::env::var("SEED").map_or(fastrand::u64(..), |text| text.parse().unwrap());

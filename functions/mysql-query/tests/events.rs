@@ -7,6 +7,7 @@ mod common;
 use common::{ask, batch, event, order, orders, root};
 use rds_local::gate::Fault;
 use rds_local::runtime_api::Outcome;
+use rds_local::testing::emulator::Emulator;
 use rds_local::testing::summaries;
 use serde_json::{Value, json};
 
@@ -191,5 +192,23 @@ async fn a_wrong_environment_is_reported_by_name() {
     let mut function = rds_local::testing::Function::start(binary, &variables, limit).await;
     assert_eq!(function.ok(event("customers.json")).await["row_count"], 2);
     function.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn awss_runtime_interface_emulator() {
+    let world = common::start().await;
+    let binary = env!("CARGO_BIN_EXE_mysql-query");
+    let emulator = Emulator::start(&root(), binary.as_ref(), &world.variables).await;
+    let answer = emulator.invoke(&event("customers.json")).await;
+    assert_eq!(answer["row_count"], 2, "{answer}");
+    let message = batch([order(1), ("poison".into(), "no JSON".into())]);
+    for _ in 0..2 {
+        let answer = emulator.invoke(message.as_bytes()).await;
+        assert_eq!(answer, json!({ "batchItemFailures": [{ "itemIdentifier": "poison" }] }));
+        assert_eq!(orders(&world).await, "1");
+    }
+    assert_eq!(world.logins(), (1, vec![]));
+    drop(emulator);
     world.stop().await;
 }

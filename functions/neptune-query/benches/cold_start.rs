@@ -1,18 +1,13 @@
-//! A cold start with one query on Neptune, beside a Python program that runs the same query with boto3:
-//! from the start of the process to the answer. Medians.
+//! A cold start with one query on Neptune, beside a Python program that runs the same query with boto3.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
 
 use rds_local::neptune::Cluster;
-use rds_local::testing::{Function, root};
+use rds_local::testing::{beside, root};
 use rds_local::{CLUSTER_RESOURCE_ID, Options};
-use tokio::time::Instant;
 
-const RUNS: usize = 9;
 const PYTHON: &str = r#"
 import boto3
 client = boto3.client("neptunedata")
@@ -33,30 +28,8 @@ async fn main() {
     variables.insert("QUERIES_DIR".into(), root.join("queries/neptune").display().to_string());
     // As in the template: the SDK reads no other roots.
     variables.insert("SSL_CERT_FILE".into(), variables["NEPTUNE_SSLROOTCERT"].clone());
-    let python = root.join("target/venv/bin/python");
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..RUNS {
-        let start = Instant::now();
-        let binary = Path::new(env!("CARGO_BIN_EXE_neptune-query"));
-        let mut function = Function::start(binary, &variables, Duration::from_secs(30)).await;
-        function.ok(r#"{"query":"people"}"#).await;
-        ours.push(start.elapsed());
-        function.stop().await;
-
-        let start = Instant::now();
-        let mut command = Command::new(&python);
-        command.args(["-c", PYTHON]).env_clear().envs(&variables).env("PATH", "/usr/bin:/bin");
-        let ran = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
-        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-        theirs.push(start.elapsed());
-    }
-    let median = |times: &mut Vec<Duration>| {
-        times.sort();
-        times[times.len() / 2].as_secs_f64() * 1000.0
-    };
-    let (ours, theirs) = (median(&mut ours), median(&mut theirs));
-    println!("cold start with one query on Neptune, {RUNS} runs, medians");
-    println!("  neptune-query  {ours:8.1} ms");
-    println!("  boto3          {theirs:8.1} ms  ({:.1} times as long)", theirs / ours);
+    let function = Path::new(env!("CARGO_BIN_EXE_neptune-query"));
+    let event = r#"{"query":"people"}"#;
+    beside::cold_starts(&root, (function, event), ("boto3", PYTHON), &variables).await;
     cluster.stop().await.unwrap();
 }

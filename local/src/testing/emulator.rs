@@ -1,0 +1,103 @@
+//! AWS's runtime interface emulator, from the SAM CLI: it starts a function's binary and serves the
+//! Runtime API, as Lambda's container images do.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, Command};
+
+/// The emulator with one function.
+#[derive(Debug)]
+pub struct Emulator {
+    url: String,
+    process: Child,
+    _folder: TempDir,
+}
+
+/// The emulator's binary, in the Python environment that `make test` installs below the root.
+fn binary(root: &Path) -> PathBuf {
+    let name = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+    let name = format!("site-packages/samcli/local/rapid/aws-lambda-rie-{name}");
+    let lib = root.join("target/venv-sam/lib");
+    let pythons = std::fs::read_dir(&lib).into_iter().flatten().flatten();
+    let mut binaries = pythons.map(|python| python.path().join(&name)).filter(|path| path.exists());
+    binaries.next().unwrap_or_else(|| {
+        panic!("{} has no emulator: run make test, or local/setup.sh --tests", lib.display())
+    })
+}
+
+/// A port that nothing listens on.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Waits until something listens on the port; the process must not end before.
+pub async fn wait_for_port(port: u16, process: &mut Child) {
+    for _ in 0..600 {
+        if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+            return;
+        }
+        assert!(process.try_wait().unwrap().is_none(), "it ended instead of listening");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("nothing listens on port {port}");
+}
+
+impl Emulator {
+    /// Starts it for a function's binary.
+    pub async fn start(root: &Path, function: &Path, variables: &BTreeMap<String, String>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // The wheel does not mark it executable.
+        let executable = folder.path().join("aws-lambda-rie");
+        std::fs::copy(binary(root), &executable).unwrap();
+        std::fs::set_permissions(&executable, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let (port, api) = (free_port(), free_port());
+        let mut process = Command::new(&executable)
+            .args(["--runtime-interface-emulator-address", &format!("127.0.0.1:{port}")])
+            .args(["--runtime-api-address", &format!("127.0.0.1:{api}")])
+            .arg(function)
+            .env("AWS_LAMBDA_FUNCTION_NAME", function.file_name().unwrap())
+            .envs(variables)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        wait_for_port(port, &mut process).await;
+        let url = format!("http://127.0.0.1:{port}/2015-03-31/functions/function/invocations");
+        Self { url, process, _folder: folder }
+    }
+
+    /// Invokes the function: its response, or its error.
+    pub async fn invoke(&self, event: &[u8]) -> Value {
+        let mut curl = Command::new("curl")
+            .args(["-sS", "--max-time", "30", "--data-binary", "@-", &self.url])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        curl.stdin.take().unwrap().write_all(event).await.unwrap();
+        let answer = curl.wait_with_output().await.unwrap();
+        assert!(answer.status.success(), "curl failed");
+        serde_json::from_slice(&answer.stdout)
+            .unwrap_or_else(|_| panic!("not JSON: {}", String::from_utf8_lossy(&answer.stdout)))
+    }
+}
+
+impl Drop for Emulator {
+    /// The emulator starts the function as a child of its own: the whole group ends.
+    fn drop(&mut self) {
+        let Some(id) = self.process.id() else { return };
+        let _ = killpg(Pid::from_raw(id.try_into().unwrap()), Signal::SIGKILL);
+    }
+}
