@@ -671,3 +671,14 @@ def test_it_deploys():
     assert len(boto3.client("iam").list_roles()["Roles"]) == 3
     rules = ec2.describe_security_groups(GroupIds=[database])["SecurityGroups"][0]["IpPermissions"]
     assert [(r["FromPort"], r["ToPort"]) for r in rules] == [(5432, 5432)]
+
+
+# What an example puts out beyond parameters of the stack.
+MORE_OUTPUTS = {"AdministratorSecurityGroupId", "AdministratorSecretArn"}
+
+
+@pytest.mark.parametrize("example", ["private-rds", "aurora-mysql", "export-bucket"])
+def test_an_examples_outputs_are_parameters_of_the_stack(example):
+    made = yaml_parse((ROOT / "examples" / example / "template.yaml").read_text())
+    unknown = set(made["Outputs"]) - set(source()["Parameters"])
+    assert unknown <= MORE_OUTPUTS, unknown - MORE_OUTPUTS
