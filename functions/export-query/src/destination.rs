@@ -13,6 +13,8 @@ use crate::format::{self, Compression, Format};
 pub(crate) const VARIABLE: &str = "EXPORT_PREFIX";
 /// Used when neither the event nor the query file says where to.
 pub(crate) const DEFAULT: &str = "{query}/{date}/{run}.ndjson.gz";
+/// The same for several objects.
+pub(crate) const DEFAULT_SPLIT: &str = "{query}/{date}/{run}.{part}.ndjson.gz";
 /// S3's limit, in bytes.
 const LONGEST_KEY: usize = 1024;
 
@@ -30,6 +32,16 @@ pub(crate) struct Destination {
     pub(crate) key: String,
     pub(crate) format: Format,
     pub(crate) compression: Compression,
+    pub(crate) content_type: &'static str,
+}
+
+impl Destination {
+    /// Where the manifest goes whose name stands in the place of a number: the format's ending becomes
+    /// `.json`.
+    pub(crate) fn into_manifest(self) -> Self {
+        let name = format::without_ending(&self.key);
+        Self { key: format!("{name}.json"), content_type: "application/json", ..self }
+    }
 }
 
 /// What stands for `{name}` in a template; `None` is NULL.
@@ -91,7 +103,8 @@ impl Prefix {
         }
         let (format, compression) = format::of_key(&key)
             .ok_or_else(|| invalid("the key ends with no format that is known", format::ENDINGS))?;
-        Ok(Destination { bucket: self.bucket.clone(), key, format, compression })
+        let content_type = format.content_type(compression);
+        Ok(Destination { bucket: self.bucket.clone(), key, format, compression, content_type })
     }
 }
 

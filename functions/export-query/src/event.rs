@@ -1,10 +1,12 @@
-//! The event: `{"query": "orders_of_day", "params": {…}, "to": "orders/{date}.csv.gz", "overwrite": true}`,
-//! every member optional.
+//! The event: `{"query": "orders_of_day", "params": {…}, "to": "orders/{date}.csv.gz", "overwrite": true,
+//! "split_mb": 500}`, every member optional.
 
 use rds_iam::Error;
 use rds_iam::lambda::{DirectEvent, invalid_event, parse_object};
 
-const OTHERS: &str = "with \"to\" and \"overwrite\" if you need them";
+const OTHERS: &str = "with \"to\", \"overwrite\" and \"split_mb\" if you need them";
+/// An object of several parts, and as many parts as S3 takes.
+const SPLIT_MB: std::ops::RangeInclusive<u64> = 10..=80_000;
 
 /// What to export, and where to.
 #[derive(Debug)]
@@ -14,6 +16,8 @@ pub(crate) struct Event {
     pub(crate) to: Option<String>,
     /// Whether an object of that key may be replaced.
     pub(crate) overwrite: bool,
+    /// The size at which the next object begins, in bytes; without it, there is one.
+    pub(crate) split: Option<u64>,
 }
 
 pub(crate) fn parse(text: &str) -> Result<Event, Error> {
@@ -24,8 +28,15 @@ pub(crate) fn parse(text: &str) -> Result<Event, Error> {
     let overwrite = given("overwrite").map(serde_json::from_str).transpose();
     let overwrite: Option<bool> =
         overwrite.map_err(|_| invalid_event("overwrite is neither true nor false", OTHERS))?;
-    let direct = DirectEvent::parse(&object.without(&["to", "overwrite"]), OTHERS)?;
-    Ok(Event { direct, to, overwrite: overwrite.unwrap_or(false) })
+    let split = given("split_mb").map(serde_json::from_str::<u64>).transpose();
+    let split = split.ok().filter(|split| split.is_none_or(|mb| SPLIT_MB.contains(&mb)));
+    let split = split.ok_or_else(|| {
+        let (least, most) = (SPLIT_MB.start(), SPLIT_MB.end());
+        invalid_event(&format!("split_mb is no whole number from {least} to {most}"), OTHERS)
+    })?;
+    let direct = DirectEvent::parse(&object.without(&["to", "overwrite", "split_mb"]), OTHERS)?;
+    let split = split.map(|megabytes| megabytes * 1_000_000);
+    Ok(Event { direct, to, overwrite: overwrite.unwrap_or(false), split })
 }
 
 #[cfg(test)]
@@ -37,8 +48,10 @@ mod tests {
     fn every_member_is_optional() {
         let event = parse("{}").unwrap();
         assert!(event.direct.query.is_none() && event.to.is_none() && !event.overwrite);
-        let event =
-            parse(r#"{"query":"q","params":{"a":1},"to":"x.csv","overwrite":true}"#).unwrap();
+        assert_eq!(event.split, None);
+        let text = r#"{"query":"q","params":{"a":1},"to":"x.csv","overwrite":true,"split_mb":10}"#;
+        let event = parse(text).unwrap();
+        assert_eq!(event.split, Some(10_000_000));
         assert_eq!((event.to.as_deref(), event.overwrite), (Some("x.csv"), true));
         assert_eq!(event.direct.params["a"].get(), "1");
     }
@@ -48,6 +61,10 @@ mod tests {
         for text in [
             r#"{"to":5}"#,
             r#"{"overwrite":"s3cret"}"#,
+            r#"{"split_mb":"s3cret"}"#,
+            r#"{"split_mb":9}"#,
+            r#"{"split_mb":10.5}"#,
+            r#"{"split_mb":80001}"#,
             r#"{"s3cret":1}"#,
             r#"{"query":"../s3cret"}"#,
             "s3cret",

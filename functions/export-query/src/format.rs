@@ -43,6 +43,12 @@ pub(crate) fn of_key(key: &str) -> Option<(Format, Compression)> {
     Some((format, compression))
 }
 
+/// A key without the ending that [`of_key`] reads.
+pub(crate) fn without_ending(key: &str) -> &str {
+    let name = key.strip_suffix(".gz").or_else(|| key.strip_suffix(".zst")).unwrap_or(key);
+    name.rsplit_once('.').map_or(name, |(name, _)| name)
+}
+
 impl Format {
     /// The form in which the rows must arrive.
     pub(crate) fn row_form(self) -> RowForm {
@@ -78,6 +84,9 @@ mod tests {
         assert_eq!(of_key("a.parquet"), Some((Format::Parquet, Compression::None)));
         for other in ["a", "a.json", "a.gz", "a.parquet.gz", "a.csv.bz2", "csv", ""] {
             assert_eq!(of_key(other), None, "{other}");
+        }
+        for key in ["a.b/c.csv.gz", "a.b/c.ndjson", "a.b/c.parquet", "a.b/c.csv.zst"] {
+            assert_eq!(without_ending(key), "a.b/c");
         }
     }
 }

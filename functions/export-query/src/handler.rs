@@ -17,10 +17,11 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::time::Instant;
 
-use crate::destination::{DEFAULT, Destination, Prefix, VARIABLE, Values};
+use crate::destination::{self, Destination, Prefix, VARIABLE, Values};
 use crate::encode::Encoder;
 use crate::event::{self, Event};
-use crate::upload::{PART, Upload, Written};
+use crate::objects::{Objects, Published};
+use crate::upload::PART;
 
 /// A gateway endpoint is near.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -43,11 +44,14 @@ pub(crate) struct ExportQuery {
 pub(crate) struct Response {
     query: String,
     bucket: String,
+    /// The object's, or that of the manifest of several.
     key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    objects: Option<usize>,
     rows: u64,
-    /// Of the object, compressed or not.
+    /// Of the objects, compressed or not.
     bytes: u64,
-    /// Of the object's bytes, in hexadecimal.
+    /// Of the bytes behind `key`, in hexadecimal.
     sha256: String,
     parts: i32,
     seconds: f64,
@@ -79,14 +83,15 @@ impl ExportQuery {
         })
     }
 
+    /// Where an object goes: the only one, or that of a number, or their manifest.
     fn destination(
         &self,
         event: &Event,
         query: &Query,
         parameters: &Parameters,
-        run: &str,
+        (run, now): (&str, OffsetDateTime),
+        number: Option<usize>,
     ) -> Result<Destination, Error> {
-        let now = OffsetDateTime::from(self.clock.now());
         let date = now.format(format_description!("[year]-[month]-[day]")).unwrap_or_default();
         let time = now.format(format_description!("[hour][minute][second]")).unwrap_or_default();
         let mut values: Values<'_> = [
@@ -100,11 +105,23 @@ impl ExportQuery {
         // A parameter of one of those names is the more specific one.
         let named = query.params.iter().map(|param| param.name.as_str());
         values.extend(named.zip(parameters.texts()));
+        let part = number.map_or("manifest".to_owned(), |number| format!("{number:05}"));
         let (template, wrong) = match (&event.to, &query.to) {
             (Some(to), _) => (to.as_str(), ErrorKind::EventInvalid),
             (None, Some(to)) => (to.as_str(), ErrorKind::QueryInvalid),
-            (None, None) => (DEFAULT, ErrorKind::EventInvalid),
+            (None, None) if event.split.is_some() => {
+                (destination::DEFAULT_SPLIT, ErrorKind::EventInvalid)
+            }
+            (None, None) => (destination::DEFAULT, ErrorKind::EventInvalid),
         };
+        if event.split.is_some() {
+            if !template.contains("{part}") {
+                return Err(Error::new(wrong, "the rows cannot be written there")
+                    .because("with split_mb there are several objects, and to has no {part}")
+                    .remedy("Put {part} where their numbers go: orders/{run}.{part}.csv.gz"));
+            }
+            values.insert("part", Some(&part));
+        }
         self.prefix.locate(template, &values, wrong)
     }
 }
@@ -120,34 +137,40 @@ impl Handler for ExportQuery {
         check_result(&query)?;
         let parameters = Parameters::bind(&query, &event.direct.params)?;
         let run = invocation.request_id.clone();
-        let destination = self.destination(&event, &query, &parameters, &run)?;
+        let now = OffsetDateTime::from(self.clock.now());
+        let locate = |number: Option<usize>| {
+            let found = self.destination(&event, &query, &parameters, (&run, now), number)?;
+            Ok(if number.is_none() { found.into_manifest() } else { found })
+        };
+        let first = locate(Some(1))?;
         let budget = Budget::new(invocation.work.deadline);
         invocation.work.deadline = budget.rows;
 
-        let form = destination.format.row_form();
+        let form = first.format.row_form();
+        let how = (event.split, event.overwrite);
+        let mut objects = Objects::new(&self.s3, &locate, how, &run, budget.upload)?;
         let mut rows = self.session.stream(&query, &parameters, form, &mut invocation.work).await?;
-        let bound = budget.upload;
-        let mut upload = Upload::new(&self.s3, &destination, event.overwrite, &run, bound);
-        let copied = copy(&mut rows, &query, &destination, &mut upload).await;
+        let copied = copy(&mut rows, &query, &first, &mut objects).await;
         invocation.work.report.query = Some(start.elapsed());
-        let (count, written) = match copied {
+        let (count, published) = match copied {
             Ok(copied) => copied,
             Err(error) => {
-                let nothing_left = upload.abort(budget.abort).await;
+                let left = objects.abort(budget.abort).await;
                 rows.stop().await;
-                return Err(if nothing_left { error } else { error.also(STILL_OPEN) });
+                return Err(left.into_iter().fold(error, |error, left| error.also(&left)));
             }
         };
         invocation.row_count = usize::try_from(count).ok();
-        invocation.counters.push(("exported_bytes", written.bytes));
+        invocation.counters.push(("exported_bytes", published.bytes));
         Ok(Response {
             query: query.name,
-            bucket: destination.bucket,
-            key: destination.key,
+            bucket: published.destination.bucket,
+            key: published.destination.key,
+            objects: published.objects,
             rows: count,
-            bytes: written.bytes,
-            sha256: written.sha256,
-            parts: written.parts,
+            bytes: published.bytes,
+            sha256: published.sha256,
+            parts: published.parts,
             seconds: (start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
         })
     }
@@ -165,27 +188,36 @@ fn client(shared: &aws_config::SdkConfig) -> Client {
     Client::from_conf(config.build())
 }
 
-const STILL_OPEN: &str =
-    "the upload could not be aborted, and its parts stay until a life-cycle rule removes them";
-
-/// Moves the rows into the object. Memory holds one part that fills, and those on their way.
+/// Moves the rows into the objects. Memory holds one part that fills, and those on their way.
 async fn copy(
     rows: &mut RowStream<'_>,
     query: &Query,
-    destination: &Destination,
-    upload: &mut Upload<'_>,
-) -> Result<(u64, Written), Error> {
+    Destination { format, compression, .. }: &Destination,
+    objects: &mut Objects<'_>,
+) -> Result<(u64, Published), Error> {
     let columns = rows.columns().to_vec();
-    let mut encoder = Encoder::new(destination.format, destination.compression, &columns)?;
+    let mut encoder = Encoder::new(*format, *compression, &columns)?;
+    let mut count = 0;
     while let Some(row) = rows.next().await? {
         encoder.row(&row, &columns, query)?;
         if encoder.ready() >= PART {
-            upload.part(encoder.take()).await?;
+            objects.part(encoder.take()).await?;
+        }
+        if objects.is_full(encoder.ready()) {
+            let full =
+                std::mem::replace(&mut encoder, Encoder::new(*format, *compression, &columns)?);
+            count += full.rows();
+            let rows = full.rows();
+            objects.seal(full.finish()?, rows).await?;
         }
     }
-    let count = encoder.rows();
-    let written = upload.finish(encoder.finish()?).await?;
-    Ok((count, written))
+    // Without rows there is an object too, but none after the last row.
+    if encoder.rows() > 0 || objects.is_empty() {
+        count += encoder.rows();
+        let rows = encoder.rows();
+        objects.seal(encoder.finish()?, rows).await?;
+    }
+    Ok((count, objects.publish().await?))
 }
 
 fn check_result(query: &Query) -> Result<(), Error> {

@@ -7,6 +7,7 @@ mod encode;
 mod event;
 mod format;
 mod handler;
+mod objects;
 mod parquet;
 mod s3_error;
 mod upload;

@@ -29,13 +29,15 @@ const COMPLETE_ATTEMPTS: u32 = 3;
 
 pub(crate) struct Upload<'a> {
     client: &'a Client,
-    destination: &'a Destination,
+    pub(crate) destination: Destination,
     overwrite: bool,
     /// The request id, which becomes metadata of the object.
     run: &'a str,
     /// When the object must be there.
     bound: Instant,
     id: Option<String>,
+    /// What is left to be sent with the last request: the whole of a small object.
+    rest: Vec<u8>,
     in_flight: JoinSet<Result<CompletedPart, Failure>>,
     done: Vec<CompletedPart>,
     next: i32,
@@ -55,7 +57,7 @@ impl<'a> Upload<'a> {
     /// Sends nothing yet.
     pub(crate) fn new(
         client: &'a Client,
-        destination: &'a Destination,
+        destination: Destination,
         overwrite: bool,
         run: &'a str,
         bound: Instant,
@@ -67,6 +69,7 @@ impl<'a> Upload<'a> {
             run,
             bound,
             id: None,
+            rest: Vec::new(),
             in_flight: JoinSet::new(),
             done: Vec::new(),
             next: 1,
@@ -81,18 +84,34 @@ impl<'a> Upload<'a> {
         self.send(body).await
     }
 
-    /// Sends the rest, and makes the object appear.
-    pub(crate) async fn finish(&mut self, rest: Vec<u8>) -> Result<Written, Error> {
-        self.count(&rest);
+    /// Takes an object that is small enough for one request.
+    pub(crate) fn whole(&mut self, body: Vec<u8>) {
+        self.count(&body);
+        self.rest = body;
+    }
+
+    /// Sends the last part, and waits until S3 has every one. The object does not appear yet.
+    pub(crate) async fn seal(&mut self, rest: Vec<u8>) -> Result<(), Error> {
         if self.id.is_none() {
-            self.put(rest).await?;
+            self.whole(rest);
+            return Ok(());
+        }
+        self.count(&rest);
+        if !rest.is_empty() {
+            self.send(rest).await?;
+        }
+        while !self.in_flight.is_empty() {
+            self.wait_for_one().await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the object appear.
+    pub(crate) async fn publish(&mut self) -> Result<Written, Error> {
+        if self.id.is_none() {
+            let body = std::mem::take(&mut self.rest);
+            self.put(body).await?;
         } else {
-            if !rest.is_empty() {
-                self.send(rest).await?;
-            }
-            while !self.in_flight.is_empty() {
-                self.wait_for_one().await?;
-            }
             self.complete().await?;
         }
         let digest = self.sha256.clone().finish();
@@ -100,11 +119,16 @@ impl<'a> Upload<'a> {
         Ok(Written { bytes: self.bytes, sha256, parts: (self.next - 1).max(1) })
     }
 
+    /// How many bytes went into it so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Ends the upload without an object, by this time. Returns whether nothing of it is left.
     pub(crate) async fn abort(&mut self, bound: Instant) -> bool {
         self.in_flight.shutdown().await;
         let Some(id) = self.id.take() else { return true };
-        let Destination { bucket, key, .. } = self.destination;
+        let Destination { bucket, key, .. } = &self.destination;
         let abort = self.client.abort_multipart_upload().bucket(bucket).key(key).upload_id(id);
         match timeout_at(bound, abort.send()).await {
             Ok(Ok(_)) => true,
@@ -132,7 +156,7 @@ impl<'a> Upload<'a> {
         while self.in_flight.len() >= IN_FLIGHT {
             self.wait_for_one().await?;
         }
-        let Destination { bucket, key, .. } = self.destination;
+        let Destination { bucket, key, .. } = &self.destination;
         let (number, checksum) = (self.next, checksum(&body));
         let request = self
             .client
@@ -166,13 +190,13 @@ impl<'a> Upload<'a> {
     }
 
     async fn create(&mut self) -> Result<String, Error> {
-        let Destination { bucket, key, format, compression } = self.destination;
+        let Destination { bucket, key, content_type, .. } = &self.destination;
         let create = self
             .client
             .create_multipart_upload()
             .bucket(bucket)
             .key(key)
-            .content_type(format.content_type(*compression))
+            .content_type(*content_type)
             .metadata("run", self.run)
             .checksum_algorithm(ChecksumAlgorithm::Sha256);
         let created = timeout_at(self.bound, create.send()).await;
@@ -189,13 +213,13 @@ impl<'a> Upload<'a> {
         let checksum = checksum(&body);
         let mut unknown = false;
         for attempt in 1..=COMPLETE_ATTEMPTS {
-            let Destination { bucket, key, format, compression } = self.destination;
+            let Destination { bucket, key, content_type, .. } = &self.destination;
             let put = self
                 .client
                 .put_object()
                 .bucket(bucket)
                 .key(key)
-                .content_type(format.content_type(*compression))
+                .content_type(*content_type)
                 .metadata("run", self.run)
                 .checksum_sha256(&checksum)
                 .set_if_none_match((!self.overwrite).then(|| "*".to_owned()))
@@ -217,7 +241,7 @@ impl<'a> Upload<'a> {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let mut unknown = false;
         for attempt in 1..=COMPLETE_ATTEMPTS {
-            let Destination { bucket, key, .. } = self.destination;
+            let Destination { bucket, key, .. } = &self.destination;
             let complete = self
                 .client
                 .complete_multipart_upload()

@@ -45,7 +45,9 @@ async fn every_event_file_does_what_its_table_says() {
                 assert!(key.contains(part.as_str()), "{file}: {key}");
                 assert_eq!(answer["rows"], json!(rows), "{file}");
                 let object = world.s3().get(key).await.unwrap();
-                assert_eq!(answer["bytes"], json!(object.len()), "{file}");
+                if answer.get("objects").is_none() {
+                    assert_eq!(answer["bytes"], json!(object.len()), "{file}");
+                }
                 assert_eq!((&answer["bucket"], &answer["parts"]), (&json!("exports"), &json!(1)));
                 let path = world.folder().join("object");
                 std::fs::write(&path, &object).unwrap();
