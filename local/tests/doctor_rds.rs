@@ -52,8 +52,8 @@ impl Moto {
     /// Calls RDS through boto3, and returns the printed answer.
     async fn rds(&self, call: &str) -> String {
         let script = format!(
-            "import boto3; rds = boto3.client('rds', 'us-east-1', endpoint_url='{}', \
-             aws_access_key_id='x', aws_secret_access_key='x'); print({call})",
+            "import boto3; client = lambda name: boto3.client(name, 'us-east-1', endpoint_url='{}', \
+             aws_access_key_id='x', aws_secret_access_key='x'); rds = client('rds'); print({call})",
             self.url
         );
         let output = Command::new(python()).args(["-c", &script]).output();
@@ -112,6 +112,8 @@ async fn rds_says_what_a_client_cannot_know() {
     a_policys_resource_is_known_to_the_last_letter(&server, &variables, &id).await;
     a_tunnels_port_is_not_the_databases(&variables, port).await;
 
+    clusters_and_proxies_are_described_too(&moto, &variables).await;
+
     // IAM authentication off: the gate cannot have it off, so a refused token stands for it.
     moto.rds("rds.modify_db_instance(DBInstanceIdentifier='rds-local', EnableIAMDatabaseAuthentication=False, ApplyImmediately=True)").await;
     let report = doctor(&variables, &[("PGUSER", "nobody_made_this")]).await;
@@ -119,6 +121,41 @@ async fn rds_says_what_a_client_cannot_know() {
     let command = first(&report)["remedies"][0]["command"].as_str().unwrap();
     assert!(command.contains("--db-instance-identifier rds-local"), "{command}");
     server.stop().await.unwrap();
+}
+
+/// No certificate names them here, so the steps after TLS do not run; RDS is asked all the same.
+async fn clusters_and_proxies_are_described_too(moto: &Moto, variables: &BTreeMap<String, String>) {
+    let cluster = moto
+        .rds(
+            "rds.create_db_cluster(DBClusterIdentifier='prod', Engine='aurora-postgresql', \
+             MasterUsername='postgres', MasterUserPassword='secret99', Port=5432, \
+             EnableIAMDatabaseAuthentication=True)['DBCluster']['DbClusterResourceId']",
+        )
+        .await;
+    let proxy = moto
+        .rds(
+            "rds.create_db_proxy(DBProxyName='front', EngineFamily='POSTGRESQL', \
+             VpcSubnetIds=[client('ec2').describe_subnets()['Subnets'][0]['SubnetId']], \
+             RoleArn='arn:aws:iam::123456789012:role/proxy', Auth=[{'AuthScheme': 'SECRETS', \
+             'SecretArn': 'arn:aws:secretsmanager:us-east-1:123456789012:secret:s', 'IAMAuth': 'REQUIRED'}])\
+             ['DBProxy']['DBProxyArn'].split(':')[-1]",
+        )
+        .await;
+    let on = "IAM authentication on";
+    let none = "the caller's account has no such database";
+    for (host, expected) in [
+        ("prod.cluster-c0ffee.us-east-1.rds.amazonaws.com", [on, &cluster]),
+        ("prod.cluster-ro-c0ffee.us-east-1.rds.amazonaws.com", [on, &cluster]),
+        ("front.proxy-c0ffee.us-east-1.rds.amazonaws.com", [on, &proxy]),
+        ("pord.cluster-c0ffee.us-east-1.rds.amazonaws.com", [none, "in this region"]),
+        ("font.proxy-c0ffee.us-east-1.rds.amazonaws.com", [none, "in this region"]),
+    ] {
+        let report = doctor(variables, &[("PGHOST", host)]).await;
+        let steps = report["steps"].as_array().unwrap();
+        let step = steps.iter().find(|step| step["name"] == "rds").unwrap();
+        let found = step["found"].as_str().unwrap();
+        assert!(expected.iter().all(|part| found.contains(part)), "{host}: {found}");
+    }
 }
 
 async fn a_policys_resource_is_known_to_the_last_letter(
