@@ -43,7 +43,8 @@ impl Moto {
         self.rds(&format!(
             "rds.create_db_instance(DBInstanceIdentifier='rds-local', Engine='postgres', \
              DBInstanceClass='db.t3.micro', MasterUsername='postgres', MasterUserPassword='secret99', \
-             AllocatedStorage=20, Port={port}, EnableIAMDatabaseAuthentication=True)\
+             AllocatedStorage=20, Port={port}, EnableIAMDatabaseAuthentication=True, \
+             EnableCloudwatchLogsExports=['iam-db-auth-error'])\
              ['DBInstance']['DbiResourceId']"
         ))
         .await
@@ -101,6 +102,7 @@ async fn rds_says_what_a_client_cannot_know() {
         common::start(|options| Options { port, resource_id, ..options }).await;
     let mut variables = server.variables();
     variables.insert("AWS_ENDPOINT_URL_RDS".into(), moto.url.clone());
+    variables.insert("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS".into(), moto.url.clone());
 
     let report = doctor(&variables, &[]).await;
     assert_eq!(report["ok"], true, "{report:#}");
@@ -110,6 +112,7 @@ async fn rds_says_what_a_client_cannot_know() {
     assert!(found.contains("IAM authentication on") && found.contains(&id), "{found}");
 
     a_policys_resource_is_known_to_the_last_letter(&server, &variables, &id).await;
+    the_log_settles_why_a_token_was_refused(&server, &moto, &variables).await;
     a_tunnels_port_is_not_the_databases(&variables, port).await;
 
     clusters_and_proxies_are_described_too(&moto, &variables).await;
@@ -178,6 +181,71 @@ async fn a_policys_resource_is_known_to_the_last_letter(
     assert_eq!(resource, format!("arn:aws:rds-db:us-east-1:123456789012:dbuser:{id}/iam_ro_user"));
     server.iam.add(Identity::with_key("AKIAREPORTERREPO", "s3", None, arn, &[resource]));
     assert_eq!(doctor(variables, &keys).await["ok"], true);
+}
+
+/// The lines are in the form that AWS documents.
+async fn the_log_settles_why_a_token_was_refused(
+    server: &Server,
+    moto: &Moto,
+    variables: &BTreeMap<String, String>,
+) {
+    let arn = "arn:aws:iam::123456789012:user/auditor";
+    server.iam.add(Identity::with_key("AKIAAUDITORAUDIT", "s3", None, arn, &[]));
+    let keys = [
+        ("AWS_ACCESS_KEY_ID", "AKIAAUDITORAUDIT"),
+        ("AWS_SECRET_ACCESS_KEY", "s3"),
+        ("AWS_SESSION_TOKEN", ""),
+    ];
+    let of_log = |report: &Value| {
+        let steps = report["steps"].as_array().unwrap();
+        steps.iter().find(|step| step["name"] == "rds-log").unwrap()["found"].clone()
+    };
+    let report = doctor(variables, &keys).await;
+    assert_eq!(of_log(&report), "no line about this user in 15 minutes");
+    assert_eq!(
+        (&first(&report)["cause"], &first(&report)["likelihood"]),
+        (&"policy".into(), &"likely".into())
+    );
+
+    let group = "logGroupName='/aws/rds/instance/rds-local/iam-db-auth-error'";
+    moto.rds(&format!("client('logs').create_log_group({group})")).await;
+    moto.rds(&format!("client('logs').create_log_stream({group}, logStreamName='s')")).await;
+    let log = async |line: &str, seconds_ago: i64| {
+        let at = format!("int(__import__('time').time() - {seconds_ago}) * 1000");
+        let event = format!("{{'timestamp': {at}, 'message': \"\"\"{line}\"\"\"}}");
+        moto.rds(&format!(
+            "client('logs').put_log_events({group}, logStreamName='s', logEvents=[{event}])"
+        ))
+        .await;
+    };
+    log("[ERROR] Failed to authenticate the connection request for user another_user because the token is s3cret (Status Code: 400, Error Code: InvalidToken)", 20).await;
+    log(&format!("[ERROR] Failed to authorize the connection request for user iam_ro_user because the IAM policy assumed by the caller '{arn}' is not authorized to perform `rds-db:connect` on the DB instance (Status Code: 403, Error Code: NotAuthorized)"), 90).await;
+    let report = doctor(variables, &keys).await;
+    let found = of_log(&report);
+    assert!(found.as_str().unwrap().starts_with(&format!("NotAuthorized for {arn}, 9")), "{found}");
+    assert_eq!(
+        (&first(&report)["cause"], &first(&report)["likelihood"]),
+        (&"policy".into(), &"certain".into())
+    );
+    assert_eq!(first(&report)["remedies"][0]["attach_to"], arn);
+
+    // The last line about the user counts, and no text of it is repeated.
+    log("[ERROR] Failed to authorize the connection request for user iam_ro_user because s3cret (Status Code: 429, Error Code: ThrottlingException)", 10).await;
+    let report = doctor(variables, &keys).await;
+    assert_eq!(
+        (&first(&report)["cause"], &first(&report)["likelihood"]),
+        (&"throttled".into(), &"certain".into())
+    );
+    assert!(!report.to_string().contains("s3cret"));
+
+    let nowhere =
+        [keys[0], keys[1], keys[2], ("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "http://127.0.0.1:1")];
+    let found = of_log(&doctor(variables, &nowhere).await);
+    assert!(found.as_str().unwrap().starts_with("CloudWatch Logs cannot be reached"), "{found}");
+    // Where STS is this machine's and no CloudWatch is, the keys go nowhere else.
+    let unset = [keys[0], keys[1], keys[2], ("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "")];
+    let found = of_log(&doctor(variables, &unset).await);
+    assert!(found.as_str().unwrap().starts_with("CloudWatch Logs cannot be reached"), "{found}");
 }
 
 /// With a tunnel's port in PGPORT, the token is signed for a port that the database does not have.

@@ -43,6 +43,8 @@ pub struct Evidence {
     pub databases: Vec<String>,
     /// What the RDS API says.
     pub rds: Rds,
+    /// What RDS's log says of refused tokens.
+    pub rds_log: RdsLog,
     /// This machine's time when the check began.
     pub now: SystemTime,
 }
@@ -327,6 +329,34 @@ pub struct Database {
     pub ca: Option<String>,
     /// Its security groups.
     pub security_groups: Vec<String>,
+    /// The log group of `iam-db-auth-error`; `None` if RDS does not export that log.
+    pub auth_log: Option<String>,
+}
+
+/// What the log `iam-db-auth-error` says: RDS's own reason, which the client never sees.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RdsLog {
+    /// Not read: no token was refused, or the database is not known.
+    #[default]
+    Unknown,
+    /// RDS does not export it.
+    NotExported,
+    /// The caller may not read it.
+    Denied,
+    /// CloudWatch Logs was not reached or did not answer.
+    Unreachable,
+    /// It has no line about this user in the last quarter of an hour.
+    Silent,
+    /// The last line about this user.
+    Says {
+        /// `NotAuthorized` or another documented code.
+        code: &'static str,
+        /// The principal that it names.
+        caller: Option<String>,
+        /// How old the line is.
+        seconds_ago: i64,
+    },
 }
 
 impl Evidence {
@@ -356,6 +386,13 @@ impl Evidence {
         }
     }
 
+    /// RDS's own reason for a refused token, and a phrase that says so.
+    pub(crate) fn logged(&self) -> Option<(&'static str, String)> {
+        let RdsLog::Says { code, caller, seconds_ago } = &self.rds_log else { return None };
+        let of = caller.as_ref().map(|caller| format!(" for {caller}")).unwrap_or_default();
+        Some((code, format!("RDS's log says {code}{of}, {seconds_ago} s ago")))
+    }
+
     pub(crate) fn any_open(&self) -> bool {
         self.tcp.iter().any(|(_, tcp)| *tcp == Tcp::Open)
     }
@@ -364,7 +401,10 @@ impl Evidence {
     pub(crate) fn principal(&self) -> String {
         match &self.caller {
             Caller::Is { arn, .. } => principal_of(arn),
-            _ => "<the role that signs>".into(),
+            _ => match &self.rds_log {
+                RdsLog::Says { caller: Some(arn), .. } => principal_of(arn),
+                _ => "<the role that signs>".into(),
+            },
         }
     }
 }

@@ -8,7 +8,7 @@ use rds_iam::endpoint::EndpointKind;
 use super::credentials::token_refused;
 use super::tls::{rds_name, under_its_name};
 use super::{Cause, Found};
-use crate::evidence::{Evidence, Login, Rds, Refusal};
+use crate::evidence::{Evidence, Login, Rds, RdsLog, Refusal};
 use crate::remedy::Remedy;
 
 pub(super) const CAUSES: &[Cause] = &[
@@ -57,14 +57,14 @@ pub(super) const CAUSES: &[Cause] = &[
     Cause {
         id: "policy",
         title: "no policy of the caller allows rds-db:connect as this user on this database",
-        seen: "the token is refused, its signer is known to STS, and nothing else is wrong",
+        seen: "the token is refused, its signer is known to STS, and nothing else is wrong; RDS's log says NotAuthorized",
         remedy: "the policy, with account, region, resource id and user",
         find: policy,
     },
     Cause {
         id: "throttled",
         title: "RDS throttles the logins",
-        seen: "the token is refused now and then, or for many sandboxes that start at once",
+        seen: "the token is refused now and then, or for many sandboxes that start at once; RDS's log says ThrottlingException",
         remedy: "keep connections, or put RDS Proxy in front",
         find: throttled,
     },
@@ -234,11 +234,21 @@ fn policy(evidence: &Evidence) -> Option<Found> {
         return None;
     }
     let resource = resource(evidence);
-    let mut found = Found::likely("TLS and rds_iam are right, and the token was refused");
+    let mut found = match evidence.logged() {
+        Some(("NotAuthorized", said)) => Found::certain(said),
+        Some((_, said)) => Found::possible(said),
+        None => Found::likely("TLS and rds_iam are right, and the token was refused"),
+    };
     if evidence.caller.account().is_some() {
         found = found.also("STS knows its signer, so the keys are good");
     }
-    found = found.also("RDS gives the true reason in its log iam-db-auth-error only");
+    if evidence.rds_log == RdsLog::NotExported {
+        found = found.also(
+            "RDS gives the true reason in its log iam-db-auth-error, which it does not export here",
+        );
+    } else if evidence.logged().is_none() {
+        found = found.also("RDS gives the true reason in its log iam-db-auth-error only");
+    }
     let found = found.remedy(Remedy::allow(evidence.principal(), "rds-db:connect", &resource));
     Some(if resource.contains('<') {
         let id = evidence.host().split('.').next().unwrap_or_default();
@@ -252,7 +262,10 @@ fn policy(evidence: &Evidence) -> Option<Found> {
 
 fn throttled(evidence: &Evidence) -> Option<Found> {
     token_refused(evidence).then(|| {
-        Found::possible("a throttled login gets the same answer as a refused token")
-            .remedy(Remedy::action("Try again after a second; let fewer sandboxes start at once, or put RDS Proxy in front"))
+        let found = match evidence.logged() {
+            Some(("ThrottlingException", said)) => Found::certain(said),
+            _ => Found::possible("a throttled login gets the same answer as a refused token"),
+        };
+        found.remedy(Remedy::action("Try again after a second; let fewer sandboxes start at once, or put RDS Proxy in front"))
     })
 }

@@ -45,6 +45,7 @@ pub(super) struct Answers {
     pub(super) caller: Caller,
     pub(super) clock: Option<Clock>,
     pub(super) rds: Rds,
+    pub(super) sdk: Option<SdkConfig>,
     pub(super) steps: Vec<Step>,
 }
 
@@ -75,7 +76,7 @@ pub(super) async fn ask(
     let (caller, caller_step) = caller;
     let (rds, rds_step) = rds;
     let clock = dates.seen.lock().unwrap_or_else(PoisonError::into_inner).take();
-    Answers { caller, clock, rds, steps: vec![caller_step, rds_step] }
+    Answers { caller, clock, rds, sdk: Some(sdk), steps: vec![caller_step, rds_step] }
 }
 
 /// The credentials that a role was to be assumed with, if that failed: whom its trust policy must name.
@@ -105,12 +106,12 @@ async fn sdk(region: &str, keys: Keys) -> SdkConfig {
     builder.build()
 }
 
-fn endpoint(environment: &Environment, service: &str) -> Option<String> {
+pub(super) fn endpoint(environment: &Environment, service: &str) -> Option<String> {
     let own = environment.get(&format!("AWS_ENDPOINT_URL_{service}"));
     own.or_else(|| environment.get("AWS_ENDPOINT_URL")).map(str::to_owned)
 }
 
-fn is_this_machine(url: &str) -> bool {
+pub(super) fn is_this_machine(url: &str) -> bool {
     let authority = url.split("://").nth(1).unwrap_or_default();
     ["127.", "localhost", "[::1]", "host.docker.internal"].iter().any(|h| authority.starts_with(h))
 }
@@ -211,13 +212,15 @@ async fn instance(client: &aws_sdk_rds::Client, id: &str, dates: &Dates) -> Rds 
         public: found.publicly_accessible(),
         ca: found.ca_certificate_identifier().map(str::to_owned),
         security_groups: groups(found.vpc_security_groups()),
+        auth_log: auth_log("instance", id, found.enabled_cloudwatch_logs_exports()),
     };
-    // An instance of Aurora is reached under its cluster's resource id.
+    // An instance of Aurora is reached under its cluster's resource id, which has the log too.
     if let Some(cluster_id) = found.db_cluster_identifier()
         && let Rds::Is(cluster) = cluster(client, cluster_id, dates).await
     {
         database.resource_id = cluster.resource_id;
         database.iam = cluster.iam;
+        database.auth_log = cluster.auth_log;
     }
     Rds::Is(database)
 }
@@ -244,6 +247,7 @@ async fn cluster(client: &aws_sdk_rds::Client, id: &str, dates: &Dates) -> Rds {
         public: found.publicly_accessible(),
         ca: None,
         security_groups: groups(found.vpc_security_groups()),
+        auth_log: auth_log("cluster", id, found.enabled_cloudwatch_logs_exports()),
     })
 }
 
@@ -274,6 +278,12 @@ async fn proxy(client: &aws_sdk_rds::Client, id: &str, dates: &Dates) -> Rds {
 
 fn groups(memberships: &[aws_sdk_rds::types::VpcSecurityGroupMembership]) -> Vec<String> {
     memberships.iter().filter_map(|m| m.vpc_security_group_id().map(str::to_owned)).collect()
+}
+
+/// The log group of `iam-db-auth-error`, if it is exported.
+fn auth_log(kind: &str, id: &str, exports: &[String]) -> Option<String> {
+    let exported = exports.iter().any(|export| export == "iam-db-auth-error");
+    exported.then(|| format!("/aws/rds/{kind}/{id}/iam-db-auth-error"))
 }
 
 fn account(arn: &str) -> Option<String> {

@@ -7,6 +7,7 @@ mod credentials;
 mod database;
 mod login;
 mod network;
+mod rds_log;
 mod tls;
 
 use std::time::Duration;
@@ -66,6 +67,9 @@ pub(crate) async fn run(
         aws::ask(environment, config.as_ref(), signer.keys.as_ref(), clock, deadline),
         attempt(config.as_ref(), &signer, &way, clock, deadline),
     );
+    let reason = (config.as_ref(), aws.sdk.as_ref());
+    let said = (&attempt.login, &aws.rds);
+    let (rds_log, log_step) = rds_log::read(environment, reason, said, now, deadline).await;
     let attempt_clock = attempt.clock;
     let clock = aws.clock.or(attempt_clock);
     let mut clock_step = clock_step(clock.as_ref());
@@ -77,6 +81,7 @@ pub(crate) async fn run(
     steps.push(clock_step);
     steps.extend(way.steps);
     steps.extend(attempt.steps);
+    steps.extend(log_step);
     let evidence = Evidence {
         environment: environment.clone(),
         config,
@@ -93,6 +98,7 @@ pub(crate) async fn run(
         facts: attempt.facts,
         databases: attempt.databases,
         rds: aws.rds,
+        rds_log,
         now,
     };
     (evidence, steps)
