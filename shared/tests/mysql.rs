@@ -140,6 +140,26 @@ async fn parameters_are_values(connection: &mut Connection) {
         let answer = json(&run(connection, echo, &[("v", given)]).await.unwrap());
         assert_eq!(answer, format!("[{{\"v\":{back}}}]"));
     }
+    // A NULL is no reason to take text for bytes.
+    let coalesce = "/*+++ params = [{ name = \"v\" }] +++*/ SELECT COALESCE(?, 'none') AS v";
+    let answer = json(&run(connection, coalesce, &[("v", "null")]).await.unwrap());
+    assert_eq!(answer, r#"[{"v":"none"}]"#);
+    // Beside a number, MySQL takes a text column for a number, which most text is 0 as.
+    let find = |kind| {
+        format!(
+            "/*+++ params = [{{ name = \"v\"{kind} }}] +++*/ SELECT name FROM customers WHERE name = ?"
+        )
+    };
+    for (given, as_text) in
+        [("0", "[]"), ("false", "[]"), ("\"Alice Smith\"", r#"[{"name":"Alice Smith"}]"#)]
+    {
+        let answer = run(connection, &find(", type = \"text\""), &[("v", given)]).await;
+        assert_eq!(json(&answer.unwrap()), as_text, "{given}");
+    }
+    assert_eq!(
+        json(&run(connection, &find(""), &[("v", "0")]).await.unwrap()).matches("name").count(),
+        3
+    );
     // Compared with a column of another collation, and as a limit.
     let query = "/*+++ params = [{ name = \"n\" }, { name = \"l\" }] +++*/
         SELECT name FROM customers WHERE name COLLATE utf8mb4_unicode_ci = ? LIMIT ?";

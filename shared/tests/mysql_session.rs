@@ -109,6 +109,38 @@ async fn a_connection_is_used_again_and_probed_after_an_idle_spell() {
 }
 
 #[tokio::test]
+async fn what_a_query_leaves_in_the_session_meets_no_other() {
+    let world = World::start("iam_rw_user").await;
+    for leaves in ["SET sql_select_limit = 1", "USE information_schema"] {
+        world.run(leaves, &[]).await.0.unwrap();
+        let (answer, report) = world.run("SELECT customer_id FROM customers", &[]).await;
+        let Answer::Rows(rows) = answer.unwrap() else { panic!("no rows") };
+        assert_eq!(rows.len(), 3, "after {leaves}");
+        assert!(!report.reused, "{leaves}");
+    }
+    let (answer, report) =
+        world.run("-- a comment\n  wItH t AS (SELECT 1 AS n) SELECT n FROM t", &[]).await;
+    answer.unwrap();
+    assert!(report.reused);
+    assert!(world.run("SELECT 1 AS n", &[]).await.1.reused);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_result_that_is_too_large_is_not_read_to_its_end() {
+    let world = World::start("iam_ro_user").await;
+    let endless = "SELECT REPEAT('x', 1000) AS x FROM seq_1_to_1000000000";
+    let start = Instant::now();
+    let error = world.run(endless, &[]).await.0.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ResultTooLarge, "{error}");
+    assert!(start.elapsed() < LIMIT / 2, "{:?}", start.elapsed());
+    let running = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'iam_ro_user' AND command = 'Query'";
+    assert_eq!(world.ask(running).await, "0");
+    world.run("SELECT 1 AS n", &[]).await.0.unwrap();
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_read_runs_again_on_a_new_connection_once() {
     let world = World::start("iam_ro_user").await;
     world.run("SELECT 1 AS n", &[]).await.0.unwrap();

@@ -38,9 +38,12 @@ pub(crate) struct Destination {
 impl Destination {
     /// Where the manifest goes whose name stands in the place of a number: the format's ending becomes
     /// `.json`.
-    pub(crate) fn into_manifest(self) -> Self {
-        let name = format::without_ending(&self.key);
-        Self { key: format!("{name}.json"), content_type: "application/json", ..self }
+    pub(crate) fn into_manifest(self, wrong: ErrorKind) -> Result<Self, Error> {
+        let key = format!("{}.json", format::without_ending(&self.key));
+        if key.len() > LONGEST_KEY {
+            return Err(too_long(wrong));
+        }
+        Ok(Self { key, content_type: "application/json", ..self })
     }
 }
 
@@ -96,16 +99,19 @@ impl Prefix {
         let key = format!("{}{}", self.prefix, fill_in(inside, values)?);
         check_segments(&key).map_err(|why| invalid(&why, "Correct to"))?;
         if key.len() > LONGEST_KEY {
-            return Err(invalid(
-                "the key is longer than 1,024 bytes",
-                "Shorten to, or a parameter in it",
-            ));
+            return Err(too_long(wrong));
         }
         let (format, compression) = format::of_key(&key)
             .ok_or_else(|| invalid("the key ends with no format that is known", format::ENDINGS))?;
         let content_type = format.content_type(compression);
         Ok(Destination { bucket: self.bucket.clone(), key, format, compression, content_type })
     }
+}
+
+fn too_long(wrong: ErrorKind) -> Error {
+    Error::new(wrong, "the rows cannot be written there")
+        .because("the key is longer than 1,024 bytes")
+        .remedy("Shorten to, or a parameter in it")
 }
 
 fn fill_in(template: &str, values: &Values<'_>) -> Result<String, Error> {

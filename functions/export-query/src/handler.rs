@@ -140,9 +140,13 @@ impl Handler for ExportQuery {
         let now = OffsetDateTime::from(self.clock.now());
         let locate = |number: Option<usize>| {
             let found = self.destination(&event, &query, &parameters, (&run, now), number)?;
-            Ok(if number.is_none() { found.into_manifest() } else { found })
+            if number.is_none() { found.into_manifest(ErrorKind::EventInvalid) } else { Ok(found) }
         };
         let first = locate(Some(1))?;
+        if event.split.is_some() {
+            // Its key is the longest: better now than after the objects.
+            locate(None)?;
+        }
         let budget = Budget::new(invocation.work.deadline);
         invocation.work.deadline = budget.rows;
 

@@ -163,6 +163,8 @@ async fn several_objects_need_their_numbers_in_the_key() {
         json!({ "query": "big", "to": "{part}/x.{part}.txt", "split_mb": 10 }),
         json!({ "query": "big", "to": "x.{part}.ndjson" }),
         json!({ "query": "big", "to": "x.{part}.ndjson", "split_mb": 9 }),
+        // 1,024 bytes with a number, and one more with the name of the manifest.
+        json!({ "query": "big", "to": format!("yy{}/{{part}}.ndjson", vec!["x".repeat(100); 10].join("/")), "split_mb": 10 }),
     ] {
         let error = function.error(event.to_string()).await;
         assert_eq!(error.error_type, "Event.Invalid", "{event}: {error:?}");

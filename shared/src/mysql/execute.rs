@@ -15,7 +15,7 @@ use super::connect::Connection;
 use super::error::{connection_broke, lost, not_committed, not_json, refused};
 use super::{json, ledger, literal};
 use crate::deadline::Deadline;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::query::{
     Answer, Delivered, Failure, Mode, NO_TIME_LEFT, OWN_TIMEOUT_GRACE, Parameters, Query,
     ResultKind, Rows, SHOWN_VIOLATIONS, Stage, answer, answer_bound, no_answer_in_time,
@@ -79,6 +79,12 @@ pub(crate) async fn run(
     let mut stage = Stage::Begun;
     let work = attempt(connection, query, &script, &mut stage, violations);
     if let Ok(result) = timeout_at(bound, work).await {
+        if matches!(&result, Err(failure) if failure.error.kind() == ErrorKind::ResultTooLarge)
+            && connection.broken
+        {
+            // It would send all its rows first.
+            connection.kill(deadline.cancel_by()).await;
+        }
         return result;
     }
     connection.kill(deadline.cancel_by()).await;
@@ -94,6 +100,12 @@ async fn attempt(
 ) -> Result<Delivered, Failure> {
     let entered = script.entry.is_some();
     let outcome = match collect(connection, query, script).await {
+        // Rows are still on their way, so the connection is of no more use.
+        Ok(collected) if collected.is_cut(query) => {
+            let error = collected.answer(query, violations).err();
+            let error = error.unwrap_or_else(|| not_json(query));
+            return Err(Failure { error, usable: false, repeat: false });
+        }
         Ok(collected) => {
             let answer = collected.answer(query, violations);
             answer.map(Delivered::Answered).map_err(Failure::refused)
@@ -105,7 +117,7 @@ async fn attempt(
     };
     let answered = matches!(outcome, Ok(Delivered::Answered(_)));
     if query.mode == Mode::Read && answered {
-        connection.broken = false;
+        connection.broken = !leaves_nothing(query);
         return outcome;
     }
     let end = if answered {
@@ -116,7 +128,7 @@ async fn attempt(
     };
     match (connection.conn.query_drop(end).await, outcome) {
         (Ok(()), outcome) => {
-            connection.broken = false;
+            connection.broken = !leaves_nothing(query);
             outcome
         }
         (Err(failed), Ok(Delivered::Answered(_))) => Err(not_committed(query, &failed, entered)),
@@ -125,6 +137,15 @@ async fn attempt(
         // The statement's own error says more.
         (Err(_), Err(failure)) => Err(Failure { usable: false, ..failure }),
     }
+}
+
+/// Whether the session is afterwards as it was. What SET, USE, LOCK TABLES or CALL leave there would
+/// meet the next query, so such a connection is not used again.
+fn leaves_nothing(query: &Query) -> bool {
+    let plain = ["SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "VALUES"];
+    plain.iter().any(|word| query.first_word().eq_ignore_ascii_case(word))
+        && !query.sql.contains("/*!")
+        && !query.sql.contains("/*M!")
 }
 
 /// The packet that holds everything up to EXECUTE, and for a read COMMIT too.
@@ -217,6 +238,8 @@ struct Collected {
     affected: u64,
     /// Rows that cannot be answered.
     unacceptable: Option<Error>,
+    /// Whether every result was read.
+    ended: bool,
 }
 
 impl Collected {
@@ -236,6 +259,13 @@ impl Collected {
             };
             self.unacceptable = pushed.err();
         }
+    }
+
+    /// Whether no further row can change the answer, which is an error.
+    fn is_cut(&self, query: &Query) -> bool {
+        let all = matches!(query.result, ResultKind::Rows | ResultKind::Metric(_));
+        let too_large = |error: &Error| error.kind() == ErrorKind::ResultTooLarge;
+        all && self.unacceptable.as_ref().is_some_and(too_large) && !self.ended
     }
 
     fn answer(self, query: &Query, violations: &mut Option<u64>) -> Result<Answer, Error> {
@@ -263,6 +293,9 @@ async fn collect(
     loop {
         while let Some(row) = results.next().await.map_err(|error| (at, error))? {
             collected.take(query, &row);
+            if collected.is_cut(query) {
+                return Ok(collected);
+            }
         }
         // The end of one result has read the start of the next.
         at += 1;
@@ -272,6 +305,7 @@ async fn collect(
         if results.is_empty() {
             // What is left is a result without rows, or an error.
             results.next().await.map_err(|error| (at, error))?;
+            collected.ended = true;
             return Ok(collected);
         }
     }

@@ -22,7 +22,8 @@ pub(super) fn literals(query: &Query, parameters: &Parameters) -> Result<Vec<Str
     let values = parameters.values().zip(&query.params);
     values
         .map(|(value, param)| match value {
-            None => Ok("NULL".to_owned()),
+            // Of a bare NULL's type, what the statement makes of it would be binary.
+            None => Ok("CAST(NULL AS CHAR)".to_owned()),
             Some(value) => literal(value).ok_or_else(|| {
                 let what = format!("parameter {} of query {} cannot be used", param.name, query.name);
                 Error::new(ErrorKind::QueryBadParameter, what)
@@ -63,7 +64,7 @@ mod tests {
         assert_eq!(written("12345678901234567890.10"), "12345678901234567890.10");
         assert_eq!(written("-1.5e3"), "-1.5e3");
         assert_eq!(written("true"), "TRUE");
-        assert_eq!(written("null"), "NULL");
+        assert_eq!(written("null"), "CAST(NULL AS CHAR)");
         assert_eq!(written("\"'; --\""), "CONVERT(X'273b202d2d' USING utf8mb4)");
         assert_eq!(written("\"\""), "CONVERT(X'' USING utf8mb4)");
         assert!(written(&"9".repeat(66)).starts_with("CONVERT("));

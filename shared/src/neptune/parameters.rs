@@ -66,11 +66,26 @@ fn json(statement: &Statement, values: &Values) -> Result<String, Error> {
                     unusable(&statement.query, &param.name, "it is not valid Unicode")
                 })?);
             }
+            Some(ParamType::Text) => {
+                text.push_str(
+                    &as_text(value).map_err(|why| unusable(&statement.query, &param.name, why))?,
+                );
+            }
             _ => text.push_str(value),
         }
     }
     text.push('}');
     Ok(text)
+}
+
+/// A JSON value as a JSON string; null stays.
+fn as_text(json: &str) -> Result<String, &'static str> {
+    match json.trim().as_bytes().first() {
+        Some(b'n' | b'"') => Ok(json.to_owned()),
+        Some(b'[' | b'{') => Err("it is an array or an object, and its type is \"text\""),
+        // A number or a boolean has nothing to escape.
+        _ => Ok(format!("\"{}\"", json.trim())),
+    }
 }
 
 fn with_terms(statement: &Statement, values: &Values) -> Result<String, Error> {
@@ -105,13 +120,14 @@ fn term(value: &RawValue, declared: Option<ParamType>) -> Result<String, &'stati
         (Some(b'n'), _) => Err("SPARQL has no null: give a value or a default"),
         (_, Some(ParamType::Array)) => Err("SPARQL has no arrays"),
         (_, Some(ParamType::Json)) => literal(json, None),
-        (Some(b'"'), None) => {
+        (Some(b'"'), None | Some(ParamType::Text)) => {
             let text: String = serde_json::from_str(json).map_err(|_| "it is not valid Unicode")?;
             literal(&text, None)
         }
-        (Some(b'[' | b'{'), None) => {
+        (Some(b'[' | b'{'), _) => {
             Err("it is an array or an object, and the front matter gives it no type = \"json\"")
         }
+        (_, Some(ParamType::Text)) => literal(json, None),
         (Some(b't' | b'f'), None) => literal(json, Some("boolean")),
         _ if json.contains(['e', 'E']) => literal(json, Some("double")),
         _ if json.contains('.') => literal(json, Some("decimal")),
@@ -171,6 +187,11 @@ mod tests {
             let text = sparql(&format!("{{\"n\":{value}}}")).unwrap();
             assert_eq!(text, format!("SELECT ?s {{ ?s ?p {term}, \"$n\" }}"));
         }
+        let text =
+            "#+++\n# params = [{ name = \"n\", type = \"text\" }]\n#+++\nSELECT ?s { ?s ?p $n }";
+        let as_text = Statement::parse("q", Language::Sparql, text).unwrap();
+        let text = with_terms(&as_text, &values("{\"n\":26}")).unwrap();
+        assert_eq!(text.lines().last().unwrap(), "SELECT ?s { ?s ?p \"26\" }");
         for value in ["null", "[1]", "{}", "\"\\u0000\"", "\"\\ud800\""] {
             assert!(sparql(&format!("{{\"n\":{value}}}")).is_err(), "{value}");
         }
@@ -182,6 +203,15 @@ mod tests {
         let statement = Statement::parse("q", Language::Cypher, text).unwrap();
         let json = json(&statement, &values(r#"{"a":1.10,"c":{"x":"\""}}"#)).unwrap();
         assert_eq!(json, r#"{"a":1.10,"b":null,"c":"{\"x\":\"\\\"\"}"}"#);
+        let text = "/*+++\nparams = [{ name = \"a\", type = \"text\" }]\n+++*/\nRETURN $a";
+        let as_text = Statement::parse("q", Language::Cypher, text).unwrap();
+        for (given, written) in
+            [("0", "\"0\""), ("true", "\"true\""), ("\"a\"", "\"a\""), ("null", "null")]
+        {
+            let json = super::json(&as_text, &values(&format!("{{\"a\":{given}}}"))).unwrap();
+            assert_eq!(json, format!("{{\"a\":{written}}}"));
+        }
+        assert!(super::json(&as_text, &values(r#"{"a":[1]}"#)).is_err());
         let form = form(&statement, &values(r#"{"a":"&query=x","c":1}"#), "id").unwrap();
         assert!(form.starts_with("query=%2F%2A%20id%20%2A%2F") && form.matches('&').count() == 1);
     }

@@ -36,7 +36,7 @@ pub enum ResultKind {
     Metric(MetricOptions),
 }
 
-/// How a JSON array or object is written for PostgreSQL.
+/// How a JSON value is written for the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ParamType {
@@ -44,6 +44,8 @@ pub enum ParamType {
     Array,
     /// JSON text.
     Json,
+    /// Text, a number or a boolean too: MySQL takes a text column for a number beside a number.
+    Text,
 }
 
 /// One parameter of a query.
@@ -55,7 +57,7 @@ pub struct Param {
     pub default: Option<Box<RawValue>>,
     /// Whether the event must give a value. Without one and without a default it is NULL.
     pub required: bool,
-    /// The form in which an array or object is written.
+    /// The form in which the value is written.
     pub param_type: Option<ParamType>,
     /// Where in a message the value is; without it, the member with the parameter's name.
     pub from: Option<Source>,

@@ -218,20 +218,20 @@ fn to_text(raw: &RawValue, declared: Option<ParamType>) -> Result<Option<String>
             literal
         }
         (_, Some(ParamType::Array)) => return Err("an array is expected"),
-        (Some(b'"'), None) => string(raw)?,
-        (Some(b'['), None) => {
+        (Some(b'"'), None | Some(ParamType::Text)) => string(raw)?,
+        (Some(b'['), None | Some(ParamType::Text)) => {
             return Err(
                 "it is an array, and the front matter gives it no type = \"array\" or \"json\"",
             );
         }
-        (Some(b'{'), None) => {
+        (Some(b'{'), None | Some(ParamType::Text)) => {
             return Err("it is an object, and the front matter gives it no type = \"json\"");
         }
         // A number or a boolean, with the very digits that the event wrote.
         _ => json.to_owned(),
     };
     if text.contains('\0') {
-        return Err("it holds a NUL character, which PostgreSQL's text cannot");
+        return Err("it holds a NUL character, which the database's text does not take");
     }
     Ok(Some(text))
 }
@@ -317,6 +317,10 @@ mod tests {
         assert_eq!(array(r#"[1,null,"a,\"b\\",[true]]"#), r#"{1,NULL,"a,\"b\\",{true}}"#);
         assert_eq!(array("[]"), "{}");
         assert!(text("1", Some(ParamType::Array)).is_err());
+        for (given, written) in [("0", "0"), ("true", "true"), ("\"a\"", "a")] {
+            assert_eq!(text(given, Some(ParamType::Text)).unwrap().unwrap(), written);
+        }
+        assert!(text("[1]", Some(ParamType::Text)).is_err());
         assert_eq!(text(r#"{"a":[1]}"#, Some(ParamType::Json)).unwrap().unwrap(), r#"{"a":[1]}"#);
     }
 
