@@ -77,6 +77,7 @@ test-sam: ## Run every function on every event under sam local; needs Docker
 	@local/test-sam.sh
 
 bench: setup ## Measure signing beside the AWS SDK, round trips through injected latency, and cold starts beside Python
+	@local/setup.sh --bench
 	@cargo bench --quiet --locked --package rds-iam --bench token --bench round_trips
 	@cargo build --quiet --locked --profile bench --workspace
 	@local/bench-jobs.sh

@@ -5,6 +5,7 @@
 #   local/setup.sh --s3      what make demo needs, and the S3 of rds-local serve --s3
 #   local/setup.sh --cloud   and the local cloud of make cloud
 #   local/setup.sh --graph   what make demo needs, and the engines of serve --engine neptune
+#   local/setup.sh --bench   DuckDB, which make bench compares with
 #   local/setup.sh --tests   what all of these need but the cloud, and the other implementations that
 #                            the tests compare with
 set -euo pipefail
@@ -12,8 +13,8 @@ cd "$(dirname "$0")/.."
 
 case ${1:-} in
   '') python=false ;;
-  --s3 | --deploy | --cloud | --graph | --tests) python=true ;;
-  *) echo "usage: local/setup.sh [--s3 | --deploy | --cloud | --graph | --tests]" >&2; exit 2 ;;
+  --s3 | --deploy | --cloud | --graph | --bench | --tests) python=true ;;
+  *) echo "usage: local/setup.sh [--s3 | --deploy | --cloud | --graph | --bench | --tests]" >&2; exit 2 ;;
 esac
 
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -105,7 +106,7 @@ node_packages() {
 if [ "${1:-}" = --graph ] || [ "${1:-}" = --tests ]; then
   environment venv-graph
 fi
-if $python && [ "$1" != --graph ] && [ "$1" != --s3 ]; then
+if $python && [[ $1 != --graph && $1 != --s3 && $1 != --bench ]]; then
   environment venv
   environment venv-sam
 fi
@@ -113,6 +114,7 @@ if [ "${1:-}" = --s3 ] || [ "${1:-}" = --tests ]; then
   environment venv-s3
 fi
 [ "${1:-}" != --cloud ] || environment venv-cloud
+[ "${1:-}" != --bench ] || environment venv-duckdb
 if [ "${1:-}" = --tests ]; then
   environment venv-checkov
   environment venv-readers

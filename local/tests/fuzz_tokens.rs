@@ -77,5 +77,6 @@ fn no_token_makes_the_check_or_explain_panic() {
         }
     }
     println!("{count} executions, {to_the_signature} of them as far as the signature, no panic");
-    assert!(count > 10_000 && to_the_signature > 100, "{count}, {to_the_signature}");
+    // About one in 15,000, however many a machine has time for.
+    assert!(to_the_signature * 50_000 > count, "{count}, {to_the_signature}");
 }

@@ -1,5 +1,5 @@
-//! An export beside `psql \copy … | gzip` and `| zstd`, of the same rows, through the same gate, in the same
-//! run; and the peak of the function's memory. `EXPORT_MB` is the size of the CSV.
+//! An export beside `psql \copy … | gzip` and DuckDB's Parquet, of the same rows, through the same gate, in
+//! the same run; and the peak of the function's memory. `EXPORT_MB` is the size of the CSV.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking, its helpers too")]
 
@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use rds_iam::token::TokenSigner;
-use rds_local::testing::World;
+use rds_local::testing::{World, root};
 use tokio::time::Instant;
 
 /// Text, numbers and times, as tables have them; about 100 bytes a row.
@@ -17,6 +17,35 @@ const TABLE: &str = "CREATE TABLE sales AS SELECT n AS order_id, md5(n::text) AS
     timestamptz '2026-01-01' + n * interval '1 second' AS created_at,
     (ARRAY['new', 'paid', 'shipped', 'returned'])[1 + n % 4] AS status
     FROM generate_series(1, ROWS) n; GRANT SELECT ON sales TO iam_ro_user";
+
+const DUCKDB: &str = r#"
+import duckdb, os
+from duckdb_extensions import import_extension
+import_extension("postgres_scanner")
+database = duckdb.connect()
+database.execute("LOAD postgres_scanner")
+database.execute("ATTACH 'host={PGHOST} hostaddr={PGHOSTADDR} port={PGPORT} dbname={PGDATABASE} user={PGUSER} "
+    "sslmode=verify-full sslrootcert={PGSSLROOTCERT}' AS source (TYPE postgres, READ_ONLY)".format(**os.environ))
+database.execute("COPY (SELECT * FROM source.public.sales) TO '{FILE}' (FORMAT parquet, COMPRESSION zstd)".format(**os.environ))
+"#;
+
+/// The seconds that DuckDB takes for a local file of Parquet.
+fn duckdb(world: &World) -> f64 {
+    let python = root(env!("CARGO_MANIFEST_DIR")).join("target/venv-duckdb/bin/python");
+    let file = world.folder().join("sales.parquet");
+    let start = Instant::now();
+    let status = Command::new(python)
+        .args(["-c", DUCKDB])
+        .envs(&world.variables)
+        .env("PGPASSWORD", token(world))
+        .env("FILE", &file)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let seconds = start.elapsed().as_secs_f64();
+    std::fs::remove_file(file).unwrap();
+    seconds
+}
 
 fn token(world: &World) -> String {
     let variable = |name: &str| world.variables[name].clone();
@@ -68,6 +97,11 @@ async fn main() {
         theirs.insert(ending, seconds);
         println!("psql \\copy | {pipe:<18} {seconds:7.2} s  {:6.1} MB/s of CSV", rate(seconds));
     }
+    let seconds = duckdb(&world);
+    println!(
+        "DuckDB, Parquet with zstd         {seconds:7.2} s  {:6.1} MB/s of CSV",
+        rate(seconds)
+    );
     for ending in ["csv.gz", "csv.zst", "csv", "ndjson.gz", "ndjson.zst", "parquet"] {
         let mut function = world.function_with_timeout(Duration::from_secs(900)).await;
         let event = format!(r#"{{"query":"sales","to":"sales.{ending}","overwrite":true}}"#);
