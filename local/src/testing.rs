@@ -5,6 +5,9 @@
 
 pub mod beside;
 pub mod emulator;
+pub mod matrix;
+pub mod moto;
+pub mod ports;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

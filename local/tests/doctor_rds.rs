@@ -5,42 +5,27 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::process::Stdio;
-use std::time::Duration;
 
 use rds_local::iam::Identity;
+use rds_local::testing::moto::Moto;
+use rds_local::testing::ports::free_port;
 use rds_local::{Options, Server};
 use serde_json::Value;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
-/// moto's RDS, with this machine's gate as its instance `rds-local`.
-struct Moto {
-    _server: Child,
-    url: String,
+/// moto's RDS and CloudWatch Logs, with this machine's gate as RDS's instance `rds-local`.
+struct Aws {
+    moto: Moto,
 }
 
-impl Moto {
+impl Aws {
     async fn start() -> Self {
-        let port = free_port();
-        let server = Command::new(python())
-            .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        for _ in 0..600 {
-            if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-                return Self { _server: server, url: format!("http://127.0.0.1:{port}") };
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("moto did not start within 30 s");
+        Self { moto: Moto::start(&common::root()).await }
     }
 
     /// Creates the instance `rds-local`, and returns its resource id.
     async fn create_instance(&self, port: u16) -> String {
-        self.rds(&format!(
+        self.call(&format!(
             "rds.create_db_instance(DBInstanceIdentifier='rds-local', Engine='postgres', \
              DBInstanceClass='db.t3.micro', MasterUsername='postgres', MasterUserPassword='secret99', \
              AllocatedStorage=20, Port={port}, EnableIAMDatabaseAuthentication=True, \
@@ -50,29 +35,24 @@ impl Moto {
         .await
     }
 
-    /// Calls RDS through boto3, and returns the printed answer.
-    async fn rds(&self, call: &str) -> String {
+    /// Calls a service through boto3, and returns the printed answer.
+    async fn call(&self, call: &str) -> String {
         let script = format!(
             "import boto3; client = lambda name: boto3.client(name, 'us-east-1', endpoint_url='{}', \
              aws_access_key_id='x', aws_secret_access_key='x'); rds = client('rds'); print({call})",
-            self.url
+            self.moto.url
         );
-        let output = Command::new(python()).args(["-c", &script]).output();
+        let python = common::root().join("target/venv-sam/bin/python");
+        let output = Command::new(python).args(["-c", &script]).output();
         let output = output.await.unwrap();
         assert!(output.status.success(), "{}", common::text(&output.stderr));
         common::text(&output.stdout).trim().to_owned()
     }
 }
 
-/// The environment of the templates' tests has moto's server, and boto3.
-fn python() -> std::path::PathBuf {
-    let path = common::root().join("target/venv-sam/bin/python");
-    assert!(path.exists(), "{} is missing: run make test", path.display());
-    path
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// The variables of an identity's key.
+fn keys(id: &str) -> [(&str, &str); 3] {
+    [("AWS_ACCESS_KEY_ID", id), ("AWS_SECRET_ACCESS_KEY", "s3"), ("AWS_SESSION_TOKEN", "")]
 }
 
 async fn doctor(variables: &BTreeMap<String, String>, changes: &[(&str, &str)]) -> Value {
@@ -94,15 +74,15 @@ fn first(report: &Value) -> &Value {
 
 #[tokio::test]
 async fn rds_says_what_a_client_cannot_know() {
-    let moto = Moto::start().await;
+    let aws = Aws::start().await;
     let port = free_port();
-    let id = moto.create_instance(port).await;
+    let id = aws.create_instance(port).await;
     let resource_id = id.clone();
     let (server, _folder): (Server, _) =
         common::start(|options| Options { port, resource_id, ..options }).await;
     let mut variables = server.variables();
-    variables.insert("AWS_ENDPOINT_URL_RDS".into(), moto.url.clone());
-    variables.insert("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS".into(), moto.url.clone());
+    variables.insert("AWS_ENDPOINT_URL_RDS".into(), aws.moto.url.clone());
+    variables.insert("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS".into(), aws.moto.url.clone());
 
     let report = doctor(&variables, &[]).await;
     assert_eq!(report["ok"], true, "{report:#}");
@@ -112,13 +92,13 @@ async fn rds_says_what_a_client_cannot_know() {
     assert!(found.contains("IAM authentication on") && found.contains(&id), "{found}");
 
     a_policys_resource_is_known_to_the_last_letter(&server, &variables, &id).await;
-    the_log_settles_why_a_token_was_refused(&server, &moto, &variables).await;
+    the_log_settles_why_a_token_was_refused(&server, &aws, &variables).await;
     a_tunnels_port_is_not_the_databases(&variables, port).await;
 
-    clusters_and_proxies_are_described_too(&moto, &variables).await;
+    clusters_and_proxies_are_described_too(&aws, &variables).await;
 
     // IAM authentication off: the gate cannot have it off, so a refused token stands for it.
-    moto.rds("rds.modify_db_instance(DBInstanceIdentifier='rds-local', EnableIAMDatabaseAuthentication=False, ApplyImmediately=True)").await;
+    aws.call("rds.modify_db_instance(DBInstanceIdentifier='rds-local', EnableIAMDatabaseAuthentication=False, ApplyImmediately=True)").await;
     let report = doctor(&variables, &[("PGUSER", "nobody_made_this")]).await;
     assert_eq!(first(&report)["cause"], "iam-off", "{report:#}");
     let command = first(&report)["remedies"][0]["command"].as_str().unwrap();
@@ -127,16 +107,16 @@ async fn rds_says_what_a_client_cannot_know() {
 }
 
 /// No certificate names them here, so the steps after TLS do not run; RDS is asked all the same.
-async fn clusters_and_proxies_are_described_too(moto: &Moto, variables: &BTreeMap<String, String>) {
-    let cluster = moto
-        .rds(
+async fn clusters_and_proxies_are_described_too(aws: &Aws, variables: &BTreeMap<String, String>) {
+    let cluster = aws
+        .call(
             "rds.create_db_cluster(DBClusterIdentifier='prod', Engine='aurora-postgresql', \
              MasterUsername='postgres', MasterUserPassword='secret99', Port=5432, \
              EnableIAMDatabaseAuthentication=True)['DBCluster']['DbClusterResourceId']",
         )
         .await;
-    let proxy = moto
-        .rds(
+    let proxy = aws
+        .call(
             "rds.create_db_proxy(DBProxyName='front', EngineFamily='POSTGRESQL', \
              VpcSubnetIds=[client('ec2').describe_subnets()['Subnets'][0]['SubnetId']], \
              RoleArn='arn:aws:iam::123456789012:role/proxy', Auth=[{'AuthScheme': 'SECRETS', \
@@ -168,11 +148,7 @@ async fn a_policys_resource_is_known_to_the_last_letter(
 ) {
     let arn = "arn:aws:iam::123456789012:user/reporter";
     server.iam.add(Identity::with_key("AKIAREPORTERREPO", "s3", None, arn, &[]));
-    let keys = [
-        ("AWS_ACCESS_KEY_ID", "AKIAREPORTERREPO"),
-        ("AWS_SECRET_ACCESS_KEY", "s3"),
-        ("AWS_SESSION_TOKEN", ""),
-    ];
+    let keys = keys("AKIAREPORTERREPO");
     let report = doctor(variables, &keys).await;
     assert_eq!(first(&report)["cause"], "policy", "{report:#}");
     let document = first(&report)["remedies"][0]["document"].as_str().unwrap();
@@ -186,16 +162,12 @@ async fn a_policys_resource_is_known_to_the_last_letter(
 /// The lines are in the form that AWS documents.
 async fn the_log_settles_why_a_token_was_refused(
     server: &Server,
-    moto: &Moto,
+    aws: &Aws,
     variables: &BTreeMap<String, String>,
 ) {
     let arn = "arn:aws:iam::123456789012:user/auditor";
     server.iam.add(Identity::with_key("AKIAAUDITORAUDIT", "s3", None, arn, &[]));
-    let keys = [
-        ("AWS_ACCESS_KEY_ID", "AKIAAUDITORAUDIT"),
-        ("AWS_SECRET_ACCESS_KEY", "s3"),
-        ("AWS_SESSION_TOKEN", ""),
-    ];
+    let keys = keys("AKIAAUDITORAUDIT");
     let of_log = |report: &Value| {
         let steps = report["steps"].as_array().unwrap();
         steps.iter().find(|step| step["name"] == "rds-log").unwrap()["found"].clone()
@@ -208,12 +180,12 @@ async fn the_log_settles_why_a_token_was_refused(
     );
 
     let group = "logGroupName='/aws/rds/instance/rds-local/iam-db-auth-error'";
-    moto.rds(&format!("client('logs').create_log_group({group})")).await;
-    moto.rds(&format!("client('logs').create_log_stream({group}, logStreamName='s')")).await;
+    aws.call(&format!("client('logs').create_log_group({group})")).await;
+    aws.call(&format!("client('logs').create_log_stream({group}, logStreamName='s')")).await;
     let log = async |line: &str, seconds_ago: i64| {
         let at = format!("int(__import__('time').time() - {seconds_ago}) * 1000");
         let event = format!("{{'timestamp': {at}, 'message': \"\"\"{line}\"\"\"}}");
-        moto.rds(&format!(
+        aws.call(&format!(
             "client('logs').put_log_events({group}, logStreamName='s', logEvents=[{event}])"
         ))
         .await;

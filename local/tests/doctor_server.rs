@@ -11,6 +11,7 @@ use std::time::Duration;
 use common::clinic::{Changes, Clinic, Fill, USER, clear, nothing};
 use rds_local::gate::Fault;
 use rds_local::iam::{Identity, dbuser_arn};
+use rds_local::testing::ports::free_port;
 use rds_local::{DATABASE, HOST, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -63,8 +64,7 @@ async fn networks_and_certificates() {
 async fn refused_ports(clinic: &mut Clinic) {
     let address = clinic.server.address;
     let port = address.port().to_string();
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let closed = closed.to_string();
+    let closed = free_port().to_string();
     let fill: Fill<'_> = &[("database's port", &port)];
     clinic.treat_variables("wrong port", "port-refused", &[("PGPORT", &closed)], fill).await;
 

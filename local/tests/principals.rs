@@ -5,45 +5,14 @@
 mod common;
 
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
 use common::{root, text};
+use rds_local::testing::moto::Moto;
 
-struct Moto(Child, u16);
-
-impl Moto {
-    fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let program = root().join("target/venv-sam/bin/moto_server");
-        assert!(program.exists(), "moto is missing: run make test, or local/setup.sh --tests");
-        let mut child = Command::new(program)
-            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        for _ in 0..600 {
-            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Self(child, port);
-            }
-            assert!(child.try_wait().unwrap().is_none(), "moto ended");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        panic!("moto does not listen");
-    }
-}
-
-impl Drop for Moto {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[test]
-fn a_profiles_role_is_the_same_principal() {
-    let moto = Moto::start();
+#[tokio::test]
+async fn a_profiles_role_is_the_same_principal() {
+    let moto = Moto::start(&root()).await;
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config");
     std::fs::write(
@@ -62,7 +31,7 @@ fn a_profiles_role_is_the_same_principal() {
             .env("AWS_REGION", "us-east-1")
             .env("AWS_DEFAULT_REGION", "us-east-1")
             .env("AWS_CONFIG_FILE", &config)
-            .env("AWS_ENDPOINT_URL_STS", format!("http://127.0.0.1:{}", moto.1));
+            .env("AWS_ENDPOINT_URL_STS", &moto.url);
         command
     };
     let said = |command: &mut Command| {

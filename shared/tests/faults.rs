@@ -4,23 +4,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rds_iam::session::PROBE_AFTER;
 use rds_local::gate::Fault;
 use rds_local::runtime_api::Outcome;
-use rds_local::testing::{Function, World, example};
+use rds_local::testing::{Function, World, example, matrix};
 use rds_local::{Options, READ_WRITE_USER};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 /// Long enough for a probe that fails and a slow login.
 const TIMEOUT: Duration = Duration::from_secs(6);
 /// Worlds at a time: each has a PostgreSQL.
 const AT_ONCE: usize = 5;
-const DOCUMENT: &str = include_str!("../../docs/faults.md");
+const DOCUMENT: (&str, &str) = ("docs/faults.md", include_str!("../../docs/faults.md"));
 
 const QUERIES: [(&str, &str); 5] = [
     ("warm", "SELECT 1 AS one"),
@@ -77,16 +74,6 @@ const ROWS: [(&str, Fault, When); 21] = [
     ("read-only", Fault::ReadOnly, When::Throughout),
     ("failover", Fault::Failover, When::Throughout),
 ];
-
-/// The cells of a row of the document.
-fn documented(row: &str) -> Vec<String> {
-    let start = format!("| {row} |");
-    let line = DOCUMENT
-        .lines()
-        .find(|line| line.starts_with(&start))
-        .unwrap_or_else(|| panic!("docs/faults.md has no row {row}"));
-    line.trim_matches('|').split('|').skip(1).map(|cell| cell.trim().to_owned()).collect()
-}
 
 #[derive(Clone, Copy, PartialEq)]
 enum State {
@@ -219,30 +206,7 @@ async fn row(name: &'static str, fault: Fault, when: When) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn faults_end_as_documented() {
-    let permits = Arc::new(Semaphore::new(AT_ONCE));
-    let mut rows = JoinSet::new();
-    for (index, (name, fault, when)) in ROWS.into_iter().enumerate() {
-        let permits = permits.clone();
-        rows.spawn(async move {
-            let _permit = permits.acquire().await.unwrap();
-            (index, row(name, fault, when).await)
-        });
-    }
-    let mut rows = rows.join_all().await;
-    rows.sort();
-    let mut wrong = Vec::new();
-    for ((name, ..), (_, cells)) in ROWS.iter().zip(&rows) {
-        println!("| {name} | {} |", cells.join(" | "));
-        let expected = documented(name);
-        let fits = cells.len() == expected.len()
-            && cells
-                .iter()
-                .zip(&expected)
-                .all(|(cell, allowed)| allowed.split(" or ").any(|one| one == cell));
-        if !fits {
-            wrong.push(format!("{name}: {cells:?}, where docs/faults.md has {expected:?}"));
-        }
-    }
+    let rows = ROWS.map(|(name, fault, when)| (name, (fault, when)));
     assert!(rows.len() * 6 >= 40);
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    matrix::holds(DOCUMENT, AT_ONCE, rows, |name, (fault, when)| row(name, fault, when)).await;
 }

@@ -359,6 +359,18 @@ pub enum RdsLog {
     },
 }
 
+/// The reason and whom it is about, without any text of the log; empty if it says none.
+impl std::fmt::Display for RdsLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self::Says { code, caller, seconds_ago } = self else { return Ok(()) };
+        f.write_str(code)?;
+        if let Some(caller) = caller {
+            write!(f, " for {caller}")?;
+        }
+        write!(f, ", {seconds_ago} s ago")
+    }
+}
+
 impl Evidence {
     pub(crate) fn host(&self) -> &str {
         self.config.as_ref().map_or("", |config| &config.endpoint.host)
@@ -388,9 +400,8 @@ impl Evidence {
 
     /// RDS's own reason for a refused token, and a phrase that says so.
     pub(crate) fn logged(&self) -> Option<(&'static str, String)> {
-        let RdsLog::Says { code, caller, seconds_ago } = &self.rds_log else { return None };
-        let of = caller.as_ref().map(|caller| format!(" for {caller}")).unwrap_or_default();
-        Some((code, format!("RDS's log says {code}{of}, {seconds_ago} s ago")))
+        let RdsLog::Says { code, .. } = &self.rds_log else { return None };
+        Some((code, format!("RDS's log says {}", self.rds_log)))
     }
 
     pub(crate) fn any_open(&self) -> bool {

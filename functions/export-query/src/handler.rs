@@ -152,26 +152,26 @@ impl Handler for ExportQuery {
 
         let form = first.format.row_form();
         let how = (event.split, event.overwrite);
-        let mut objects = Objects::new(&self.s3, &locate, how, &run, budget.upload)?;
+        let mut objects = Objects::new(&self.s3, &locate, how, &run, budget.upload);
         let mut rows = self.session.stream(&query, &parameters, form, &mut invocation.work).await?;
         let copied = copy(&mut rows, &query, &first, &mut objects).await;
         invocation.work.report.query = Some(start.elapsed());
-        let (count, published) = match copied {
-            Ok(copied) => copied,
+        let published = match copied {
+            Ok(published) => published,
             Err(error) => {
                 let left = objects.abort(budget.abort).await;
                 rows.stop().await;
                 return Err(left.into_iter().fold(error, |error, left| error.also(&left)));
             }
         };
-        invocation.row_count = usize::try_from(count).ok();
+        invocation.row_count = usize::try_from(published.rows).ok();
         invocation.counters.push(("exported_bytes", published.bytes));
         Ok(Response {
             query: query.name,
             bucket: published.destination.bucket,
             key: published.destination.key,
             objects: published.objects,
-            rows: count,
+            rows: published.rows,
             bytes: published.bytes,
             sha256: published.sha256,
             parts: published.parts,
@@ -198,30 +198,24 @@ async fn copy(
     query: &Query,
     Destination { format, compression, .. }: &Destination,
     objects: &mut Objects<'_>,
-) -> Result<(u64, Published), Error> {
+) -> Result<Published, Error> {
     let columns = rows.columns().to_vec();
-    let mut encoder = Encoder::new(*format, *compression, &columns)?;
-    let mut count = 0;
+    let begin = || Encoder::new(*format, *compression, &columns);
+    let mut encoder = begin()?;
     while let Some(row) = rows.next().await? {
         encoder.row(&row, &columns, query)?;
         if encoder.ready() >= PART {
             objects.part(encoder.take()).await?;
         }
         if objects.is_full(encoder.ready()) {
-            let full =
-                std::mem::replace(&mut encoder, Encoder::new(*format, *compression, &columns)?);
-            count += full.rows();
-            let rows = full.rows();
-            objects.seal(full.finish()?, rows).await?;
+            objects.seal(std::mem::replace(&mut encoder, begin()?)).await?;
         }
     }
     // Without rows there is an object too, but none after the last row.
     if encoder.rows() > 0 || objects.is_empty() {
-        count += encoder.rows();
-        let rows = encoder.rows();
-        objects.seal(encoder.finish()?, rows).await?;
+        objects.seal(encoder).await?;
     }
-    Ok((count, objects.publish().await?))
+    objects.publish().await
 }
 
 fn check_result(query: &Query) -> Result<(), Error> {

@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::destination::Destination;
+use crate::encode::Encoder;
 use crate::upload::{Upload, Written};
 
 /// What S3 has to be asked for within the time that is kept for the end.
@@ -28,7 +29,8 @@ pub(crate) struct Objects<'a> {
     overwrite: bool,
     run: &'a str,
     bound: Instant,
-    current: Upload<'a>,
+    /// The object that is written, once there is something for it.
+    current: Option<Upload<'a>>,
     sealed: Vec<Sealed<'a>>,
 }
 
@@ -36,7 +38,7 @@ pub(crate) struct Objects<'a> {
 struct Sealed<'a> {
     upload: Upload<'a>,
     rows: u64,
-    written: Option<Written>,
+    is_published: bool,
 }
 
 /// What was written.
@@ -46,6 +48,7 @@ pub(crate) struct Published {
     /// Its checksum.
     pub(crate) sha256: String,
     /// Of all objects, without the manifest.
+    pub(crate) rows: u64,
     pub(crate) bytes: u64,
     pub(crate) parts: i32,
     /// Their number, if the export was to be split.
@@ -60,66 +63,71 @@ impl<'a> Objects<'a> {
         (split, overwrite): (Option<u64>, bool),
         run: &'a str,
         bound: Instant,
-    ) -> Result<Self, Error> {
-        let current = Upload::new(client, locate(Some(1))?, overwrite, run, bound);
+    ) -> Self {
         let sealed = Vec::new();
-        Ok(Self { client, locate, split, overwrite, run, bound, current, sealed })
+        Self { client, locate, split, overwrite, run, bound, current: None, sealed }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.sealed.is_empty()
     }
 
+    /// The object that is written now.
+    fn current(&mut self) -> Result<&mut Upload<'a>, Error> {
+        let upload = match self.current.take() {
+            Some(upload) => upload,
+            None if self.sealed.len() == MOST_OBJECTS => return Err(too_many()),
+            None => self.upload((self.locate)(Some(self.sealed.len() + 1))?),
+        };
+        Ok(self.current.insert(upload))
+    }
+
+    fn upload(&self, destination: Destination) -> Upload<'a> {
+        Upload::new(self.client, destination, self.overwrite, self.run, self.bound)
+    }
+
     /// Sends a part of the current object.
     pub(crate) async fn part(&mut self, body: Vec<u8>) -> Result<(), Error> {
-        self.current.part(body).await
+        self.current()?.part(body).await
     }
 
     /// Whether the current object has its size, with what is ready for it.
     pub(crate) fn is_full(&self, ready: usize) -> bool {
-        self.split.is_some_and(|split| self.current.bytes() + ready as u64 >= split)
+        let sent = self.current.as_ref().map_or(0, Upload::bytes);
+        self.split.is_some_and(|split| sent + ready as u64 >= split)
     }
 
-    /// Ends the current object, and begins the next.
-    pub(crate) async fn seal(&mut self, rest: Vec<u8>, rows: u64) -> Result<(), Error> {
-        self.current.seal(rest).await?;
-        let number = self.sealed.len() + 2;
-        if number > MOST_OBJECTS + 1 {
-            return Err(Error::new(ErrorKind::ExportFailed, "the export has too many objects")
-                .because("one export may have 1,000")
-                .remedy("Raise split_mb, or export less at once, by a parameter"));
-        }
-        let destination = (self.locate)(Some(number))?;
-        let next = Upload::new(self.client, destination, self.overwrite, self.run, self.bound);
-        let upload = std::mem::replace(&mut self.current, next);
-        self.sealed.push(Sealed { upload, rows, written: None });
+    /// Ends the current object.
+    pub(crate) async fn seal(&mut self, encoder: Encoder) -> Result<(), Error> {
+        let rows = encoder.rows();
+        let rest = encoder.finish()?;
+        self.current()?.seal(rest).await?;
+        let upload = self.current.take();
+        self.sealed.extend(upload.map(|upload| Sealed { upload, rows, is_published: false }));
         Ok(())
     }
 
     /// Makes every object appear, and then the manifest.
     pub(crate) async fn publish(&mut self) -> Result<Published, Error> {
         let all = self.sealed.iter_mut().map(|sealed| async {
-            sealed.written = Some(sealed.upload.publish().await?);
-            Ok::<(), Error>(())
+            let written = sealed.upload.publish().await?;
+            sealed.is_published = true;
+            Ok((sealed.upload.destination.clone(), written))
         });
         // Each to its end: one that is cut off might appear or not.
-        let ended: Vec<Result<(), Error>> = stream::iter(all).buffered(AT_ONCE).collect().await;
-        ended.into_iter().collect::<Result<(), Error>>()?;
-        let written = || self.sealed.iter().filter_map(|sealed| sealed.written.as_ref());
-        let bytes = written().map(|written| written.bytes).sum();
-        let parts = written().map(|written| written.parts).sum();
-        let (destination, sha256) = if self.split.is_some() {
+        let ended: Vec<Result<_, Error>> = stream::iter(all).buffered(AT_ONCE).collect().await;
+        let mut written = ended.into_iter().collect::<Result<Vec<(Destination, Written)>, _>>()?;
+        let bytes = written.iter().map(|(_, written)| written.bytes).sum();
+        let parts = written.iter().map(|(_, written)| written.parts).sum();
+        if self.split.is_some() {
             let mut manifest = self.manifest()?;
-            let written = manifest.publish().await?;
-            (manifest.destination, written.sha256)
-        } else {
-            let only = self.sealed.first();
-            let sha256 = written().next().map(|written| written.sha256.clone());
-            let destination = only.map(|only| only.upload.destination.clone());
-            destination.zip(sha256).ok_or_else(nothing)?
-        };
+            let whole = manifest.publish().await?;
+            written.push((manifest.destination, whole));
+        }
+        let (destination, Written { sha256, .. }) = written.pop().ok_or_else(nothing)?;
+        let rows = self.sealed.iter().map(|sealed| sealed.rows).sum();
         let objects = self.split.map(|_| self.sealed.len());
-        Ok(Published { destination, sha256, bytes, parts, objects })
+        Ok(Published { destination, sha256, rows, bytes, parts, objects })
     }
 
     /// The manifest, in the form that Redshift's UNLOAD writes and its COPY reads.
@@ -131,19 +139,17 @@ impl<'a> Objects<'a> {
             json!({ "url": format!("s3://{bucket}/{key}"), "mandatory": true, "meta": meta })
         });
         let manifest = json!({ "entries": entries.collect::<Vec<_>>() }).to_string();
-        let destination = (self.locate)(None)?;
-        let mut upload =
-            Upload::new(self.client, destination, self.overwrite, self.run, self.bound);
+        let mut upload = self.upload((self.locate)(None)?);
         upload.whole(manifest.into_bytes());
         Ok(upload)
     }
 
     /// Ends every upload that is open, by this time. Returns what is left, as a phrase for the error.
     pub(crate) async fn abort(&mut self, bound: Instant) -> Option<String> {
-        let there = self.sealed.iter().filter(|sealed| sealed.written.is_some()).count();
+        let there = self.sealed.iter().filter(|sealed| sealed.is_published).count();
         let of = self.sealed.len();
-        let unpublished = self.sealed.iter_mut().filter(|sealed| sealed.written.is_none());
-        let open = unpublished.map(|sealed| &mut sealed.upload).chain([&mut self.current]);
+        let unpublished = self.sealed.iter_mut().filter(|sealed| !sealed.is_published);
+        let open = unpublished.map(|sealed| &mut sealed.upload).chain(&mut self.current);
         let aborts = stream::iter(open.map(|upload| upload.abort(bound)));
         let aborted: Vec<bool> = aborts.buffer_unordered(ABORTS_AT_ONCE).collect().await;
         if aborted.contains(&false) {
@@ -156,6 +162,12 @@ impl<'a> Objects<'a> {
 
 const STILL_OPEN: &str =
     "an upload could not be aborted, and its parts stay until a life-cycle rule removes them";
+
+fn too_many() -> Error {
+    Error::new(ErrorKind::ExportFailed, "the export has too many objects")
+        .because("one export may have 1,000")
+        .remedy("Raise split_mb, or export less at once, by a parameter")
+}
 
 fn nothing() -> Error {
     Error::new(ErrorKind::ExportFailed, "nothing was written")

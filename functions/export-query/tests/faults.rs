@@ -216,15 +216,9 @@ async fn a_sandbox_that_is_killed_leaves_a_whole_object_or_none() {
         let plan = Plan { operation, from, times: ALWAYS, fault };
         bench.s3.plan(Some(plan));
         let event = json!({ "query": query, "to": "x.ndjson" }).to_string();
-        let met = async {
-            let operations = || bench.s3.operations().into_iter();
-            while operations().filter(|seen| *seen == operation).count() <= from {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
         tokio::select! {
             outcome = bench.function.invoke(event) => panic!("{plan:?} came too late: {outcome:?}"),
-            () = met => {}
+            () = bench.s3.met(operation, from + 1) => {}
         }
         // Dropping the other one kills its process.
         bench.function = bench.world.function_with_timeout(LONG).await;

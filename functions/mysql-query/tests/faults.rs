@@ -6,24 +6,21 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use common::{ask, batch, event, order};
 use rds_iam::session::PROBE_AFTER;
 use rds_local::gate::Fault;
 use rds_local::runtime_api::Outcome;
-use rds_local::testing::{Function, World};
+use rds_local::testing::{Function, World, matrix};
 use serde_json::json;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Rows at a time: each has a MariaDB.
 const AT_ONCE: usize = 4;
-const DOCUMENT: &str = include_str!("../../../docs/mysql.md");
+const DOCUMENT: (&str, &str) = ("docs/mysql.md", include_str!("../../../docs/mysql.md"));
 
 /// The rows of the document, in its order.
 const ROWS: [(&str, Fault); 10] = [
@@ -63,16 +60,8 @@ fn cell(outcome: &Outcome) -> String {
     }
 }
 
-/// The cells of a fault's row in the document.
-fn documented(fault: &str) -> Vec<String> {
-    let start = format!("| {fault} |");
-    let line = DOCUMENT.lines().find(|line| line.starts_with(&start));
-    let line = line.unwrap_or_else(|| panic!("docs/mysql.md has no row {fault}"));
-    line.trim_matches('|').split('|').skip(1).map(|cell| cell.trim().to_owned()).collect()
-}
-
 /// The cells of one fault, each in a sandbox of its own.
-async fn row(name: &str, fault: Fault) -> Vec<String> {
+async fn row(name: &'static str, fault: Fault) -> Vec<String> {
     let mut world = common::start().await;
     let mut asleep = vec![frozen(&world).await, frozen(&world).await];
     let since = Instant::now();
@@ -120,28 +109,7 @@ async fn meet(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_fault_in_every_state_ends_as_documented_and_in_one_effect() {
-    let permits = Arc::new(Semaphore::new(AT_ONCE));
-    let mut rows = JoinSet::new();
-    for (index, (name, fault)) in ROWS.into_iter().enumerate() {
-        let permits = permits.clone();
-        rows.spawn(async move {
-            let _permit = permits.acquire().await.unwrap();
-            (index, row(name, fault).await)
-        });
-    }
-    let mut rows = rows.join_all().await;
-    rows.sort();
-    let mut wrong = Vec::new();
-    for ((name, _), (_, cells)) in ROWS.iter().zip(&rows) {
-        println!("| {name} | {} |", cells.join(" | "));
-        let expected = documented(name);
-        let mut pairs = cells.iter().zip(&expected);
-        let fits = pairs.all(|(cell, allowed)| allowed.split(" or ").any(|one| one == cell));
-        if !fits || cells.len() != expected.len() {
-            wrong.push(format!("{name}: {cells:?}, where docs/mysql.md has {expected:?}"));
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    matrix::holds(DOCUMENT, AT_ONCE, ROWS, row).await;
 }
 
 #[tokio::test]

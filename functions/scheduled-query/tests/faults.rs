@@ -113,7 +113,7 @@ async fn a_throttled_login_is_tried_again_and_then_rejected() {
 async fn a_stopped_database_is_unreachable() {
     let mut world = common::start().await;
     let port = world.variables["PGPORT"].clone();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let free = rds_local::testing::ports::free_port();
     world.set("PGPORT", free.to_string());
     assert_ne!(port, free.to_string());
     let mut function = world.function().await;

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use common::root;
-use rds_local::testing::emulator::{Emulator, free_port, wait_for_port};
+use rds_local::testing::emulator::Emulator;
+use rds_local::testing::ports::{free_port, wait_for_port};
 use serde_json::Value;
 use tokio::process::Command;
 

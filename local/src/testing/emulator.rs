@@ -2,11 +2,9 @@
 //! Runtime API, as Lambda's container images do.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -14,6 +12,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
+
+use super::ports::{free_port, wait_for_port};
 
 /// The emulator with one function.
 #[derive(Debug)]
@@ -33,23 +33,6 @@ fn binary(root: &Path) -> PathBuf {
     binaries.next().unwrap_or_else(|| {
         panic!("{} has no emulator: run make test, or local/setup.sh --tests", lib.display())
     })
-}
-
-/// A port that nothing listens on.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// Waits until something listens on the port; the process must not end before.
-pub async fn wait_for_port(port: u16, process: &mut Child) {
-    for _ in 0..600 {
-        if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-            return;
-        }
-        assert!(process.try_wait().unwrap().is_none(), "it ended instead of listening");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("nothing listens on port {port}");
 }
 
 impl Emulator {

@@ -101,9 +101,7 @@ async fn attempt(
     let entered = script.entry.is_some();
     let outcome = match collect(connection, query, script).await {
         // Rows are still on their way, so the connection is of no more use.
-        Ok(collected) if collected.is_cut(query) => {
-            let error = collected.answer(query, violations).err();
-            let error = error.unwrap_or_else(|| not_json(query));
+        Ok(Collected { unacceptable: Some(error), ended: false, .. }) => {
             return Err(Failure { error, usable: false, repeat: false });
         }
         Ok(collected) => {
@@ -261,11 +259,11 @@ impl Collected {
         }
     }
 
-    /// Whether no further row can change the answer, which is an error.
-    fn is_cut(&self, query: &Query) -> bool {
+    /// Whether the rows are too large for an answer, and no further one can change that.
+    fn is_too_large(&self, query: &Query) -> bool {
         let all = matches!(query.result, ResultKind::Rows | ResultKind::Metric(_));
         let too_large = |error: &Error| error.kind() == ErrorKind::ResultTooLarge;
-        all && self.unacceptable.as_ref().is_some_and(too_large) && !self.ended
+        all && self.unacceptable.as_ref().is_some_and(too_large)
     }
 
     fn answer(self, query: &Query, violations: &mut Option<u64>) -> Result<Answer, Error> {
@@ -280,7 +278,7 @@ impl Collected {
     }
 }
 
-/// Sends the packet and takes all its results. An error comes with the index of its statement.
+/// Sends the packet and takes its results: all of them, unless they are too large. An error comes with the index of its statement.
 async fn collect(
     connection: &mut Connection,
     query: &Query,
@@ -293,7 +291,7 @@ async fn collect(
     loop {
         while let Some(row) = results.next().await.map_err(|error| (at, error))? {
             collected.take(query, &row);
-            if collected.is_cut(query) {
+            if collected.is_too_large(query) {
                 return Ok(collected);
             }
         }

@@ -106,14 +106,32 @@ async fn sdk(region: &str, keys: Keys) -> SdkConfig {
     builder.build()
 }
 
-pub(super) fn endpoint(environment: &Environment, service: &str) -> Option<String> {
+fn endpoint(environment: &Environment, service: &str) -> Option<String> {
     let own = environment.get(&format!("AWS_ENDPOINT_URL_{service}"));
     own.or_else(|| environment.get("AWS_ENDPOINT_URL")).map(str::to_owned)
 }
 
-pub(super) fn is_this_machine(url: &str) -> bool {
+fn is_this_machine(url: &str) -> bool {
     let authority = url.split("://").nth(1).unwrap_or_default();
     ["127.", "localhost", "[::1]", "host.docker.internal"].iter().any(|h| authority.starts_with(h))
+}
+
+/// The configuration of a service's client in the database's region. `None` where STS is this machine's
+/// and the service is not: such keys are not AWS's.
+pub(super) fn for_service(
+    environment: &Environment,
+    sdk: &SdkConfig,
+    config: &Config,
+    service: &str,
+) -> Option<SdkConfig> {
+    let own = endpoint(environment, service);
+    if own.is_none() && endpoint(environment, "STS").is_some_and(|url| is_this_machine(&url)) {
+        return None;
+    }
+    let mut builder = sdk.clone().into_builder();
+    builder.set_endpoint_url(own);
+    builder.set_region(Some(Region::new(config.region.clone())));
+    Some(builder.build())
 }
 
 async fn identity(
@@ -162,16 +180,12 @@ async fn describe(
     let Some(config) = config.filter(|config| config.endpoint.kind != EndpointKind::Other) else {
         return (Rds::Unknown, Step::skipped("rds", "PGHOST is not a name of RDS"));
     };
-    let own = endpoint(environment, "RDS");
-    if own.is_none() && endpoint(environment, "STS").is_some_and(|url| is_this_machine(&url)) {
+    let Some(sdk) = for_service(environment, sdk, config, "RDS") else {
         let why =
             "STS is this machine's, so the keys are not AWS's: set AWS_ENDPOINT_URL_RDS to ask";
         return (Rds::Unknown, Step::skipped("rds", why));
-    }
-    let mut builder = sdk.clone().into_builder();
-    builder.set_endpoint_url(own);
-    builder.set_region(Some(Region::new(config.region.clone())));
-    let client = aws_sdk_rds::Client::new(&builder.build());
+    };
+    let client = aws_sdk_rds::Client::new(&sdk);
     let rds = match timeout_at(until, of_kind(&client, config, dates)).await {
         Err(_) => Rds::Unreachable,
         Ok(rds) => rds,

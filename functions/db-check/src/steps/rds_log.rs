@@ -7,11 +7,10 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_cloudwatchlogs::Client;
 use aws_sdk_cloudwatchlogs::error::SdkError;
 use aws_types::SdkConfig;
-use aws_types::region::Region;
 use rds_iam::Config;
 use tokio::time::{Instant, timeout_at};
 
-use super::aws::{endpoint, is_this_machine};
+use super::aws::for_service;
 use super::bound;
 use crate::environment::Environment;
 use crate::evidence::{Login, Rds, RdsLog, Refusal};
@@ -37,16 +36,12 @@ pub(super) async fn read(
         return (RdsLog::Unknown, None);
     };
     let start = Instant::now();
-    let own = endpoint(environment, "CLOUDWATCH_LOGS");
-    let local = endpoint(environment, "STS").is_some_and(|url| is_this_machine(&url));
-    let log = match &database.auth_log {
-        None => RdsLog::NotExported,
-        Some(_) if own.is_none() && local => RdsLog::Unreachable,
-        Some(group) => {
-            let mut builder = sdk.clone().into_builder();
-            builder.set_endpoint_url(own);
-            builder.set_region(Some(Region::new(config.region.clone())));
-            let client = Client::new(&builder.build());
+    let logs = for_service(environment, sdk, config, "CLOUDWATCH_LOGS");
+    let log = match (&database.auth_log, logs) {
+        (None, _) => RdsLog::NotExported,
+        (Some(_), None) => RdsLog::Unreachable,
+        (Some(group), Some(logs)) => {
+            let client = Client::new(&logs);
             let last = last_line(&client, group, &config.user, now);
             timeout_at(bound(deadline, LONGEST), last).await.unwrap_or(RdsLog::Unreachable)
         }
@@ -98,10 +93,7 @@ fn millis(time: SystemTime) -> i64 {
 fn step(log: &RdsLog, took: Duration) -> Step {
     let unknown = "RDS's reason for the refusal is unknown";
     let (status, found) = match log {
-        RdsLog::Says { code, caller, seconds_ago } => {
-            let of = caller.as_ref().map(|caller| format!(" for {caller}")).unwrap_or_default();
-            (Status::Failed, format!("{code}{of}, {seconds_ago} s ago"))
-        }
+        RdsLog::Says { .. } => (Status::Failed, log.to_string()),
         RdsLog::Silent => (Status::Unknown, "no line about this user in 15 minutes".to_owned()),
         RdsLog::NotExported => (Status::Unknown, format!("RDS does not export it: {unknown}")),
         RdsLog::Denied => {

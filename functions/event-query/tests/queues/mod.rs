@@ -1,6 +1,5 @@
 //! An SQS of someone else's (moto) over HTTP: a queue with its dead-letter queue.
 
-use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
@@ -11,8 +10,8 @@ use aws_sdk_sqs::error::ProvideErrorMetadata;
 use aws_sdk_sqs::types::{
     Message, MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
 };
+use rds_local::testing::moto::Moto;
 use serde_json::{Value, json};
-use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
@@ -36,42 +35,16 @@ pub(crate) struct Queues {
     /// Held by whoever changes the queue. Two calls at once make moto lose a message: it deletes by
     /// replacing its list with a copy, and a message that is sent meanwhile is not in the copy.
     turn: Mutex<()>,
-    _server: Child,
-}
-
-/// Starts an SQS that others wrote, on a free port.
-async fn start_server() -> (Child, u16) {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let moto = root().join("target/venv-sam/bin/moto_server");
-    assert!(
-        moto.exists(),
-        "{} is missing: run make test, or local/setup.sh --tests",
-        moto.display()
-    );
-    let server = Command::new(moto)
-        .args(["-p", &port.to_string()])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    for _ in 0..600 {
-        if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-            break;
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
-    (server, port)
+    _moto: Moto,
 }
 
 impl Queues {
     pub(crate) async fn start(fifo: bool) -> Self {
-        let (server, port) = start_server().await;
+        let moto = Moto::start(&root()).await;
         let config = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-            .endpoint_url(format!("http://127.0.0.1:{port}"))
+            .endpoint_url(&moto.url)
             .load()
             .await;
         let client = Client::new(&config);
@@ -105,7 +78,7 @@ impl Queues {
             fifo,
             all_sent: AtomicBool::new(false),
             turn: Mutex::new(()),
-            _server: server,
+            _moto: moto,
         }
     }
 

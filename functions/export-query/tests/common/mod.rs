@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -62,6 +63,8 @@ struct State {
 pub(crate) struct FaultyS3 {
     pub(crate) endpoint: String,
     state: Arc<Mutex<State>>,
+    /// Woken by each operation.
+    asked: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
@@ -77,16 +80,17 @@ impl FaultyS3 {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(State::default()));
-        let shared = state.clone();
+        let asked = Arc::new(Notify::new());
+        let shared = (state.clone(), asked.clone());
         let task = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                let (upstream, state) = (upstream.clone(), shared.clone());
+                let (upstream, (state, asked)) = (upstream.clone(), shared.clone());
                 // Ends with its connection.
-                tokio::spawn(async move { relay(client, &upstream, &state).await });
+                tokio::spawn(async move { relay(client, &upstream, &state, &asked).await });
             }
         });
-        Self { endpoint, state, task }
+        Self { endpoint, state, asked, task }
     }
 
     /// Injects this from now on.
@@ -98,6 +102,14 @@ impl FaultyS3 {
     /// From now on, S3 refuses every abort.
     pub(crate) fn fail_aborts(&self) {
         self.state.lock().unwrap().aborts_fail = true;
+    }
+
+    /// Waits until this operation was asked for so many times since the last plan.
+    pub(crate) async fn met(&self, operation: &str, times: usize) {
+        while self.operations().iter().filter(|seen| **seen == operation).count() < times {
+            // One that comes before this keeps its word.
+            self.asked.notified().await;
+        }
     }
 
     /// The operations that were asked for since the last plan.
@@ -130,7 +142,12 @@ fn reset(stream: TcpStream) {
 }
 
 /// One request a connection: the answer says that it closes.
-async fn relay(mut client: TcpStream, upstream: &str, state: &Mutex<State>) -> Option<()> {
+async fn relay(
+    mut client: TcpStream,
+    upstream: &str,
+    state: &Mutex<State>,
+    asked: &Notify,
+) -> Option<()> {
     let mut bytes = Vec::new();
     let end = loop {
         let read = client.read_buf(&mut bytes).await.ok()?;
@@ -146,6 +163,7 @@ async fn relay(mut client: TcpStream, upstream: &str, state: &Mutex<State>) -> O
     let fault = {
         let mut state = state.lock().unwrap();
         state.operations.push(operation);
+        asked.notify_one();
         let plan = state.plan.filter(|plan| plan.operation == operation);
         let nth = state.seen;
         state.seen += usize::from(plan.is_some());
