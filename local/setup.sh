@@ -6,8 +6,8 @@
 #   local/setup.sh --cloud   and the local cloud of make cloud
 #   local/setup.sh --graph   what make demo needs, and the engines of serve --engine neptune
 #   local/setup.sh --bench   DuckDB, which make bench compares with
-#   local/setup.sh --tests   what all of these need but the cloud, and the other implementations that
-#                            the tests compare with
+#   local/setup.sh --tests   what all of these need, and the other implementations that the tests compare
+#                            with
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -113,7 +113,9 @@ fi
 if [ "${1:-}" = --s3 ] || [ "${1:-}" = --tests ]; then
   environment venv-s3
 fi
-[ "${1:-}" != --cloud ] || environment venv-cloud
+if [ "${1:-}" = --cloud ] || [ "${1:-}" = --tests ]; then
+  environment venv-cloud
+fi
 [ "${1:-}" != --bench ] || environment venv-duckdb
 if [ "${1:-}" = --tests ]; then
   environment venv-checkov

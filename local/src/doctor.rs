@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use aws_smithy_async::time::SharedTimeSource;
-use db_check::{BUDGET, Environment, Finding, Report, Status};
+use db_check::{Environment, Finding, LIMIT, Report, Status};
 
 use crate::Result;
 
@@ -24,7 +24,7 @@ pub async fn run(json: bool, watch: bool) -> Result<bool> {
     let mut last: Option<Report> = None;
     loop {
         let report = tokio::select! {
-            report = db_check::check(&environment, &clock, BUDGET) => report,
+            report = db_check::check(&environment, &clock, LIMIT) => report,
             _ = &mut interrupted => return Err("interrupted".into()),
         };
         match &last {

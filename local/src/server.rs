@@ -343,6 +343,7 @@ fn variables(
         ("AWS_SECRET_ACCESS_KEY", developer.secret_access_key.clone()),
         ("AWS_SESSION_TOKEN", developer.session_token.clone().unwrap_or_default()),
         ("AWS_ENDPOINT_URL_STS", format!("http://{}", SocketAddr::new(reachable, sts.port()))),
+        ("AWS_ENDPOINT_URL_IAM", format!("http://{}", SocketAddr::new(reachable, sts.port()))),
         ("DB_ROLE_ARN_EXAMPLE", iam.example_role_arn()),
         ("DB_ROLE_EXTERNAL_ID_EXAMPLE", iam.example_external_id.clone()),
     ]);
@@ -405,7 +406,9 @@ fn container_variables(
         .map(|(name, value)| match *name {
             "PGHOSTADDR" | "MYSQL_HOSTADDR" => ("DB_TUNNEL", host(gate.port())),
             "PGSSLROOTCERT" | "MYSQL_SSL_CA" => (*name, root_pem.clone()),
-            "AWS_ENDPOINT_URL_STS" => (*name, format!("http://{}", host(sts.port()))),
+            "AWS_ENDPOINT_URL_STS" | "AWS_ENDPOINT_URL_IAM" => {
+                (*name, format!("http://{}", host(sts.port())))
+            }
             // Sourced from `env`, these would reach the container; its queries lie beside the binary.
             "QUERIES_DIR" | "MYSQL_HOME" => (*name, String::new()),
             name => (name, value.clone()),

@@ -5,8 +5,8 @@
 
 pub mod beside;
 pub mod emulator;
+pub mod imitations;
 pub mod matrix;
-pub mod moto;
 pub mod ports;
 
 use std::collections::BTreeMap;

@@ -135,7 +135,11 @@ async fn roles(clinic: &mut Clinic) {
     let role = clinic.healthy["DB_ROLE_ARN_EXAMPLE"].clone();
     let external = clinic.healthy["DB_ROLE_EXTERNAL_ID_EXAMPLE"].clone();
     let changes = [("DB_ROLE_ARN", role.as_str()), ("DB_ROLE_EXTERNAL_ID", "wrong-id")];
-    let fill: Fill<'_> = &[("owner gave you", &external), ("DB_ROLE_EXTERNAL_ID holds", &external)];
+    let fill: Fill<'_> = &[
+        ("role's ARN", &role),
+        ("owner gave you", &external),
+        ("DB_ROLE_EXTERNAL_ID holds", &external),
+    ];
     clinic.treat_variables("external id", "role-refused", &changes, fill).await;
     let sts = clinic.healthy["AWS_ENDPOINT_URL_STS"].clone();
     let changes = [

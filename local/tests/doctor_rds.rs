@@ -5,71 +5,18 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
+use common::aws::{Aws, boto3, cause, doctor, first, step};
 use rds_local::iam::Identity;
-use rds_local::testing::moto::Moto;
+use rds_local::testing::imitations::Ministack;
 use rds_local::testing::ports::free_port;
 use rds_local::{Options, Server};
 use serde_json::Value;
-use tokio::process::Command;
-
-/// moto's RDS and CloudWatch Logs, with this machine's gate as RDS's instance `rds-local`.
-struct Aws {
-    moto: Moto,
-}
-
-impl Aws {
-    async fn start() -> Self {
-        Self { moto: Moto::start(&common::root()).await }
-    }
-
-    /// Creates the instance `rds-local`, and returns its resource id.
-    async fn create_instance(&self, port: u16) -> String {
-        self.call(&format!(
-            "rds.create_db_instance(DBInstanceIdentifier='rds-local', Engine='postgres', \
-             DBInstanceClass='db.t3.micro', MasterUsername='postgres', MasterUserPassword='secret99', \
-             AllocatedStorage=20, Port={port}, EnableIAMDatabaseAuthentication=True, \
-             EnableCloudwatchLogsExports=['iam-db-auth-error'])\
-             ['DBInstance']['DbiResourceId']"
-        ))
-        .await
-    }
-
-    /// Calls a service through boto3, and returns the printed answer.
-    async fn call(&self, call: &str) -> String {
-        let script = format!(
-            "import boto3; client = lambda name: boto3.client(name, 'us-east-1', endpoint_url='{}', \
-             aws_access_key_id='x', aws_secret_access_key='x'); rds = client('rds'); print({call})",
-            self.moto.url
-        );
-        let python = common::root().join("target/venv-sam/bin/python");
-        let output = Command::new(python).args(["-c", &script]).output();
-        let output = output.await.unwrap();
-        assert!(output.status.success(), "{}", common::text(&output.stderr));
-        common::text(&output.stdout).trim().to_owned()
-    }
-}
 
 /// The variables of an identity's key.
 fn keys(id: &str) -> [(&str, &str); 3] {
     [("AWS_ACCESS_KEY_ID", id), ("AWS_SECRET_ACCESS_KEY", "s3"), ("AWS_SESSION_TOKEN", "")]
-}
-
-async fn doctor(variables: &BTreeMap<String, String>, changes: &[(&str, &str)]) -> Value {
-    let changes = changes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    let output = Command::new(env!("CARGO_BIN_EXE_rds-local"))
-        .args(["doctor", "--json"])
-        .env_clear()
-        .envs(variables)
-        .envs(changes)
-        .output()
-        .await
-        .unwrap();
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-fn first(report: &Value) -> &Value {
-    &report["causes"][0]
 }
 
 #[tokio::test]
@@ -80,19 +27,16 @@ async fn rds_says_what_a_client_cannot_know() {
     let resource_id = id.clone();
     let (server, _folder): (Server, _) =
         common::start(|options| Options { port, resource_id, ..options }).await;
-    let mut variables = server.variables();
-    variables.insert("AWS_ENDPOINT_URL_RDS".into(), aws.moto.url.clone());
-    variables.insert("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS".into(), aws.moto.url.clone());
+    let variables = aws.beside(&server);
 
     let report = doctor(&variables, &[]).await;
     assert_eq!(report["ok"], true, "{report:#}");
-    let step =
-        report["steps"].as_array().unwrap().iter().find(|step| step["name"] == "rds").unwrap();
-    let found = step["found"].as_str().unwrap();
+    let found = step(&report, "rds");
     assert!(found.contains("IAM authentication on") && found.contains(&id), "{found}");
 
     a_policys_resource_is_known_to_the_last_letter(&server, &variables, &id).await;
     the_log_settles_why_a_token_was_refused(&server, &aws, &variables).await;
+    metrics_and_policies_tell_reasons_apart(&server, &variables, &id).await;
     a_tunnels_port_is_not_the_databases(&variables, port).await;
 
     clusters_and_proxies_are_described_too(&aws, &variables).await;
@@ -134,9 +78,7 @@ async fn clusters_and_proxies_are_described_too(aws: &Aws, variables: &BTreeMap<
         ("font.proxy-c0ffee.us-east-1.rds.amazonaws.com", [none, "in this region"]),
     ] {
         let report = doctor(variables, &[("PGHOST", host)]).await;
-        let steps = report["steps"].as_array().unwrap();
-        let step = steps.iter().find(|step| step["name"] == "rds").unwrap();
-        let found = step["found"].as_str().unwrap();
+        let found = step(&report, "rds");
         assert!(expected.iter().all(|part| found.contains(part)), "{host}: {found}");
     }
 }
@@ -168,16 +110,10 @@ async fn the_log_settles_why_a_token_was_refused(
     let arn = "arn:aws:iam::123456789012:user/auditor";
     server.iam.add(Identity::with_key("AKIAAUDITORAUDIT", "s3", None, arn, &[]));
     let keys = keys("AKIAAUDITORAUDIT");
-    let of_log = |report: &Value| {
-        let steps = report["steps"].as_array().unwrap();
-        steps.iter().find(|step| step["name"] == "rds-log").unwrap()["found"].clone()
-    };
+    let of_log = |report: &Value| step(report, "rds-log").to_owned();
     let report = doctor(variables, &keys).await;
     assert_eq!(of_log(&report), "no line about this user in 15 minutes");
-    assert_eq!(
-        (&first(&report)["cause"], &first(&report)["likelihood"]),
-        (&"policy".into(), &"likely".into())
-    );
+    assert_eq!(cause(&report), ("policy", "likely"), "{report:#}");
 
     let group = "logGroupName='/aws/rds/instance/rds-local/iam-db-auth-error'";
     aws.call(&format!("client('logs').create_log_group({group})")).await;
@@ -194,35 +130,96 @@ async fn the_log_settles_why_a_token_was_refused(
     log(&format!("[ERROR] Failed to authorize the connection request for user iam_ro_user because the IAM policy assumed by the caller '{arn}' is not authorized to perform `rds-db:connect` on the DB instance (Status Code: 403, Error Code: NotAuthorized)"), 90).await;
     let report = doctor(variables, &keys).await;
     let found = of_log(&report);
-    assert!(found.as_str().unwrap().starts_with(&format!("NotAuthorized for {arn}, 9")), "{found}");
-    assert_eq!(
-        (&first(&report)["cause"], &first(&report)["likelihood"]),
-        (&"policy".into(), &"certain".into())
-    );
+    assert!(found.starts_with(&format!("NotAuthorized for {arn}, 9")), "{found}");
+    assert_eq!(cause(&report), ("policy", "certain"), "{report:#}");
     assert_eq!(first(&report)["remedies"][0]["attach_to"], arn);
 
     // The last line about the user counts, and no text of it is repeated.
     log("[ERROR] Failed to authorize the connection request for user iam_ro_user because s3cret (Status Code: 429, Error Code: ThrottlingException)", 10).await;
     let report = doctor(variables, &keys).await;
-    assert_eq!(
-        (&first(&report)["cause"], &first(&report)["likelihood"]),
-        (&"throttled".into(), &"certain".into())
-    );
+    assert_eq!(cause(&report), ("throttled", "certain"), "{report:#}");
     assert!(!report.to_string().contains("s3cret"));
 
     let nowhere =
         [keys[0], keys[1], keys[2], ("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "http://127.0.0.1:1")];
     let found = of_log(&doctor(variables, &nowhere).await);
-    assert!(found.as_str().unwrap().starts_with("CloudWatch Logs cannot be reached"), "{found}");
+    assert!(found.starts_with("CloudWatch Logs cannot be reached"), "{found}");
     // Where STS is this machine's and no CloudWatch is, the keys go nowhere else.
     let unset = [keys[0], keys[1], keys[2], ("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "")];
     let found = of_log(&doctor(variables, &unset).await);
-    assert!(found.as_str().unwrap().starts_with("CloudWatch Logs cannot be reached"), "{found}");
+    assert!(found.starts_with("CloudWatch Logs cannot be reached"), "{found}");
+}
+
+/// By another imitation, which speaks the protocol that AWS's SDK for Rust has for CloudWatch.
+async fn metrics_and_policies_tell_reasons_apart(
+    server: &Server,
+    variables: &BTreeMap<String, String>,
+    id: &str,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let ministack = Ministack::start(&common::root(), folder.path()).await;
+    let arn = "arn:aws:iam::123456789012:user/counted";
+    server.iam.add(Identity::with_key("AKIACOUNTEDCOUNT", "s3", None, arn, &[]));
+    let mut variables = variables.clone();
+    // Only what is asked here counts.
+    variables.insert("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS".into(), "http://127.0.0.1:1".into());
+    variables.insert("AWS_ENDPOINT_URL_IAM".into(), "http://127.0.0.1:1".into());
+    variables.insert("AWS_ENDPOINT_URL_CLOUDWATCH".into(), ministack.url.clone());
+    let keys = keys("AKIACOUNTEDCOUNT");
+    the_metrics_make_a_cause_likely(&ministack, &variables, &keys).await;
+    variables.insert("AWS_ENDPOINT_URL_CLOUDWATCH".into(), "http://127.0.0.1:1".into());
+    let report = doctor(&variables, &keys).await;
+    assert_eq!(step(&report, "rds-metrics"), "CloudWatch cannot be reached");
+
+    variables.insert("AWS_ENDPOINT_URL_IAM".into(), ministack.url.clone());
+    let iam = async |call: &str| boto3(&ministack.url, &format!("client('iam').{call}")).await;
+    iam("create_user(UserName='counted')").await;
+    let report = doctor(&variables, &keys).await;
+    assert_eq!(cause(&report), ("policy", "certain"), "{report:#}");
+    let statements = ["Allow", "Deny"].map(|effect| {
+        let resource = format!("arn:aws:rds-db:us-east-1:123456789012:dbuser:{id}/*");
+        serde_json::json!({ "Effect": effect, "Action": "rds-db:connect", "Resource": resource })
+    });
+    for (count, expected) in [(1, ("policy", "possible")), (2, ("policy-denies", "certain"))] {
+        let policy =
+            serde_json::json!({ "Version": "2012-10-17", "Statement": statements[..count] });
+        let put = format!(
+            "put_user_policy(UserName='counted', PolicyName='p', PolicyDocument='{policy}')"
+        );
+        iam(&put).await;
+        let report = doctor(&variables, &keys).await;
+        assert_eq!(cause(&report), expected, "{report:#}");
+    }
+}
+
+/// They are one number for all users, so that they make a cause likely, and none certain.
+async fn the_metrics_make_a_cause_likely(
+    ministack: &Ministack,
+    variables: &BTreeMap<String, String>,
+    keys: &[(&str, &str)],
+) {
+    let report = doctor(variables, keys).await;
+    assert_eq!(step(&report, "rds-metrics"), "they count no login in 15 minutes");
+    let count = async |metric: &str, count: u32| {
+        let data = format!(
+            "{{'MetricName': 'IamDbAuthConnection{metric}', 'Value': {count}, 'Dimensions': [{{'Name': 'DBInstanceIdentifier', 'Value': 'rds-local'}}]}}"
+        );
+        let call = "client('cloudwatch').put_metric_data(Namespace='AWS/RDS', MetricData=";
+        boto3(&ministack.url, &format!("{call}[{data}])")).await;
+    };
+    count("Requests", 7).await;
+    count("FailureThrottling", 3).await;
+    let report = doctor(variables, keys).await;
+    let found = step(&report, "rds-metrics");
+    assert_eq!(found, "in 15 minutes 7 logins with a token, 3 refused for throttling");
+    assert_eq!(cause(&report), ("throttled", "likely"), "{report:#}");
+    count("FailureInsufficientPermissions", 2).await;
+    assert_eq!(cause(&doctor(variables, keys).await), ("policy", "likely"));
 }
 
 /// With a tunnel's port in PGPORT, the token is signed for a port that the database does not have.
 async fn a_tunnels_port_is_not_the_databases(variables: &BTreeMap<String, String>, port: u16) {
-    let tunnel = forward(port).await.to_string();
+    let tunnel = common::forward((Ipv4Addr::LOCALHOST, port).into()).await.to_string();
     let report = doctor(variables, &[("PGPORT", &tunnel)]).await;
     assert_eq!(first(&report)["cause"], "token-port", "{report:#}");
     let remedies = first(&report)["remedies"].as_array().unwrap();
@@ -232,19 +229,4 @@ async fn a_tunnels_port_is_not_the_databases(variables: &BTreeMap<String, String
         .collect();
     let report = doctor(variables, &cure).await;
     assert_eq!(report["ok"], true, "{cure:?}: {report:#}");
-}
-
-/// Forwards a free port to the gate's.
-async fn forward(to: u16) -> u16 {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        while let Ok((mut near, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut far = tokio::net::TcpStream::connect(("127.0.0.1", to)).await?;
-                tokio::io::copy_bidirectional(&mut near, &mut far).await
-            });
-        }
-    });
-    port
 }

@@ -14,22 +14,7 @@ use rds_local::iam::{Identity, dbuser_arn};
 use rds_local::testing::ports::free_port;
 use rds_local::{DATABASE, HOST, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-
-/// Forwards a free port of the loopback interface to an address.
-async fn forward(to: SocketAddr) -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        while let Ok((mut near, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut far = TcpStream::connect(to).await?;
-                tokio::io::copy_bidirectional(&mut near, &mut far).await
-            });
-        }
-    });
-    port
-}
+use tokio::net::TcpListener;
 
 /// A server that reads what it is asked for and answers with these bytes.
 async fn answering(bytes: &'static [u8]) -> String {
@@ -65,10 +50,10 @@ async fn refused_ports(clinic: &mut Clinic) {
     let address = clinic.server.address;
     let port = address.port().to_string();
     let closed = free_port().to_string();
-    let fill: Fill<'_> = &[("database's port", &port)];
+    let fill: Fill<'_> = &[("database's port", &port), ("database's address", "127.0.0.1")];
     clinic.treat_variables("wrong port", "port-refused", &[("PGPORT", &closed)], fill).await;
 
-    let tunnel = format!("127.0.0.1:{}", forward(address).await);
+    let tunnel = format!("127.0.0.1:{}", common::forward(address).await);
     let dead = format!("127.0.0.1:{closed}");
     let changes = [("PGHOSTADDR", ""), ("DB_TUNNEL", dead.as_str())];
     let known: Fill<'_> = &[("does listen", &tunnel)];
@@ -104,7 +89,7 @@ async fn no_such_name(clinic: &mut Clinic) {
     let cause = report["causes"][0]["cause"].as_str().unwrap();
     // Without a network, a resolver cannot tell.
     assert!(["name-unknown", "resolver-silent"].contains(&cause), "{report:#}");
-    let tunnel = format!("127.0.0.1:{}", forward(clinic.server.address).await);
+    let tunnel = format!("127.0.0.1:{}", common::forward(clinic.server.address).await);
     let fill: Fill<'_> = &[("tunnel", &tunnel)];
     clinic.treat("no such name", cause, variables, fill, nothing).await;
 }
@@ -152,6 +137,8 @@ async fn other_names(clinic: &mut Clinic) {
     let alias = ("PGHOST", "orders.db.example.com");
     let localhost = [("PGHOST", "localhost"), ("PGHOSTADDR", "")];
     let region = [("AWS_REGION", "eu-west-1"), ("AWS_DEFAULT_REGION", "eu-west-1")];
+    let port = clinic.server.address.port().to_string();
+    let fill: Fill<'_> = &[("database's port", &port)];
     let cases: &[(&str, &str, Changes<'_>)] = &[
         ("an alias", "certificate-name", &[alias]),
         ("an address", "certificate-name", &[("PGHOST", "127.0.0.1"), ("PGHOSTADDR", "")]),
@@ -160,7 +147,7 @@ async fn other_names(clinic: &mut Clinic) {
         ("another region", "token-region", &[localhost, region].concat()),
     ];
     for (name, cause, changes) in cases {
-        clinic.treat_variables(name, cause, changes, &[]).await;
+        clinic.treat_variables(name, cause, changes, fill).await;
     }
 }
 
@@ -231,9 +218,31 @@ async fn wrong_users_and_databases(clinic: &mut Clinic) {
     clinic.treat_variables("capitals", "user-case", &[("PGUSER", "IAM_RO_user")], &[]).await;
     let misspelt = [("PGDATABASE", "sampel_db")];
     clinic.treat_variables("database's name", "database-unknown", &misspelt, &[]).await;
-    run(&clinic.server, "ALTER DATABASE sample_db SET default_transaction_read_only = on").await;
     let writes = [("PGTARGETSESSIONATTRS", "read-write")];
-    clinic.treat_variables("takes no writes", "read-only", &writes, &[]).await;
+    for (name, whose) in [
+        ("a database without writes", "DATABASE sample_db".to_owned()),
+        ("a user without writes", format!("ROLE {USER}")),
+        ("a user without writes there", format!("ROLE {USER} IN DATABASE sample_db")),
+    ] {
+        let set = format!("ALTER {whose} SET default_transaction_read_only = on");
+        run(&clinic.server, &set).await;
+        clinic.treat_variables(name, "read-only", &writes, &[]).await;
+    }
+    two_faults(clinic).await;
+}
+
+/// The remedy of the first works though the second is there, which is named then.
+async fn two_faults(clinic: &mut Clinic) {
+    run(&clinic.server, &format!("REVOKE rds_iam FROM {USER}")).await;
+    let variables = clinic.with(&[("PGDATABASE", "sampel_db")]);
+    let report = clinic.doctor(&variables).await;
+    assert_eq!(report["causes"][0]["cause"], "not-granted", "{report:#}");
+    let remedy = &report["causes"][0]["remedies"][0];
+    let database = remedy["database"].as_str().unwrap();
+    let admin = clinic.server.database.superuser(database).await.unwrap();
+    admin.batch_execute(remedy["sql"].as_str().unwrap()).await.unwrap();
+    let report = clinic.doctor(&variables).await;
+    assert_eq!(report["causes"][0]["cause"], "database-unknown", "{report:#}");
 }
 
 /// Policies: none, one with the instance's name in place of its id, and one of another user or region.

@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::process::Command;
 
 use common::{root, text};
-use rds_local::testing::moto::Moto;
+use rds_local::testing::imitations::Moto;
 
 #[tokio::test]
 async fn a_profiles_role_is_the_same_principal() {

@@ -95,7 +95,8 @@ fn check_host(variables: &Variables, host: &str) -> Result<(), String> {
     if port_in_host {
         return Err(format!("holds a port; put the port into {}", variables.port));
     }
-    if host.contains(':') {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if bare.parse::<std::net::Ipv6Addr>().is_ok() {
         let Variables { host, address, .. } = variables;
         return Err(format!(
             "is an IPv6 address; put it into {address}, and the RDS name into {host}"

@@ -18,6 +18,9 @@ const AMAZON_ROOTS: &str = include_str!("../roots/amazon.pem");
 
 const BEGIN_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 
+/// The largest file of roots, in bytes: the global bundle of RDS has 170 KB.
+const LARGEST: u64 = 4 << 20;
+
 /// The root certificates that the server's certificate may chain to, as PEM.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Roots(Arc<str>);
@@ -67,9 +70,18 @@ impl Roots {
             // Nothing of it is repeated: it may be a private key.
             return Err("is text without a certificate; give the path of a PEM file, or the PEM text of certificates".into());
         }
-        let pem = std::fs::read_to_string(Path::new(value)).map_err(|error| {
-            format!("names a file that cannot be read ({value}: {error}); give the path of a PEM file, or the PEM text")
-        })?;
+        let unreadable = |why: &dyn std::fmt::Display| {
+            format!(
+                "names a file that cannot be read ({value}: {why}); give the path of a PEM file, or the PEM text"
+            )
+        };
+        let path = Path::new(value);
+        let file = std::fs::metadata(path).map_err(|error| unreadable(&error))?;
+        // A pipe or a device would never end.
+        if !file.is_file() || file.len() > LARGEST {
+            return Err(unreadable(&"it is not a file of 4 MB at most"));
+        }
+        let pem = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
         Self::checked(&pem, value)
     }
 

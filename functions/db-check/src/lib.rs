@@ -28,14 +28,21 @@ pub use report::{Finding, Report, Status, Step};
 /// A whole check takes no longer: what has not answered by then counts as silent.
 pub const BUDGET: Duration = Duration::from_millis(4500);
 
-/// Runs every step within `budget`, or [`BUDGET`] if that is shorter, and names the causes of a failure.
+/// Where the server answers, but each answer takes long, the rest gets this long in all.
+pub const LIMIT: Duration = Duration::from_secs(15);
+
+/// Runs every step within [`BUDGET`], [`LIMIT`] or `budget`, whichever ends first, and names the causes of
+/// a failure.
 pub async fn check(
     environment: &Environment,
     clock: &SharedTimeSource,
     budget: Duration,
 ) -> Report {
     let start = Instant::now();
-    let (evidence, steps) = steps::run(environment, clock, start + budget.min(BUDGET)).await;
+    let (evidence, steps) = {
+        let (deadline, limit) = (start + budget.min(BUDGET), start + budget.min(LIMIT));
+        steps::run(environment, clock, deadline, limit).await
+    };
     let findings = causes::diagnose(&evidence);
     Report::new(&evidence, steps, findings, start.elapsed())
 }

@@ -83,10 +83,20 @@ impl Remedy {
                 vec![format!("in the policy of {attach_to}:"), format!("  {document}")]
             }
             Self::Variable { name, value } if value.is_empty() => vec![format!("unset {name}")],
-            Self::Variable { name, value } => vec![format!("{name}={value}")],
+            Self::Variable { name, value } => vec![format!("export {name}={}", word(value))],
             Self::Command { command } => command.lines().map(str::to_owned).collect(),
             Self::Action { text } => vec![text.clone()],
         }
+    }
+}
+
+/// A word of the shell, quoted where it has to be.
+pub(crate) fn word(text: &str) -> String {
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"@%+=:,./-_".contains(&b));
+    if plain && !text.is_empty() {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }
 

@@ -105,6 +105,11 @@ impl Condition {
         Ok(Self { key, set, if_exists, negated, test })
     }
 
+    /// Its key, if the request has no value for it.
+    pub(super) fn missing(&self, context: &Context) -> Option<String> {
+        context.values(&self.key).is_empty().then(|| self.key.clone())
+    }
+
     /// Whether the request meets it.
     pub(super) fn is_met(&self, context: &Context) -> bool {
         let values = context.values(&self.key);

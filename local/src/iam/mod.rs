@@ -10,6 +10,7 @@ mod pattern;
 mod policy;
 mod principal;
 mod provider;
+mod simulate;
 #[cfg(test)]
 mod tests;
 
@@ -27,10 +28,12 @@ use file::{Contents, Entity, Principals};
 pub(crate) use policy::{Caller, Request};
 pub use policy::{Kind, Policy};
 pub use principal::Identity;
+pub(crate) use principal::Principal;
 pub(crate) use principal::{Circumstances, Role, Session, Tags};
-use principal::{Principal, allow, connect_policy};
+use principal::{allow, connect_policy};
 use provider::Provider;
 pub(crate) use provider::{Claims, Refused};
+pub(crate) use simulate::{Decision, Simulated};
 
 /// The user whose keys the environment file holds.
 pub const DEFAULT_USER: &str = "developer";
@@ -136,7 +139,9 @@ impl Iam {
         let arn = self.arn(&format!("user/{DEFAULT_USER}"));
         if !self.users.contains_key(&arn) {
             let resources: Vec<String> = users.iter().map(|user| self.dbuser_arn(user)).collect();
-            let policies = connect_policy(&resources).into_iter().collect();
+            // doctor may ask what its policies say.
+            let own = allow("iam:SimulatePrincipalPolicy", std::slice::from_ref(&arn));
+            let policies = connect_policy(&resources).into_iter().chain(own).collect();
             let entity = Entity { policies, boundary: None, tags: Tags::new() };
             self.add_user(&self.account.clone(), DEFAULT_USER, entity, None);
         }
@@ -246,6 +251,21 @@ impl Iam {
     /// The ARN of the role that the environment file names as an example.
     pub fn example_role_arn(&self) -> String {
         self.arn(&format!("role/{EXAMPLE_ROLE}"))
+    }
+
+    /// The user or role of this ARN.
+    pub(crate) fn principal(&self, arn: &str) -> Option<Arc<Principal>> {
+        let role = || self.roles.get(arn).map(|role| role.principal.clone());
+        self.users.get(arn).cloned().or_else(role)
+    }
+
+    /// The role of this name, whatever its path.
+    pub(crate) fn role_named(&self, account: &str, name: &str) -> Option<Arc<Role>> {
+        let has_name = |role: &&Arc<Role>| {
+            let Principal { account: owner, arn, .. } = &*role.principal;
+            owner == account && arn.rsplit('/').next() == Some(name)
+        };
+        self.roles.values().find(has_name).cloned()
     }
 
     pub(crate) fn role(&self, arn: &str) -> Option<Arc<Role>> {

@@ -134,6 +134,13 @@ impl Policy {
         Ok(Self { statements })
     }
 
+    /// The keys without a value that decide whether its statements about the request apply.
+    pub(super) fn missing(&self, request: Request<'_>) -> Vec<String> {
+        let about = self.statements.iter().filter(|statement| statement.is_about(request));
+        let conditions = about.flat_map(|statement| &statement.conditions);
+        conditions.filter_map(|condition| condition.missing(request.context)).collect()
+    }
+
     /// What it says of a request: a Deny wins, wherever it stands.
     pub(super) fn opinion(&self, request: Request<'_>) -> Opinion {
         let mut opinion = Opinion::Silent;
@@ -233,15 +240,19 @@ impl Statement {
 
     /// Whom it names, if it applies to the request.
     fn matches(&self, request: Request<'_>) -> Option<Grant> {
-        let Request { action, resource, caller, context } = request;
         let grant = match self.principals.as_slice() {
             [] => Grant::Caller,
-            principals => principals.iter().filter_map(|p| p.covers(caller)).max()?,
+            principals => principals.iter().filter_map(|p| p.covers(request.caller)).max()?,
         };
-        let applies = self.actions.selects(|p| p.matches_ignoring_case(action, context))
-            && self.resources.selects(|p| p.matches_arn(resource, context))
-            && self.conditions.iter().all(|condition| condition.is_met(context));
+        let applies = self.is_about(request)
+            && self.conditions.iter().all(|condition| condition.is_met(request.context));
         applies.then_some(grant)
+    }
+
+    /// Whether it names the request's action and resource.
+    fn is_about(&self, Request { action, resource, context, .. }: Request<'_>) -> bool {
+        self.actions.selects(|p| p.matches_ignoring_case(action, context))
+            && self.resources.selects(|p| p.matches_arn(resource, context))
     }
 }
 

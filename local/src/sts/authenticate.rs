@@ -28,6 +28,7 @@ pub(super) fn authenticate(
     iam: &Iam,
     now: SystemTime,
     received: &Received<'_>,
+    service: &str,
 ) -> Result<Identity, Refusal> {
     let mut query =
         sigv4::parse_query(received.query, false).ok_or_else(|| incomplete("a broken query"))?;
@@ -39,8 +40,9 @@ pub(super) fn authenticate(
         .ok_or_else(|| incomplete("Credential must have five parts"))?;
     let identity = find(iam, &scope, sent.session_token.as_deref(), now)?;
     sent.check_time(&scope, now)?;
-    if scope.service != "sts" {
-        return Err(mismatch("Credential should be scoped to correct service: 'sts'."));
+    if scope.service != service {
+        let why = format!("Credential should be scoped to correct service: '{service}'.");
+        return Err(mismatch(&why));
     }
     let mut signed = Vec::new();
     for name in sent.names.split(';') {

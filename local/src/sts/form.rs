@@ -39,7 +39,7 @@ impl Form {
         })
     }
 
-    /// Refuses a parameter that would be ignored. `Tags` allows its members too, without a gap.
+    /// Refuses a parameter that would be ignored. A list's name allows its members too, without a gap.
     pub(super) fn allow_only(&self, names: &[&str]) -> Result<(), Refusal> {
         let tags = self.count("Tags", ".Key");
         let keys = self.count("TransitiveTagKeys", "");
@@ -62,6 +62,9 @@ impl Form {
                 names.contains(&"Tags")
                     && (is_member(name, "Tags", tags, &["Key", "Value"])
                         || is_member(name, "TransitiveTagKeys", keys, &[""]))
+                    || ["ActionNames", "ResourceArns"].iter().any(|list| {
+                        names.contains(list) && is_member(name, list, self.count(list, ""), &[""])
+                    })
             }
         };
         match self.0.keys().find(|name| !known(name)) {

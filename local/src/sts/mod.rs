@@ -1,10 +1,12 @@
 //! STS over HTTP, for the real SDKs' clients: `AssumeRole`, `AssumeRoleWithWebIdentity`,
 //! `GetSessionToken` and `GetCallerIdentity`, with AWS's XML and AWS's words
-//! (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>).
+//! (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>). At the same address, the
+//! two operations of IAM that doctor asks for.
 
 mod authenticate;
 mod form;
 mod roles;
+mod simulation;
 mod xml;
 
 use std::net::SocketAddr;
@@ -149,11 +151,15 @@ impl Service {
             // The token is the proof: such a request is not signed.
             return self.assume_role_with_web_identity(&form, &at);
         }
-        let caller = authenticate::authenticate(&self.iam, at.now, request)?;
+        let of_iam = ["SimulatePrincipalPolicy", "GetRole"].contains(&action);
+        let service = if of_iam { "iam" } else { "sts" };
+        let caller = authenticate::authenticate(&self.iam, at.now, request, service)?;
         match action {
             "GetCallerIdentity" => Ok(xml::caller_identity(&caller)),
             "AssumeRole" => self.assume_role(&caller, &form, &at),
             "GetSessionToken" => self.session_token(&caller, &form),
+            "SimulatePrincipalPolicy" => self.simulate_principal_policy(&caller, &form, &at),
+            "GetRole" => self.get_role(&caller, &form, &at),
             _ => Err(Refusal::invalid(
                 "InvalidAction",
                 format!(

@@ -2,15 +2,16 @@
 
 use super::{Refusal, expiration};
 use crate::REGION;
-use crate::iam::{Claims, Identity, random};
+use crate::iam::{Claims, Identity, Principal, Simulated, random};
 
-const XMLNS: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
+const STS: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
+const IAM: &str = "https://iam.amazonaws.com/doc/2010-05-08/";
 
 pub(super) fn error(refusal: &Refusal) -> String {
     let Refusal { status, code, message, .. } = refusal;
     let fault = if status.is_client_error() { "Sender" } else { "Receiver" };
     format!(
-        "<ErrorResponse xmlns=\"{XMLNS}\">\n  <Error>\n    <Type>{fault}</Type>\n    \
+        "<ErrorResponse xmlns=\"{STS}\">\n  <Error>\n    <Type>{fault}</Type>\n    \
          <Code>{code}</Code>\n    <Message>{}</Message>\n  </Error>\n  \
          <RequestId>{}</RequestId>\n</ErrorResponse>\n",
         escape(message),
@@ -78,9 +79,57 @@ fn credentials(identity: &Identity) -> String {
     )
 }
 
-fn answer(operation: &str, result: &str) -> String {
+/// The results of a simulation.
+pub(super) fn simulation(results: &str) -> String {
+    let result = format!(
+        "    <IsTruncated>false</IsTruncated>\n    <EvaluationResults>\n{results}    </EvaluationResults>\n"
+    );
+    answer_of(IAM, "SimulatePrincipalPolicy", &result)
+}
+
+/// One of them.
+pub(super) fn evaluation(
+    action: &str,
+    resource: &str,
+    decision: &str,
+    simulated: &Simulated,
+) -> String {
+    let keys = simulated.missing.iter();
+    let missing: String = keys.map(|key| format!("<member>{}</member>", escape(key))).collect();
+    let boundary = simulated.boundary.map(|allowed| {
+        format!("<PermissionsBoundaryDecisionDetail><AllowedByPermissionsBoundary>{allowed}</AllowedByPermissionsBoundary></PermissionsBoundaryDecisionDetail>")
+    });
     format!(
-        "<{operation}Response xmlns=\"{XMLNS}\">\n  <{operation}Result>\n{result}  </{operation}Result>\n  \
+        "      <member><EvalActionName>{}</EvalActionName><EvalResourceName>{}</EvalResourceName>\
+         <EvalDecision>{decision}</EvalDecision><MatchedStatements/>\
+         <MissingContextValues>{missing}</MissingContextValues>{}</member>\n",
+        escape(action),
+        escape(resource),
+        boundary.unwrap_or_default()
+    )
+}
+
+pub(super) fn role(role: &Principal) -> String {
+    let (_, path_and_name) = role.arn.split_once(":role").unwrap_or_default();
+    let (path, name) = path_and_name.rsplit_once('/').unwrap_or_default();
+    let result = format!(
+        "    <Role><Path>{}/</Path><RoleName>{}</RoleName><RoleId>{}</RoleId><Arn>{}</Arn>\
+         <CreateDate>2024-01-01T00:00:00Z</CreateDate></Role>\n",
+        escape(path),
+        escape(name),
+        role.id,
+        escape(&role.arn)
+    );
+    answer_of(IAM, "GetRole", &result)
+}
+
+fn answer(operation: &str, result: &str) -> String {
+    answer_of(STS, operation, result)
+}
+
+fn answer_of(xmlns: &str, operation: &str, result: &str) -> String {
+    format!(
+        "<{operation}Response xmlns=\"{xmlns}\">\n  <{operation}Result>\n{result}  </{operation}Result>\n  \
          <ResponseMetadata>\n    <RequestId>{}</RequestId>\n  </ResponseMetadata>\n</{operation}Response>\n",
         request_id()
     )

@@ -7,16 +7,19 @@
     reason = "each test file uses its part of this"
 )]
 
+pub mod aws;
 pub mod clinic;
 pub mod cluster;
 pub mod https;
 pub mod recipe;
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use rds_local::{Options, Server};
 use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
 
 /// The repository's root.
 pub fn root() -> PathBuf {
@@ -44,6 +47,21 @@ pub fn node(program: &str) -> String {
     );
     let program = root().join("local/tests/node").join(program);
     format!("NODE_PATH='{}' node '{}'", packages.display(), program.display())
+}
+
+/// Forwards a free port of the loopback interface to an address.
+pub async fn forward(to: SocketAddr) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut far = TcpStream::connect(to).await?;
+                tokio::io::copy_bidirectional(&mut near, &mut far).await
+            });
+        }
+    });
+    port
 }
 
 pub async fn start(change: impl FnOnce(Options) -> Options) -> (Server, TempDir) {

@@ -175,6 +175,32 @@ LOGINS = {
 }
 # What a function may do beyond what each may: policies that are written by hand, by role.
 MORE = {
+    "DbCheckRole": [
+        {
+            "Sid": "Describe",
+            "Effect": "Allow",
+            "Action": [
+                "rds:DescribeDBInstances",
+                "rds:DescribeDBClusters",
+                "rds:DescribeDBProxies",
+                "rds:DescribeDBProxyEndpoints",
+            ],
+            "Resource": {"Fn::Sub": "arn:${AWS::Partition}:rds:*:${AWS::AccountId}:*"},
+        },
+        {
+            "Sid": "ReadRefusals",
+            "Effect": "Allow",
+            "Action": "logs:FilterLogEvents",
+            "Resource": {"Fn::Sub": "arn:${AWS::Partition}:logs:*:${AWS::AccountId}:log-group:/aws/rds/*"},
+        },
+        {"Sid": "CountRefusals", "Effect": "Allow", "Action": "cloudwatch:GetMetricData", "Resource": "*"},
+        {
+            "Sid": "ReadOwnPolicies",
+            "Effect": "Allow",
+            "Action": ["iam:SimulatePrincipalPolicy", "iam:GetRole"],
+            "Resource": arn("DbCheckRole"),
+        },
+    ],
     "NeptuneQueryRole": [
         {
             "Effect": "Allow",

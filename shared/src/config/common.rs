@@ -94,7 +94,7 @@ impl Vars<'_> {
         name: &'static str,
         built_in: impl FnOnce() -> Option<Result<Roots, String>>,
     ) -> Option<Roots> {
-        let roots = match self.optional(name) {
+        let roots = match self.text(name) {
             Some(given) => Roots::from_variable(&given),
             None => built_in()?,
         };

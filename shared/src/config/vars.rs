@@ -23,7 +23,18 @@ impl<'a> Vars<'a> {
         }
     }
 
+    /// A variable's value. What was pasted around it is a problem, and is not part of the value.
     pub(crate) fn optional(&mut self, name: &'static str) -> Option<String> {
+        let value = self.text(name)?;
+        let (clean, flaw) = without_wrapping(&value);
+        if let Some(flaw) = flaw {
+            self.problem(name, flaw);
+        }
+        Some(clean.to_owned()).filter(|clean| !clean.is_empty())
+    }
+
+    /// A variable's value as it stands: a PEM text ends with a line break.
+    pub(crate) fn text(&mut self, name: &'static str) -> Option<String> {
         match (self.get)(name)?.into_string() {
             Ok(value) if value.is_empty() => None,
             Ok(value) => Some(value),
@@ -49,7 +60,7 @@ impl<'a> Vars<'a> {
         range: std::ops::RangeInclusive<u64>,
         unit: &str,
     ) -> u64 {
-        match self.optional(name).map(|value| u64::from_str(value.trim())) {
+        match self.text(name).map(|value| u64::from_str(value.trim())) {
             None => default,
             Some(Ok(number)) if range.contains(&number) => number,
             Some(_) => {
@@ -80,5 +91,18 @@ impl<'a> Vars<'a> {
         if self.seen.insert(name) {
             self.problems.push(format!("{name} {what}"));
         }
+    }
+}
+
+/// The value without white space and quotes around it, and what was there.
+fn without_wrapping(value: &str) -> (&str, Option<&'static str>) {
+    let trimmed = value.trim();
+    let quoted = |quote: char| trimmed.strip_prefix(quote)?.strip_suffix(quote);
+    match quoted('"').or_else(|| quoted('\'')) {
+        Some(inner) => (inner.trim(), Some("holds the quotes that it was written with")),
+        None if trimmed.len() < value.len() => {
+            (trimmed, Some("begins or ends with a space or a line break"))
+        }
+        None => (value, None),
     }
 }

@@ -65,9 +65,19 @@ pub fn pasted_flaw(name: &str, value: &str) -> Option<&'static str> {
         )
     } else if key_id && !value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
         Some("is not of a key id's form (letters and digits, AKIA… or ASIA…); is it the secret?")
+    } else if name == "AWS_SECRET_ACCESS_KEY" && is_key_id(value) {
+        Some("holds an access key id (AKIA… or ASIA…), and no secret")
     } else {
         None
     }
+}
+
+/// `AKIA` or `ASIA`, and 16 capitals or digits: no secret is so short.
+fn is_key_id(value: &str) -> bool {
+    let id = value.strip_prefix("AKIA").or_else(|| value.strip_prefix("ASIA"));
+    id.is_some_and(|rest| {
+        rest.len() == 16 && rest.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+    })
 }
 
 /// The kind of key that an access key id shows, without the id
@@ -97,6 +107,21 @@ mod tests {
             let text = explain(&error);
             assert!(text.contains("AWS_SECRET_ACCESS_KEY") && text.contains(flaw), "{text}");
             assert!(!text.contains("abc"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_id_in_the_place_of_the_secret_is_a_flaw() {
+        for (value, flawed) in [
+            ("AKIAIOSFODNN7EXAMPLE", true),
+            ("ASIAIOSFODNN7EXAMPLE", true),
+            ("AKIAIOSFODNN7EXAMPL", false),
+            ("AKIAiosfodnn7example", false),
+            ("AKIAIOSFODNN7EXAMPLEAKIAIOSFODNN7EXAMPLE", false),
+        ] {
+            let flaw = pasted_flaw("AWS_SECRET_ACCESS_KEY", value);
+            assert_eq!(flaw.is_some_and(|flaw| flaw.contains("key id")), flawed, "{value}");
+            assert_eq!(pasted_flaw("AWS_ACCESS_KEY_ID", value), None);
         }
     }
 

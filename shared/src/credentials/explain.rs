@@ -40,7 +40,8 @@ pub(crate) fn explain(error: &CredentialsError) -> String {
         }
         #[cfg(feature = "role")]
         if let Some(text) = super::sts_error::explain(cause) {
-            return text;
+            // Without credentials to ask with, STS was never asked.
+            return beneath(cause).map_or(text, explain);
         }
         next = cause.source();
     }
@@ -63,6 +64,13 @@ pub(crate) fn explain(error: &CredentialsError) -> String {
         _ => "their source failed",
     }
     .to_owned()
+}
+
+/// The error of the credentials that a call was to be signed with, if that is why it failed.
+#[cfg(feature = "role")]
+fn beneath<'a>(call: &'a (dyn StdError + 'static)) -> Option<&'a CredentialsError> {
+    std::iter::successors(call.source(), |&cause| cause.source())
+        .find_map(|cause| cause.downcast_ref())
 }
 
 #[cfg(test)]

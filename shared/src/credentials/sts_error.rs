@@ -27,6 +27,9 @@ const CODES: [(&str, &str); 15] = [
     ("ThrottlingException", "STS is throttling the account"),
 ];
 
+/// Another server answered.
+const NOT_STS: &str = "what answered is not STS: check AWS_ENDPOINT_URL_STS";
+
 /// Explains an error of a call to STS; `None` if it is another error.
 pub(super) fn explain(error: &(dyn StdError + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref::<SdkError<AssumeRoleError>>() {
@@ -45,12 +48,16 @@ fn of_call<E: ProvideErrorMetadata + StdError + 'static, R>(error: &SdkError<E, 
         SdkError::DispatchFailure(_) => {
             "STS cannot be reached: in a private subnet that needs the interface endpoint com.amazonaws.<region>.sts".into()
         }
-        SdkError::ResponseError(_) => "the answer is not valid for STS: check AWS_ENDPOINT_URL_STS".into(),
+        SdkError::ResponseError(_) => NOT_STS.into(),
         _ => "the request to STS could not be made: check AWS_ENDPOINT_URL_STS and the region".into(),
     }
 }
 
 fn refused(code: Option<&str>, message: Option<&str>) -> String {
+    // Every refusal of STS has a code.
+    if code.is_none() {
+        return NOT_STS.into();
+    }
     let known = CODES.iter().find(|(known, _)| Some(*known) == code);
     let Some((code, meaning)) = known else {
         return "STS refused the role, with an undocumented error code".into();
@@ -102,6 +109,12 @@ mod tests {
             refused(Some("AccessDenied"), Some(message)),
             "STS refused the role: AccessDenied: arn:aws:sts::123456789012:assumed-role/fn/fn may not assume arn:aws:iam::210987654321:role/reader: the role's trust policy, or the caller's own policy, does not allow it"
         );
+    }
+
+    #[test]
+    fn an_answer_without_a_code_is_not_a_refusal_of_sts() {
+        assert!(refused(None, Some("s3cret")).contains("not STS"));
+        assert!(refused(Some("Odd"), None).contains("STS refused the role"));
     }
 
     #[test]

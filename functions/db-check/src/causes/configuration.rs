@@ -15,7 +15,8 @@ pub(super) const CAUSES: &[Cause] = &[Cause {
 
 fn configuration(evidence: &Evidence) -> Option<Found> {
     let first = evidence.problems.first()?;
-    let title = first.split([':', ';', ',']).next().unwrap_or(first);
+    let ends = [": ", "; ", ", ", " ("].iter().filter_map(|mark| first.find(mark));
+    let title = &first[..ends.min().unwrap_or(first.len())];
     let mut found = Found::certain(first.clone()).titled(title);
     for problem in &evidence.problems[1..] {
         found = found.also(problem.clone());
@@ -32,6 +33,7 @@ fn configuration(evidence: &Evidence) -> Option<Found> {
                 Remedy::variable(name, "<a database user that has been granted rds_iam>")
             }
             "PGDATABASE" if unset => Remedy::variable(name, "<the database's name>"),
+            "DB_TUNNEL" if unset => Remedy::variable(name, "<host:port of the tunnel>"),
             "DB_REGION" if unset => Remedy::variable(name, "<the database's region>"),
             "DB_ROLE_ARN" if unset => Remedy::variable(name, "arn:aws:iam::<account>:role/<name>"),
             _ if SECRETS.contains(&name.as_str()) => continue,
@@ -49,7 +51,9 @@ fn root_is_missing(evidence: &Evidence) -> bool {
 /// What `PGSSLROOTCERT` must name.
 pub(super) fn root_file(evidence: &Evidence) -> String {
     match evidence.presented() {
-        Some(presented) => format!("<the PEM file of the root {:?}>", presented.issuer),
+        Some(presented) => {
+            format!("<the PEM file that holds {:?}, and what issued it>", presented.issuer)
+        }
         None => "<the PEM file of the server's root>".into(),
     }
 }

@@ -46,20 +46,26 @@ fn read_only(evidence: &Evidence) -> Option<Found> {
         return None;
     }
     let found = Found::certain(seen).also("PGTARGETSESSIONATTRS is read-write");
-    Some(if facts.standby || config.endpoint.host.contains(".cluster-ro-") {
-        found.remedy(Remedy::variable(
-            "PGHOST",
-            config.endpoint.host.replace(".cluster-ro-", ".cluster-"),
-        ))
+    let host = &config.endpoint.host;
+    Some(if host.contains(".cluster-ro-") {
+        found.remedy(Remedy::variable("PGHOST", host.replace(".cluster-ro-", ".cluster-")))
+    } else if facts.standby {
+        found.remedy(Remedy::variable("PGHOST", "<the endpoint of the primary, or of the cluster>"))
     } else {
-        let sql = format!(
-            "ALTER DATABASE {} RESET default_transaction_read_only;",
-            identifier(&config.database)
-        );
-        found
-            // In another database: a session of this one could not write the change either.
-            .remedy(Remedy::sql("postgres", sql))
-            .remedy(Remedy::action("After a failover, wait a minute: the endpoint's name follows"))
+        let (user, database) = (identifier(&config.user), identifier(&config.database));
+        let whose = match facts.read_only_source.as_str() {
+            "database" => format!("DATABASE {database}"),
+            "user" => format!("ROLE {user}"),
+            "database user" => format!("ROLE {user} IN DATABASE {database}"),
+            _ => {
+                return Some(found.remedy(Remedy::action(
+                    "Set default_transaction_read_only to 0 in the parameter group of the database; after a failover, wait a minute: the endpoint's name follows",
+                )));
+            }
+        };
+        // In another database: a session of this one could not write the change either.
+        let sql = format!("ALTER {whose} RESET default_transaction_read_only;");
+        found.remedy(Remedy::sql("postgres", sql))
     })
 }
 

@@ -27,6 +27,13 @@ pub(super) const CAUSES: &[Cause] = &[
         find: hba,
     },
     Cause {
+        id: "other-proof",
+        title: "the server asks the user for another proof than a token, such as Kerberos",
+        seen: "the login needs GSSAPI, SSPI or another method: the user is a member of rds_ad, or the server is not RDS",
+        remedy: "`REVOKE rds_ad`, `GRANT rds_iam`",
+        find: other_proof,
+    },
+    Cause {
         id: "no-login",
         title: "the role may not log in",
         seen: "`role … is not permitted to log in`",
@@ -94,8 +101,25 @@ pub(super) const CAUSES: &[Cause] = &[
 /// Names of master users, who would lock themselves out.
 const ADMINISTRATORS: [&str; 5] = ["postgres", "rdsadmin", "root", "admin", "administrator"];
 
+/// What the classes of SQLSTATE mean that a login can end with
+/// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
+const PREFIXES: [(&str, &str); 8] = [
+    (
+        "08P01",
+        "a protocol violation: PgBouncer and other poolers answer so if they cannot log in themselves",
+    ),
+    ("08", "a connection exception"),
+    ("22", "a setting of the session, of its role or of its database has a wrong value"),
+    ("42", "a setting of the role or of the database names something that does not exist"),
+    ("53", "the server is short of memory, disk or connections"),
+    ("58P01", "a file is missing on the server, such as a library of session_preload_libraries"),
+    ("58", "a system error of the server, such as one of its disk"),
+    ("XX", "an internal error of the server"),
+];
+
 fn not_granted(evidence: &Evidence) -> Option<Found> {
-    if !evidence.refused(Refusal::Password) {
+    let unknown = evidence.refused(Refusal::NoRole);
+    if !unknown && !evidence.refused(Refusal::Password) {
         return None;
     }
     let config = evidence.config.as_ref()?;
@@ -103,9 +127,11 @@ fn not_granted(evidence: &Evidence) -> Option<Found> {
     let sql = format!(
         "DO $$ BEGIN\n  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {name}) THEN CREATE ROLE {user} LOGIN; END IF;\nEND $$;\nGRANT rds_iam TO {user};"
     );
-    let mut found = Found::likely(
-        "the server took the token for a password: it asks only members of rds_iam for a token",
-    );
+    let mut found = Found::likely(if unknown {
+        "the server says that there is no such role"
+    } else {
+        "the server took the token for a password: it asks only members of rds_iam for a token"
+    });
     if evidence.database().is_some_and(|database| database.iam == Some(true)) {
         found = found.also("RDS says that IAM authentication is on");
     }
@@ -117,7 +143,11 @@ fn not_granted(evidence: &Evidence) -> Option<Found> {
         );
     }
     let found = found.also("GRANT rds_iam ends the password login of the user");
-    Some(found.remedy(Remedy::sql(&config.database, sql)))
+    // A role is the whole server's, and the configured database may not exist.
+    Some(found.remedy(Remedy::sql("postgres", sql)).remedy(Remedy::action(format!(
+        "Or correct PGUSER, if {:?} is not how the user's name is written",
+        config.user
+    ))))
 }
 
 fn proxy_secret(evidence: &Evidence) -> Option<Found> {
@@ -135,14 +165,32 @@ fn hba(evidence: &Evidence) -> Option<Found> {
     })
 }
 
+fn other_proof(evidence: &Evidence) -> Option<Found> {
+    if evidence.login != Login::OtherMethod {
+        return None;
+    }
+    let user = identifier(&evidence.config.as_ref()?.user);
+    let sql = format!("REVOKE rds_ad FROM {user};\nGRANT rds_iam TO {user};");
+    Some(
+        Found::certain("the server asks for something that is not a password")
+            .remedy(Remedy::sql("postgres", sql))
+            .remedy(Remedy::variable(
+                "PGHOST",
+                "<the endpoint of the RDS database, if this one is another server's>",
+            )),
+    )
+}
+
 fn no_login(evidence: &Evidence) -> Option<Found> {
     if !evidence.refused(Refusal::NoLogin) {
         return None;
     }
     let config = evidence.config.as_ref()?;
-    Some(Found::certain(format!("the token is accepted, and {} has no LOGIN", config.user)).remedy(
-        Remedy::sql(&config.database, format!("ALTER ROLE {} LOGIN;", identifier(&config.user))),
-    ))
+    Some(
+        Found::certain(format!("the token is accepted, and {} has no LOGIN", config.user)).remedy(
+            Remedy::sql("postgres", format!("ALTER ROLE {} LOGIN;", identifier(&config.user))),
+        ),
+    )
 }
 
 fn no_database(evidence: &Evidence) -> Option<Found> {
@@ -150,7 +198,8 @@ fn no_database(evidence: &Evidence) -> Option<Found> {
         return None;
     }
     let wanted = &evidence.config.as_ref()?.database;
-    let found = Found::certain(format!("the token is accepted, and there is no database {wanted}"));
+    let found =
+        Found::certain(format!("the token is accepted, and there is no database {wanted:?}"));
     let others: Vec<&String> =
         evidence.databases.iter().filter(|name| *name != "rdsadmin").collect();
     // The one that is meant is rarely the one that every server has.
@@ -195,7 +244,7 @@ fn too_many(evidence: &Evidence) -> Option<Found> {
             let sql = format!("ALTER ROLE {} CONNECTION LIMIT -1;", identifier(&config.user));
             Found::certain("the limit of the user is reached")
                 .titled("the user has too many connections")
-                .remedy(Remedy::sql(&config.database, sql))
+                .remedy(Remedy::sql("postgres", sql))
         }
         Refusal::TooManyOfDatabase => {
             let sql = format!("ALTER DATABASE {} CONNECTION LIMIT -1;", identifier(&config.database));
@@ -206,8 +255,8 @@ fn too_many(evidence: &Evidence) -> Option<Found> {
         Refusal::TooMany => Found::certain("max_connections is reached")
             .titled("the server has too many connections")
             .remedy(Remedy::sql(
-                &config.database,
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND state_change < now() - interval '10 minutes';",
+                "postgres",
+                "-- Ends the five connections that have been idle for longest.\nSELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND backend_type = 'client backend' ORDER BY state_change LIMIT 5;",
             ))
             .remedy(Remedy::action("Limit the function's concurrency, raise max_connections, or put RDS Proxy in front")),
         _ => return None,
@@ -239,8 +288,10 @@ fn slow(evidence: &Evidence) -> Option<Found> {
 
 fn other(evidence: &Evidence) -> Option<Found> {
     let Login::Refused { refusal: Refusal::Other, code } = &evidence.login else { return None };
+    let class = PREFIXES.iter().find(|(prefix, _)| code.starts_with(prefix));
+    let meaning = class.map(|(_, meaning)| format!(": {meaning}")).unwrap_or_default();
     Some(
-        Found::certain(format!("SQLSTATE {code}"))
+        Found::certain(format!("SQLSTATE {code}{meaning}"))
             .remedy(Remedy::action(format!("Look for {code} in the server's log"))),
     )
 }

@@ -7,6 +7,7 @@ mod credentials;
 mod database;
 mod login;
 mod network;
+mod permission;
 mod tls;
 mod token;
 
@@ -84,6 +85,7 @@ pub fn all() -> impl Iterator<Item = &'static Cause> {
         .chain(network::CAUSES)
         .chain(tls::CAUSES)
         .chain(token::CAUSES)
+        .chain(permission::CAUSES)
         .chain(login::CAUSES)
         .chain(database::CAUSES)
 }

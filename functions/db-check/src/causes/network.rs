@@ -6,7 +6,7 @@ use rds_iam::config::Dial;
 use rds_iam::endpoint::EndpointKind;
 
 use super::{Cause, Found};
-use crate::evidence::{Dns, Evidence, Rds, Tcp};
+use crate::evidence::{Dns, Evidence, Login, Rds, Refusal, Tcp, Tls};
 use crate::remedy::Remedy;
 
 pub(super) const CAUSES: &[Cause] = &[
@@ -68,23 +68,61 @@ pub(super) const CAUSES: &[Cause] = &[
     },
 ];
 
+/// What RDS calls a database that serves nobody, and whether that passes by itself
+/// (<https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/accessing-monitoring.html>); it serves in the
+/// others, such as backing-up and modifying.
+const NOT_SERVING: [(&str, bool); 15] = [
+    ("stopped", false),
+    ("stopping", false),
+    ("starting", true),
+    ("creating", true),
+    ("rebooting", true),
+    ("renaming", true),
+    ("upgrading", true),
+    ("deleting", false),
+    ("failed", false),
+    ("storage-full", false),
+    ("inaccessible-encryption-credentials", false),
+    ("inaccessible-encryption-credentials-recoverable", false),
+    ("incompatible-network", false),
+    ("incompatible-parameters", false),
+    ("incompatible-restore", false),
+];
+
 fn stopped(evidence: &Evidence) -> Option<Found> {
     let database = evidence.database()?;
-    if evidence.any_open() || ["available", ""].contains(&database.status.as_str()) {
+    let status = database.status.as_str();
+    let (_, passes) = NOT_SERVING.iter().find(|(name, _)| *name == status)?;
+    // A tunnel or a load balancer accepts connections for a database that is not there.
+    let answers = matches!(evidence.tls, Tls::Presented(_)) && evidence.login != Login::Closed;
+    if answers && !evidence.refused(Refusal::Starting) {
         return None;
     }
-    let id = evidence.host().split('.').next().unwrap_or_default();
-    let found = Found::certain(format!("RDS says that its status is {}", database.status));
-    Some(if database.status == "stopped" {
-        let what = match evidence.config.as_ref()?.endpoint.kind {
-            EndpointKind::Instance => {
-                format!("aws rds start-db-instance --db-instance-identifier {id}")
-            }
-            _ => format!("aws rds start-db-cluster --db-cluster-identifier {id}"),
-        };
-        found.remedy(Remedy::command(what))
-    } else {
-        found.remedy(Remedy::action("Wait until its status is available"))
+    let (kind, id) = match evidence.config.as_ref()?.endpoint.kind {
+        EndpointKind::Instance => ("instance", &database.id),
+        _ => ("cluster", &database.id),
+    };
+    let found = Found::certain(format!("RDS says that its status is {status}"));
+    let start = format!("aws rds start-db-{kind} --db-{kind}-identifier {id}");
+    let events =
+        format!("aws rds describe-events --source-type db-{kind} --source-identifier {id}");
+    Some(match status {
+        "stopped" => found.remedy(Remedy::command(start)),
+        "stopping" => found
+            .remedy(Remedy::action("Wait until it is stopped, and start it then"))
+            .remedy(Remedy::command(start)),
+        "deleting" => found
+            .remedy(Remedy::variable("PGHOST", "<the endpoint of a database that is to stay>")),
+        "storage-full" => found.remedy(Remedy::command(format!(
+            "aws rds modify-db-instance --db-instance-identifier {id} --allocated-storage <more than now> --apply-immediately"
+        ))),
+        "inaccessible-encryption-credentials-recoverable" => found
+            .remedy(Remedy::action("Enable the KMS key of its storage again, and start it then"))
+            .remedy(Remedy::command(start)),
+        _ if *passes => found.remedy(Remedy::action("Wait until its status is available")),
+        _ => found
+            .remedy(Remedy::command(events))
+            .remedy(Remedy::action("Do what its last event says: it does not become available by itself")),
     })
 }
 
@@ -115,14 +153,29 @@ fn no_name(evidence: &Evidence) -> Option<Found> {
             return Some(found.remedy(Remedy::variable("PGHOST", near)));
         }
     }
-    let region = evidence.config.as_ref().map_or("<region>", |config| &config.region);
+    let address = evidence.database().and_then(|database| database.address.as_ref());
+    if let Some(address) = address.filter(|address| **address != name) {
+        let found = found.also(format!("RDS says that its endpoint is {address}"));
+        return Some(found.remedy(Remedy::variable("PGHOST", address)));
+    }
     Some(
         found
-            .remedy(Remedy::command(format!(
-                "aws rds describe-db-instances --region {region} --query 'DBInstances[].Endpoint.Address'"
-            )))
+            .remedy(Remedy::command(list_command(evidence)?))
             .remedy(Remedy::variable("PGHOST", "<one of them>")),
     )
+}
+
+/// What prints the endpoints that there are, of the kind that `PGHOST` names.
+pub(super) fn list_command(evidence: &Evidence) -> Option<String> {
+    let config = evidence.config.as_ref()?;
+    let (what, query) = match config.endpoint.kind {
+        EndpointKind::Instance | EndpointKind::Other => {
+            ("describe-db-instances", "DBInstances[].[Endpoint.Address,Endpoint.Port]")
+        }
+        EndpointKind::Proxy => ("describe-db-proxies", "DBProxies[].Endpoint"),
+        _ => ("describe-db-clusters", "DBClusters[].[Endpoint,ReaderEndpoint,Port]"),
+    };
+    Some(format!("aws rds {what} --region {} --query '{query}'", config.region))
 }
 
 fn no_resolver(evidence: &Evidence) -> Option<Found> {
@@ -144,12 +197,25 @@ fn no_resolver(evidence: &Evidence) -> Option<Found> {
     })
 }
 
+/// The addresses that count: where IPv4 has a route, that IPv6 has none explains nothing.
+fn routed(evidence: &Evidence) -> Vec<(SocketAddr, Tcp)> {
+    let without = |(address, tcp): &&(SocketAddr, Tcp)| address.is_ipv6() && *tcp == Tcp::NoRoute;
+    let all = &evidence.tcp;
+    if all.iter().all(|each| without(&each)) {
+        return all.clone();
+    }
+    all.iter().filter(|each| !without(each)).copied().collect()
+}
+
+/// Whether every address that counts ended in one of these ways.
 fn all(evidence: &Evidence, wanted: &[Tcp]) -> bool {
-    !evidence.tcp.is_empty() && evidence.tcp.iter().all(|(_, tcp)| wanted.contains(tcp))
+    let routed = routed(evidence);
+    !routed.is_empty() && routed.iter().all(|(_, tcp)| wanted.contains(tcp))
 }
 
 fn addresses(evidence: &Evidence) -> String {
-    let list: Vec<String> = evidence.tcp.iter().map(|(address, _)| address.to_string()).collect();
+    let routed = routed(evidence);
+    let list: Vec<String> = routed.iter().map(|(address, _)| address.to_string()).collect();
     list.join(", ")
 }
 
@@ -181,11 +247,14 @@ fn refused(evidence: &Evidence) -> Option<Found> {
     }
     let found =
         found.also("a firewall would be silent: the address is reached, and no server is there");
-    Some(
-        found
-            .remedy(Remedy::variable("PGPORT", "<the database's port>"))
-            .remedy(Remedy::action("Check that the database is running")),
-    )
+    let found = found.remedy(Remedy::variable("PGPORT", "<the database's port>"));
+    let found = match config.dial {
+        Dial::Address(address) => found
+            .also(format!("PGHOSTADDR leads to {address}"))
+            .remedy(Remedy::variable("PGHOSTADDR", "<the database's address, or nothing>")),
+        _ => found,
+    };
+    Some(found.remedy(Remedy::action("Check that the database is running")))
 }
 
 fn private(address: IpAddr) -> bool {
@@ -198,7 +267,7 @@ fn private(address: IpAddr) -> bool {
 fn outside(evidence: &Evidence) -> Option<Found> {
     let is_private = |(address, _): &(SocketAddr, Tcp)| private(address.ip());
     let unreached = all(evidence, &[Tcp::Silent, Tcp::NoRoute]);
-    if !unreached || evidence.environment.is_lambda() || !evidence.tcp.iter().all(is_private) {
+    if !unreached || evidence.environment.is_lambda() || !routed(evidence).iter().all(is_private) {
         return None;
     }
     let config = evidence.config.as_ref()?;
@@ -207,6 +276,18 @@ fn outside(evidence: &Evidence) -> Option<Found> {
         "{} is a private address, and does not answer",
         addresses(evidence)
     ));
+    let (variable, target) = dialled(evidence);
+    if variable != "PGHOST" {
+        // Somebody chose that address.
+        let found = found.also(format!("{variable} leads to {target}")).titled(format!(
+            "the address in {variable} does not answer, and this machine is outside the database's network"
+        ));
+        let meaning = match variable {
+            "DB_TUNNEL" => "<host:port of a tunnel that can be reached>",
+            _ => "<an address that can be reached from here, or nothing>",
+        };
+        return Some(found.remedy(Remedy::variable(variable, meaning)));
+    }
     if evidence.database().is_some_and(|database| database.public == Some(false)) {
         found = found.also("RDS says that it is not publicly accessible");
     }
@@ -227,7 +308,7 @@ fn rule(evidence: &Evidence) -> Remedy {
     let source = if evidence.environment.is_lambda() {
         "--source-group <the function's security group>"
     } else {
-        "--cidr <this machine's address>/32"
+        "--cidr <this machine's address>/<32, or 128 for IPv6>"
     };
     Remedy::command(format!(
         "aws ec2 authorize-security-group-ingress --group-id {group} --protocol tcp --port {port} {source}"
@@ -235,19 +316,26 @@ fn rule(evidence: &Evidence) -> Remedy {
 }
 
 fn silent(evidence: &Evidence) -> Option<Found> {
-    if !all(evidence, &[Tcp::Silent]) || outside(evidence).is_some() {
+    let some = routed(evidence).iter().any(|(_, tcp)| *tcp == Tcp::Silent);
+    if !some || !all(evidence, &[Tcp::Silent, Tcp::Refused]) || outside(evidence).is_some() {
         return None;
     }
     let found = Found::certain(format!("{} did not answer", addresses(evidence)))
         .also("a refusal is immediate: silence is the network");
+    if evidence.usual_port_answers {
+        let found =
+            found.also("port 5432 of the same address answers, so the network lets that one in");
+        return Some(found.remedy(Remedy::variable("PGPORT", "5432")));
+    }
     Some(found.remedy(rule(evidence)).remedy(Remedy::action(
         "Check then that the function's own group lets the port out, and that its subnets have a route to the database's",
     )))
 }
 
 fn no_route(evidence: &Evidence) -> Option<Found> {
-    let some = evidence.tcp.iter().any(|(_, tcp)| *tcp == Tcp::NoRoute);
-    if !some || evidence.any_open() || outside(evidence).is_some() {
+    let some = routed(evidence).iter().any(|(_, tcp)| *tcp == Tcp::NoRoute);
+    let silent = routed(evidence).iter().any(|(_, tcp)| *tcp == Tcp::Silent);
+    if !some || silent || evidence.any_open() || outside(evidence).is_some() {
         return None;
     }
     let ipv6 = evidence.tcp.iter().all(|(address, _)| address.is_ipv6());
@@ -266,17 +354,20 @@ fn no_route(evidence: &Evidence) -> Option<Found> {
 }
 
 fn some_dead(evidence: &Evidence) -> Option<Found> {
-    let dead: Vec<String> = evidence
-        .tcp
-        .iter()
-        .filter(|(_, tcp)| *tcp != Tcp::Open)
-        .map(|(address, _)| address.to_string())
-        .collect();
-    if dead.is_empty() || !evidence.any_open() {
+    let dead = || evidence.tcp.iter().filter(|(_, tcp)| *tcp != Tcp::Open);
+    let (_, how) = dead().next()?;
+    if !evidence.any_open() {
         return None;
     }
-    Some(
-        Found::warning(format!("{} did not connect, another address did", dead.join(", ")))
-            .remedy(rule(evidence)),
-    )
+    let list: Vec<String> = dead().map(|(address, _)| address.to_string()).collect();
+    let found = Found::warning(format!("{} did not connect, another address did", list.join(", ")));
+    Some(match how {
+        Tcp::Silent => found.remedy(rule(evidence)),
+        Tcp::NoRoute => found.remedy(Remedy::action(
+            "Give this machine a route to those addresses, or take them out of the name: a login tries them too",
+        )),
+        _ => found.remedy(Remedy::action(
+            "Look why no server listens there, or take the address out of the name",
+        )),
+    })
 }

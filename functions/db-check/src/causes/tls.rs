@@ -17,11 +17,32 @@ pub(super) const CAUSES: &[Cause] = &[
         find: silent,
     },
     Cause {
+        id: "packets-lost",
+        title: "the server agrees to TLS, and its certificate never arrives",
+        seen: "the short answer to the request for TLS comes, and nothing after it",
+        remedy: "a smaller MTU, or ICMP through the firewalls: large packets are lost on the way",
+        find: packets_lost,
+    },
+    Cause {
         id: "other-server",
         title: "what answers on the port is not PostgreSQL",
         seen: "the answer to the request for TLS is another protocol's",
         remedy: "the database's own port",
         find: other,
+    },
+    Cause {
+        id: "error-before-tls",
+        title: "the server refuses connections before TLS: it is full, starting or stopping",
+        seen: "the answer to the request for TLS is an error",
+        remedy: "wait; or fewer connections",
+        find: error_before,
+    },
+    Cause {
+        id: "tls-old",
+        title: "the server offers only versions of TLS before 1.2",
+        seen: "the handshake ends with `protocol version`; RDS always offers 1.2",
+        remedy: "the RDS endpoint, or a newer server",
+        find: too_old,
     },
     Cause {
         id: "tls-not-offered",
@@ -59,6 +80,20 @@ pub(super) const CAUSES: &[Cause] = &[
         find: expired,
     },
     Cause {
+        id: "certificate-early",
+        title: "the server's certificate is not valid yet",
+        seen: "its first day is still to come, and the clocks agree",
+        remedy: "a certificate whose time has begun",
+        find: early,
+    },
+    Cause {
+        id: "root-expired",
+        title: "a certificate above the server's has expired",
+        seen: "the server's own certificate is valid; the trusted root or one between is not",
+        remedy: "a current root, or the built-in ones",
+        find: root_expired,
+    },
+    Cause {
         id: "root-missing",
         title: "the server's certificate leads to a root that is not trusted",
         seen: "`self-signed certificate in certificate chain`, or `unable to get local issuer certificate`",
@@ -85,8 +120,9 @@ fn silent(evidence: &Evidence) -> Option<Found> {
     if evidence.tls != Tls::Silent {
         return None;
     }
-    let found =
-        Found::certain("the connection was accepted, and the request for TLS got no answer");
+    let found = Found::certain(
+        "the connection was accepted, and TLS got no further: the server says nothing",
+    );
     let config = evidence.config.as_ref()?;
     Some(match &config.dial {
         Dial::Tunnel(host, port) => found.remedy(Remedy::action(format!(
@@ -99,19 +135,18 @@ fn silent(evidence: &Evidence) -> Option<Found> {
     })
 }
 
+fn packets_lost(evidence: &Evidence) -> Option<Found> {
+    (evidence.tls == Tls::SilentAfterStart).then(|| {
+        Found::likely("the answer of one byte came, and the certificate, which fills whole packets, did not")
+            .remedy(Remedy::command("ip link set dev <the interface to the database> mtu 1300"))
+            .remedy(Remedy::action(
+                "Let ICMP (\"fragmentation needed\", \"packet too big\") through the firewalls and network ACLs on the way; if it helps neither, look whether the server hangs",
+            ))
+    })
+}
+
 fn other(evidence: &Evidence) -> Option<Found> {
     let Tls::OtherProtocol(what) = evidence.tls else { return None };
-    if what == "an error before TLS" {
-        return Some(
-            Found::certain("the server answers the request for TLS with an error")
-                .titled(
-                    "the server refuses connections before TLS: it is full, starting or stopping",
-                )
-                .remedy(Remedy::action(
-                    "Wait for it to come up; if it is full, limit the function's concurrency",
-                )),
-        );
-    }
     let mysql = what.contains("MySQL");
     let found = Found::certain(format!("it is {what}"));
     let found = match right_port(evidence) {
@@ -129,6 +164,25 @@ fn other(evidence: &Evidence) -> Option<Found> {
             .remedy(Remedy::variable("PGHOST", "<a PostgreSQL database, if this one is none>"))
     } else {
         found
+    })
+}
+
+fn error_before(evidence: &Evidence) -> Option<Found> {
+    (evidence.tls == Tls::Error).then(|| {
+        Found::certain("the server answers the request for TLS with an error").remedy(
+            Remedy::action(
+                "Wait for it to come up; if it is full, limit the function's concurrency",
+            ),
+        )
+    })
+}
+
+fn too_old(evidence: &Evidence) -> Option<Found> {
+    (evidence.tls == Tls::TooOld).then(|| {
+        Found::certain("the server has no version of TLS in common with the functions, which take 1.2 and 1.3")
+            .remedy(Remedy::action(
+                "Check that PGHOST leads to the RDS database itself, whose servers have TLS 1.2; or raise ssl_max_protocol_version in its parameter group",
+            ))
     })
 }
 
@@ -191,19 +245,25 @@ pub(super) fn rds_name(evidence: &Evidence) -> Option<Endpoint> {
         .find(|e| e.kind != EndpointKind::Other)
 }
 
-/// `PGHOST` set to a name, with the connection going where it goes now.
+/// The placeholder for a port that nobody knows.
+pub(super) const DATABASE_PORT: &str = "<the database's port, 5432 by default>";
+
+/// `PGHOST` set to a name, with the connection going where it goes now. What goes to this machine goes
+/// through a tunnel, whose port is seldom the database's.
 pub(super) fn under_its_name(evidence: &Evidence, found: Found, name: &str) -> Found {
     let Some(config) = &evidence.config else { return found };
     let (old, port) = (&config.endpoint.host, config.endpoint.port);
     let found = found.remedy(Remedy::variable("PGHOST", name));
-    match (&config.dial, old.parse::<std::net::IpAddr>()) {
-        (Dial::Endpoint, Ok(address)) => {
-            found.remedy(Remedy::variable("PGHOSTADDR", address.to_string()))
+    if config.dial != Dial::Endpoint {
+        return found;
+    }
+    let here = evidence.tcp.iter().all(|(address, _)| address.ip().is_loopback());
+    match old.parse::<std::net::IpAddr>() {
+        Ok(address) if !here => found.remedy(Remedy::variable("PGHOSTADDR", address.to_string())),
+        _ => {
+            let found = found.remedy(Remedy::variable("DB_TUNNEL", format!("{old}:{port}")));
+            if here { found.remedy(Remedy::variable("PGPORT", DATABASE_PORT)) } else { found }
         }
-        (Dial::Endpoint, Err(_)) => {
-            found.remedy(Remedy::variable("DB_TUNNEL", format!("{old}:{port}")))
-        }
-        _ => found,
     }
 }
 
@@ -216,15 +276,40 @@ fn name(evidence: &Evidence) -> Option<Found> {
         return None;
     }
     let names = evidence.presented()?.names.join(", ");
-    let found =
-        Found::certain(format!("PGHOST is {}; the certificate is for {names}", evidence.host()));
+    let host = evidence.host();
+    let found = Found::certain(format!("PGHOST is {host}; the certificate is for {names}"));
+    let config = evidence.config.as_ref()?;
+    if config.endpoint.kind != EndpointKind::Other && config.dial != Dial::Endpoint {
+        let (variable, meaning) = match config.dial {
+            Dial::Tunnel(..) => ("DB_TUNNEL", format!("<host:port of a tunnel to {host}>")),
+            _ => ("PGHOSTADDR", format!("<an address of {host}, or nothing>")),
+        };
+        return Some(
+            found
+                .titled(format!("{variable} leads to another database than PGHOST names"))
+                .remedy(Remedy::variable(variable, meaning))
+                .remedy(Remedy::action(
+                    "Or set PGHOST to the other name, if that database is meant",
+                )),
+        );
+    }
     Some(match rds_name(evidence) {
         Some(endpoint) => under_its_name(evidence, found, &endpoint.host),
         None => found.remedy(Remedy::variable("PGHOST", "<the RDS endpoint's own name>")),
     })
 }
 
+/// A new certificate: RDS makes its own, and others are somebody else's.
 fn rotate(evidence: &Evidence) -> Remedy {
+    let names = evidence.presented().map(|presented| presented.names.as_slice());
+    let names = names.unwrap_or_default();
+    let of_rds = |name: &&String| name.contains(".rds.") || name.ends_with(".rds");
+    if !names.iter().any(|name| of_rds(&name)) {
+        return Remedy::action(format!(
+            "Renew the certificate of {}, which is not one of RDS: look what stands between",
+            names.first().map_or("the server", String::as_str)
+        ));
+    }
     let id = evidence.host().split('.').next().unwrap_or_default();
     Remedy::command(format!(
         "aws rds modify-db-instance --db-instance-identifier {id} --ca-certificate-identifier rds-ca-rsa2048-g1 --apply-immediately"
@@ -242,6 +327,37 @@ fn expired(evidence: &Evidence) -> Option<Found> {
     Some(found.remedy(rotate(evidence)))
 }
 
+fn early(evidence: &Evidence) -> Option<Found> {
+    if !is(evidence, Verdict::NotYetValid) {
+        return None;
+    }
+    let presented = evidence.presented()?;
+    let seen = format!("it becomes valid in {} s by this machine's clock", -presented.seconds_old);
+    let clock = evidence.clock.as_ref()?;
+    if clock.ahead.abs() > 60 {
+        return None;
+    }
+    let found = Found::certain(seen).also(format!("the clock agrees with {}", clock.source));
+    Some(found.remedy(rotate(evidence)))
+}
+
+fn root_expired(evidence: &Evidence) -> Option<Found> {
+    if !is(evidence, Verdict::RootExpired) {
+        return None;
+    }
+    let presented = evidence.presented()?;
+    let found = Found::certain(format!(
+        "the server's own certificate is valid; one on the way to the root {:?} has expired",
+        presented.issuer
+    ));
+    Some(match presented.built_in {
+        Some(_) if evidence.environment.has("PGSSLROOTCERT") => found
+            .also("a current root of that name is built in")
+            .remedy(Remedy::unset("PGSSLROOTCERT")),
+        _ => found.remedy(Remedy::variable("PGSSLROOTCERT", root_file(evidence))),
+    })
+}
+
 fn root(evidence: &Evidence) -> Option<Found> {
     if !is(evidence, Verdict::Root)
         || !evidence.problems.is_empty()
@@ -253,7 +369,9 @@ fn root(evidence: &Evidence) -> Option<Found> {
     let config = evidence.config.as_ref()?;
     let given = evidence.environment.has("PGSSLROOTCERT");
     let mut found = Found::certain(format!("it leads to the root {:?}", presented.issuer));
-    if given {
+    if given && presented.root.is_some() {
+        found = found.also("PGSSLROOTCERT holds a root of that name with another key: it is older or newer than the server's");
+    } else if given {
         found = found.also("PGSSLROOTCERT holds other roots");
     }
     Some(match presented.built_in.as_deref() {

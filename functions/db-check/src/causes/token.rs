@@ -6,10 +6,12 @@ use rds_iam::config::Dial;
 use rds_iam::endpoint::EndpointKind;
 
 use super::credentials::token_refused;
-use super::tls::{rds_name, under_its_name};
+use super::network::list_command;
+use super::tls::{DATABASE_PORT, rds_name, under_its_name};
 use super::{Cause, Found};
-use crate::evidence::{Evidence, Login, Rds, RdsLog, Refusal};
+use crate::evidence::{Counts, Evidence, Rds, Refusal};
 use crate::remedy::Remedy;
+use crate::report::Likelihood;
 
 pub(super) const CAUSES: &[Cause] = &[
     Cause {
@@ -48,41 +50,30 @@ pub(super) const CAUSES: &[Cause] = &[
         find: token_port,
     },
     Cause {
+        id: "token-invalid",
+        title: "RDS does not take the token for one of its own endpoint, port and user",
+        seen: "the token is refused, and RDS's log says InvalidToken or ExpiredToken, or its metrics count invalid tokens alone",
+        remedy: "compare `PGHOST` and `PGPORT` with RDS's; for an expired one, the clock",
+        find: token_invalid,
+    },
+    Cause {
         id: "user-case",
         title: "the user's name is written in another case",
-        seen: "the token is taken for a password or refused, and `PGUSER` holds capitals",
+        seen: "the token is taken for a password, and `PGUSER` holds capitals",
         remedy: "`PGUSER` in small letters, as PostgreSQL stores names that were not quoted",
         find: user_case,
     },
-    Cause {
-        id: "policy",
-        title: "no policy of the caller allows rds-db:connect as this user on this database",
-        seen: "the token is refused, its signer is known to STS, and nothing else is wrong; RDS's log says NotAuthorized",
-        remedy: "the policy, with account, region, resource id and user",
-        find: policy,
-    },
-    Cause {
-        id: "throttled",
-        title: "RDS throttles the logins",
-        seen: "the token is refused now and then, or for many sandboxes that start at once; RDS's log says ThrottlingException",
-        remedy: "keep connections, or put RDS Proxy in front",
-        find: throttled,
-    },
 ];
-
-fn failed(evidence: &Evidence) -> bool {
-    !matches!(evidence.login, Login::Works | Login::Unknown)
-}
 
 fn iam_off(evidence: &Evidence) -> Option<Found> {
     let database = evidence.database()?;
-    let off = database.iam == Some(false) || database.iam_pending;
-    if !off || !failed(evidence) {
+    let refused = evidence.refused(Refusal::Token) || evidence.refused(Refusal::Password);
+    if database.iam != Some(false) || !refused {
         return None;
     }
-    let id = evidence.host().split('.').next().unwrap_or_default();
+    let id = &database.id;
     let found = if database.iam_pending {
-        Found::certain("RDS says that the change is pending")
+        Found::certain("RDS says that it is off, and that the change is pending")
     } else {
         Found::certain("RDS says that it is off")
     };
@@ -136,12 +127,15 @@ fn token_region(evidence: &Evidence) -> Option<Found> {
         config.region,
         rds_name(evidence)?.host
     );
-    let found = Found::certain(seen).remedy(Remedy::variable("DB_REGION", real));
-    // Where PGHOST is an alias too, the name alone puts both right.
+    let found = Found::certain(seen);
+    let name = rds_name(evidence)?.host;
     Some(if config.endpoint.kind == EndpointKind::Other {
-        under_its_name(evidence, found, &rds_name(evidence)?.host)
+        // An alias, whose name has to go too.
+        let found = found.remedy(Remedy::variable("DB_REGION", real));
+        under_its_name(evidence, found, &name)
     } else {
-        found
+        // The region is the one in the name, whatever the variables say.
+        under_its_name(evidence, found, &name)
     })
 }
 
@@ -168,104 +162,76 @@ fn token_port(evidence: &Evidence) -> Option<Found> {
     if !token_refused(evidence) {
         return None;
     }
-    let loopback = match &config.dial {
-        Dial::Address(address) => address.is_loopback(),
-        Dial::Endpoint => evidence.tcp.iter().all(|(address, _)| address.ip().is_loopback()),
-        Dial::Tunnel(..) => false,
+    let loopback = evidence.tcp.iter().all(|(address, _)| address.ip().is_loopback());
+    let known = evidence.database().and_then(|database| database.port);
+    let (found, right) = match (evidence.accepted_port, known) {
+        (Some(accepted), _) => {
+            let seen = format!("signed for port {port}; a token for port {accepted} is accepted");
+            (Found::certain(seen), accepted.to_string())
+        }
+        (_, Some(right)) if right != i32::from(port) => {
+            let seen = format!("signed for port {port}; RDS says that the port is {right}");
+            (Found::certain(seen), right.to_string())
+        }
+        (_, None) if loopback && !matches!(config.dial, Dial::Tunnel(..)) => {
+            let seen = format!(
+                "signed for port {port}; the connection goes to this machine, so the port may be a tunnel's"
+            );
+            (Found::possible(seen), DATABASE_PORT.to_owned())
+        }
+        _ => return None,
     };
-    if let Some(right) = evidence.database()?.port.filter(|right| *right != i32::from(port)) {
-        let found =
-            Found::certain(format!("signed for port {port}; RDS says that the port is {right}"))
-                .remedy(Remedy::variable("PGPORT", right.to_string()));
-        let old = match (&config.dial, loopback) {
-            (Dial::Address(address), _) => Some(tunnel(*address, port)),
-            (Dial::Endpoint, true) => Some(format!("{}:{port}", config.endpoint.host)),
-            _ => None,
-        };
-        return Some(match old {
-            Some(old) => found.remedy(Remedy::variable("DB_TUNNEL", old)),
-            None => found,
-        });
-    }
-    None
+    let found = found.remedy(Remedy::variable("PGPORT", right));
+    let old = match (&config.dial, loopback) {
+        (Dial::Address(address), _) => Some(tunnel(*address, port)),
+        (Dial::Endpoint, true) => Some(format!("{}:{port}", config.endpoint.host)),
+        _ => None,
+    };
+    Some(match old {
+        Some(old) => found.remedy(Remedy::variable("DB_TUNNEL", old)),
+        None => found,
+    })
 }
 
 fn tunnel(address: IpAddr, port: u16) -> String {
     std::net::SocketAddr::new(address, port).to_string()
 }
 
+fn token_invalid(evidence: &Evidence) -> Option<Found> {
+    let known = [other_account, token_region, token_host, token_port, user_case];
+    let explained = |rule: &fn(&Evidence) -> Option<Found>| {
+        rule(evidence).is_some_and(|found| found.likelihood < Likelihood::Possible)
+    };
+    if !token_refused(evidence) || known.iter().any(explained) {
+        return None;
+    }
+    let alone = |counts: &&Counts| {
+        counts.invalid_token > 0 && counts.insufficient_permissions + counts.throttling == 0
+    };
+    let found = match (evidence.logged(), evidence.counted().filter(alone)) {
+        (Some(("ExpiredToken", said)), _) => {
+            return Some(
+                Found::likely(said)
+                    .titled("RDS takes the token for one that has expired")
+                    .remedy(Remedy::action("Set the clock of this machine, and keep it synchronised: timedatectl set-ntp true; sign a new token for each login")),
+            );
+        }
+        (Some(("InvalidToken", said)), _) => Found::likely(said),
+        (None, Some(counts)) => Found::likely(format!("RDS counts in 15 minutes {counts}")),
+        _ => return None,
+    };
+    let list = list_command(evidence)?;
+    Some(found.remedy(Remedy::command(list)).remedy(Remedy::action(
+        "Set PGHOST and PGPORT to what it prints: a token is signed for both",
+    )))
+}
+
 fn user_case(evidence: &Evidence) -> Option<Found> {
     let user = evidence.user();
     let small = user.to_lowercase();
-    let refused = evidence.refused(Refusal::Password) || token_refused(evidence);
-    (refused && small != user).then(|| {
+    // A server that asks for a token has found the user.
+    (evidence.refused(Refusal::Password) && small != user).then(|| {
         Found::likely(format!("PGUSER is {user}; unless it was quoted, PostgreSQL stored {small}"))
             .remedy(Remedy::variable("PGUSER", small))
-    })
-}
-
-/// The resource that a policy must name, with what is not known in `<…>`.
-fn resource(evidence: &Evidence) -> String {
-    let config = evidence.config.as_ref();
-    let region = config.map_or("<region>", |config| &config.region);
-    let kind = config.map_or(EndpointKind::Instance, |config| config.endpoint.kind);
-    let placeholder = match kind {
-        EndpointKind::Proxy => "<prx-…>",
-        EndpointKind::Instance | EndpointKind::Other => "<db-…>",
-        _ => "<cluster-…>",
-    };
-    let database = evidence.database();
-    let id = database.and_then(|d| d.resource_id.as_deref()).unwrap_or(placeholder);
-    let account = database.and_then(|d| d.account.as_deref()).or(evidence.caller.account());
-    let partition = match region {
-        region if region.starts_with("cn-") => "aws-cn",
-        region if region.starts_with("us-gov-") => "aws-us-gov",
-        _ => "aws",
-    };
-    format!(
-        "arn:{partition}:rds-db:{region}:{}:dbuser:{id}/{}",
-        account.unwrap_or("<account>"),
-        evidence.user()
-    )
-}
-
-fn policy(evidence: &Evidence) -> Option<Found> {
-    if !token_refused(evidence) {
-        return None;
-    }
-    let resource = resource(evidence);
-    let mut found = match evidence.logged() {
-        Some(("NotAuthorized", said)) => Found::certain(said),
-        Some((_, said)) => Found::possible(said),
-        None => Found::likely("TLS and rds_iam are right, and the token was refused"),
-    };
-    if evidence.caller.account().is_some() {
-        found = found.also("STS knows its signer, so the keys are good");
-    }
-    if evidence.rds_log == RdsLog::NotExported {
-        found = found.also(
-            "RDS gives the true reason in its log iam-db-auth-error, which it does not export here",
-        );
-    } else if evidence.logged().is_none() {
-        found = found.also("RDS gives the true reason in its log iam-db-auth-error only");
-    }
-    let found = found.remedy(Remedy::allow(evidence.principal(), "rds-db:connect", &resource));
-    Some(if resource.contains('<') {
-        let id = evidence.host().split('.').next().unwrap_or_default();
-        found.remedy(Remedy::command(format!(
-            "aws rds describe-db-instances --db-instance-identifier {id} --query 'DBInstances[0].DbiResourceId'"
-        )))
-    } else {
-        found
-    })
-}
-
-fn throttled(evidence: &Evidence) -> Option<Found> {
-    token_refused(evidence).then(|| {
-        let found = match evidence.logged() {
-            Some(("ThrottlingException", said)) => Found::certain(said),
-            _ => Found::possible("a throttled login gets the same answer as a refused token"),
-        };
-        found.remedy(Remedy::action("Try again after a second; let fewer sandboxes start at once, or put RDS Proxy in front"))
     })
 }

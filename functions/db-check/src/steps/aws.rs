@@ -180,6 +180,10 @@ async fn describe(
     let Some(config) = config.filter(|config| config.endpoint.kind != EndpointKind::Other) else {
         return (Rds::Unknown, Step::skipped("rds", "PGHOST is not a name of RDS"));
     };
+    if config.endpoint.kind == EndpointKind::Global {
+        let why = "a global endpoint does not name the cluster behind it";
+        return (Rds::Unknown, Step::skipped("rds", why));
+    }
     let Some(sdk) = for_service(environment, sdk, config, "RDS") else {
         let why =
             "STS is this machine's, so the keys are not AWS's: set AWS_ENDPOINT_URL_RDS to ask";
@@ -199,7 +203,7 @@ async fn of_kind(client: &aws_sdk_rds::Client, config: &Config, dates: &Dates) -
     match config.endpoint.kind {
         EndpointKind::Proxy => proxy(client, id, dates).await,
         EndpointKind::Instance => instance(client, id, dates).await,
-        _ => cluster(client, id, dates).await,
+        _ => cluster(client, id, &config.endpoint.host, dates).await,
     }
 }
 
@@ -217,6 +221,8 @@ async fn instance(client: &aws_sdk_rds::Client, id: &str, dates: &Dates) -> Rds 
     };
     let pending = found.pending_modified_values();
     let mut database = Database {
+        id: id.to_owned(),
+        address: found.endpoint().and_then(|endpoint| endpoint.address()).map(str::to_owned),
         resource_id: found.dbi_resource_id().map(str::to_owned),
         account: found.db_instance_arn().and_then(account),
         iam: found.iam_database_authentication_enabled(),
@@ -227,31 +233,40 @@ async fn instance(client: &aws_sdk_rds::Client, id: &str, dates: &Dates) -> Rds 
         ca: found.ca_certificate_identifier().map(str::to_owned),
         security_groups: groups(found.vpc_security_groups()),
         auth_log: auth_log("instance", id, found.enabled_cloudwatch_logs_exports()),
+        dimension: Some(("DBInstanceIdentifier", id.to_owned())),
     };
     // An instance of Aurora is reached under its cluster's resource id, which has the log too.
     if let Some(cluster_id) = found.db_cluster_identifier()
-        && let Rds::Is(cluster) = cluster(client, cluster_id, dates).await
+        && let Rds::Is(cluster) = cluster(client, cluster_id, "", dates).await
     {
         database.resource_id = cluster.resource_id;
         database.iam = cluster.iam;
         database.auth_log = cluster.auth_log;
     }
-    Rds::Is(database)
+    Rds::Is(Box::new(database))
 }
 
-async fn cluster(client: &aws_sdk_rds::Client, id: &str, dates: &Dates) -> Rds {
+async fn cluster(client: &aws_sdk_rds::Client, id: &str, host: &str, dates: &Dates) -> Rds {
     let call = client.describe_db_clusters().customize().interceptor(dates.clone()).send();
     let all = match call.await {
         Ok(all) => all,
         Err(error) => return failed(&error),
     };
-    let found = all.db_clusters().iter().find(|c| c.db_cluster_identifier() == Some(id));
-    let Some(found) = found else {
+    let is_meant = |cluster: &&aws_sdk_rds::types::DbCluster| {
+        cluster.db_cluster_identifier() == Some(id)
+            || cluster.custom_endpoints().iter().any(|name| name == host)
+    };
+    let Some(found) = all.db_clusters().iter().find(is_meant) else {
         let endpoints = all.db_clusters().iter().filter_map(|c| c.endpoint());
         return Rds::NotFound { endpoints: endpoints.map(str::to_owned).collect() };
     };
     let pending = found.pending_modified_values();
-    Rds::Is(Database {
+    let id = found.db_cluster_identifier().unwrap_or(id);
+    let reader = host.contains(".cluster-ro-");
+    let address = if reader { found.reader_endpoint() } else { found.endpoint() };
+    Rds::Is(Box::new(Database {
+        id: id.to_owned(),
+        address: address.filter(|_| !host.contains(".cluster-custom-")).map(str::to_owned),
         resource_id: found.db_cluster_resource_id().map(str::to_owned),
         account: found.db_cluster_arn().and_then(account),
         iam: found.iam_database_authentication_enabled(),
@@ -262,7 +277,8 @@ async fn cluster(client: &aws_sdk_rds::Client, id: &str, dates: &Dates) -> Rds {
         ca: None,
         security_groups: groups(found.vpc_security_groups()),
         auth_log: auth_log("cluster", id, found.enabled_cloudwatch_logs_exports()),
-    })
+        dimension: Some(("DBClusterIdentifier", id.to_owned())),
+    }))
 }
 
 async fn proxy(client: &aws_sdk_rds::Client, id: &str, dates: &Dates) -> Rds {
@@ -271,8 +287,9 @@ async fn proxy(client: &aws_sdk_rds::Client, id: &str, dates: &Dates) -> Rds {
         Ok(all) => all,
         Err(error) => return failed(&error),
     };
-    let found = all.db_proxies().iter().find(|p| p.db_proxy_name() == Some(id));
-    let Some(found) = found else {
+    let name = proxy_of_endpoint(client, id).await;
+    let name = name.as_deref().unwrap_or(id);
+    let Some(found) = all.db_proxies().iter().find(|p| p.db_proxy_name() == Some(name)) else {
         let endpoints = all.db_proxies().iter().filter_map(|p| p.endpoint());
         return Rds::NotFound { endpoints: endpoints.map(str::to_owned).collect() };
     };
@@ -280,14 +297,23 @@ async fn proxy(client: &aws_sdk_rds::Client, id: &str, dates: &Dates) -> Rds {
     let scheme = found.default_auth_scheme() == Some("IAM_AUTH");
     let iam = scheme || found.auth().iter().any(|a| a.iam_auth().is_some_and(|m| *m != disabled));
     let arn = found.db_proxy_arn();
-    Rds::Is(Database {
+    Rds::Is(Box::new(Database {
+        id: name.to_owned(),
+        address: found.endpoint().filter(|_| name == id).map(str::to_owned),
         resource_id: arn.and_then(|arn| arn.rsplit(':').next()).map(str::to_owned),
         account: arn.and_then(account),
         iam: Some(iam),
         status: found.status().map(|s| s.as_str().to_owned()).unwrap_or_default(),
         security_groups: found.vpc_security_group_ids().to_vec(),
         ..Database::default()
-    })
+    }))
+}
+
+/// The proxy that an additional endpoint belongs to.
+async fn proxy_of_endpoint(client: &aws_sdk_rds::Client, name: &str) -> Option<String> {
+    let all =
+        client.describe_db_proxy_endpoints().db_proxy_endpoint_name(name).send().await.ok()?;
+    all.db_proxy_endpoints().first()?.db_proxy_name().map(str::to_owned)
 }
 
 fn groups(memberships: &[aws_sdk_rds::types::VpcSecurityGroupMembership]) -> Vec<String> {

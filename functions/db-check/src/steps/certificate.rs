@@ -26,7 +26,7 @@ pub(super) fn read(
     let issuer = parsed.last().map(|top| name(top.issuer())).unwrap_or_default();
     let root = parsed.last().and_then(|top| root_of(config.roots.pem(), top));
     let built_in = match (&root, parsed.last()) {
-        (None, Some(top)) => built_in(top),
+        (None, Some(top)) => built_in_of(top),
         _ => None,
     };
     Presented {
@@ -81,8 +81,12 @@ fn root_of(pem: &str, top: &X509Certificate<'_>) -> Option<String> {
     })
 }
 
-/// The region whose built-in roots it leads to, or RDS Proxy.
-fn built_in(top: &X509Certificate<'_>) -> Option<String> {
+/// The region whose built-in roots a chain leads to, or RDS Proxy.
+pub(super) fn built_in(chain: &[Vec<u8>]) -> Option<String> {
+    built_in_of(&X509Certificate::from_der(chain.last()?).ok()?.1)
+}
+
+fn built_in_of(top: &X509Certificate<'_>) -> Option<String> {
     let leads = |roots: Result<Roots, String>| roots.is_ok_and(|r| root_of(r.pem(), top).is_some());
     if leads(Roots::built_in("", true)) {
         return Some("RDS Proxy".into());
@@ -99,8 +103,10 @@ pub(super) fn verdict(why: &str, presented: &Presented) -> Verdict {
     let why = why.to_ascii_lowercase();
     if why.contains("not yet valid") || presented.seconds_old < 0 {
         Verdict::NotYetValid
-    } else if why.contains("has expired") || presented.seconds_left < 0 {
+    } else if presented.seconds_left < 0 {
         Verdict::Expired
+    } else if why.contains("has expired") {
+        Verdict::RootExpired
     } else if why.contains("mismatch") {
         Verdict::Name
     } else if presented.root.is_none() || ROOT_WORDS.iter().any(|word| why.contains(word)) {
@@ -117,6 +123,7 @@ pub(super) fn said(presented: &Presented) -> String {
         Verdict::Trusted => "trusted",
         Verdict::Name => "NOT TRUSTED: it names another host",
         Verdict::Expired => "NOT TRUSTED: it has expired",
+        Verdict::RootExpired => "NOT TRUSTED: a certificate above it has expired",
         Verdict::NotYetValid => "NOT TRUSTED: it is not valid yet",
         Verdict::Root => "NOT TRUSTED: its root is not one of the configured ones",
         Verdict::Other => "NOT TRUSTED",

@@ -1,8 +1,10 @@
 //! The environment, read as a function reads it; and, if that fails, repaired as far as it tells how, so
 //! that the other steps can run all the same.
 
+use std::net::IpAddr;
+
 use rds_iam::Config;
-use rds_iam::endpoint::is_region;
+use rds_iam::endpoint::{Endpoint, is_region};
 use tokio::time::Instant;
 
 use crate::environment::Environment;
@@ -44,17 +46,12 @@ fn repairs(environment: &Environment, problems: &[String]) -> Repairs {
     for problem in problems {
         let name = variable(problem);
         let given = environment.get(name).unwrap_or_default();
-        let clean = given.trim().trim_matches(['"', '\'', ' ', '\n', '\r']);
+        let clean = given.trim_matches(|c: char| c.is_whitespace() || c == '"' || c == '\'');
         let mut set = |name: &str, value: &str| repairs.push((name.to_owned(), value.to_owned()));
         match name {
             "PGHOST" => host(clean, &mut set),
-            "PGHOSTADDR" if !clean.is_empty() => {
-                set(name, "");
-                let port = environment.get("PGPORT").unwrap_or("5432");
-                let tunnel =
-                    if has_port(clean) { clean.to_owned() } else { format!("{clean}:{port}") };
-                set("DB_TUNNEL", &tunnel);
-            }
+            "PGHOSTADDR" => address(clean, environment.get("PGPORT").unwrap_or("5432"), &mut set),
+            "DB_TUNNEL" => set(name, &tunnel(clean).unwrap_or_default()),
             "PGTARGETSESSIONATTRS" => {
                 let writes =
                     ["read-write", "primary"].contains(&clean.to_ascii_lowercase().as_str());
@@ -67,6 +64,7 @@ fn repairs(environment: &Environment, problems: &[String]) -> Repairs {
                 let region = [lower.as_str(), zone].into_iter().find(|name| is_region(name));
                 set(name, region.unwrap_or_default());
             }
+            "PGPORT" => set(name, clean.trim_matches(|c: char| !c.is_ascii_digit())),
             "PGSSLMODE" => set(name, "verify-full"),
             "DB_PROXY" | "DB_METRICS" => {
                 let on = ["true", "1", "yes", "on"].contains(&clean.to_ascii_lowercase().as_str());
@@ -77,11 +75,32 @@ fn repairs(environment: &Environment, problems: &[String]) -> Repairs {
             _ => set(name, ""),
         }
     }
+    let mut seen = std::collections::HashSet::new();
+    repairs.retain(|(name, _)| seen.insert(name.clone()));
     repairs
 }
 
-fn has_port(text: &str) -> bool {
-    text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+/// The address in a network or in brackets; a name belongs to DB_TUNNEL.
+fn address(given: &str, port: &str, set: &mut impl FnMut(&str, &str)) {
+    let bare = given.split('/').next().unwrap_or_default().trim_matches(['[', ']']);
+    if bare.parse::<IpAddr>().is_ok() {
+        return set("PGHOSTADDR", bare);
+    }
+    set("PGHOSTADDR", "");
+    if let Some(tunnel) = tunnel(given).or_else(|| tunnel(&format!("{given}:{port}"))) {
+        set("DB_TUNNEL", &tunnel);
+    }
+}
+
+/// `host:port` in a URL, with a space for the colon, or as a port alone.
+fn tunnel(given: &str) -> Option<String> {
+    let rest = given.split_once("://").map_or(given, |(_, rest)| rest).trim_end_matches('/');
+    let rest = rest.split_whitespace().collect::<Vec<_>>().join(":").replace("::", ":");
+    let (host, port) = rest.rsplit_once(':').unwrap_or(("", &rest));
+    let host = if host.is_empty() { "localhost" } else { host };
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    let fits = port.parse::<u16>().is_ok_and(|port| port != 0) && host.bytes().all(legal);
+    fits.then(|| format!("{host}:{port}"))
 }
 
 /// The host in a URL, a `host:port`, a list, or quotes.
@@ -95,7 +114,7 @@ fn host(given: &str, set: &mut impl FnMut(&str, &str)) {
             set("PGHOST", host);
             set("PGPORT", port);
         }
-        _ if ipv6 => set("PGHOST", ""),
-        _ => set("PGHOST", authority.trim()),
+        _ if Endpoint::parse(authority.trim(), 5432).is_ok() => set("PGHOST", authority.trim()),
+        _ => set("PGHOST", ""),
     }
 }

@@ -1,16 +1,23 @@
 //! The credentials, as a function resolves them, and a token.
 
+mod profile;
+mod source;
+
+use std::error::Error;
 use std::time::Duration;
 
+use aws_credential_types::Credentials as Keys;
 use aws_credential_types::provider::ProvideCredentials;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_async::time::SharedTimeSource;
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use rds_iam::Config;
 use rds_iam::credentials::{RawProvider, key_kind, unavailable};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Signer, bound, iso8601};
-use crate::environment::Environment;
-use crate::evidence::Credentials;
+use crate::environment::{self, Environment};
+use crate::evidence::{Credentials, Flaw, Source};
 use crate::report::{Status, Step};
 
 /// STS answers in some 50 ms.
@@ -30,46 +37,64 @@ pub(super) async fn resolve(
             RawProvider::for_region(environment.get("AWS_REGION").unwrap_or("us-east-1")),
         ),
     };
-    let resolved = timeout_at(bound(deadline, LONGEST), provider.provide_credentials()).await;
-    let source = source(environment, config);
+    let (resolved, source) = tokio::join!(
+        timeout_at(bound(deadline, LONGEST), provider.provide_credentials()),
+        source::find(environment),
+    );
+    let named = match config.and_then(|config| config.role.as_ref()) {
+        Some(role) => format!("{} assumed with {source}", role.arn),
+        None => source.to_string(),
+    };
     let (status, found) = match resolved {
         Err(_) => {
-            signer.credentials = Credentials::Silent;
-            (Status::Failed, format!("{source} did not answer in time"))
+            signer.credentials = Credentials::Silent { source };
+            (Status::Failed, format!("{named} did not answer in time"))
         }
         Ok(Err(error)) => {
-            let why = unavailable(&error).to_string();
-            signer.credentials = Credentials::Missing(why.clone());
-            (Status::Failed, why)
+            let text = unavailable(&error).to_string();
+            let unreachable = unreachable(&error);
+            signer.credentials = Credentials::Missing { why: reason(&text), unreachable, source };
+            (Status::Failed, text)
         }
         Ok(Ok(keys)) => {
-            let kind = match keys.access_key_id().get(..4) {
-                Some("AKIA") => "AKIA",
-                Some("ASIA") => "ASIA",
-                _ => "other",
-            };
-            let session_token = keys.session_token().is_some();
-            let expiry = keys.expiry();
-            let mut found = format!("{source}: {}", key_kind(keys.access_key_id()));
-            if let Some(expiry) = expiry {
-                found += &format!(", until {}", iso8601(expiry));
-            }
-            let mixed = (kind == "ASIA") != session_token && kind != "other";
-            if mixed {
-                found += if session_token {
-                    ", with a session token that a long-lived key does not have"
-                } else {
-                    ", without the session token that belongs to them"
-                };
-            }
-            signer.credentials = Credentials::Found { kind, session_token, expiry };
+            let (status, found, credentials) = found(&keys, &named, source);
+            signer.credentials = credentials;
             signer.keys = Some(keys);
-            (if mixed { Status::Failed } else { Status::Ok }, found)
+            (status, found)
         }
     };
     signer.steps.push(Step::new("credentials", status, start.elapsed(), found));
     sign(config, clock, &mut signer);
     signer
+}
+
+/// What keys show of themselves.
+fn found(keys: &Keys, named: &str, source: Source) -> (Status, String, Credentials) {
+    let kind = match keys.access_key_id().get(..4) {
+        Some("AKIA") => "AKIA",
+        Some("ASIA") => "ASIA",
+        _ => "other",
+    };
+    let session_token = keys.session_token().is_some();
+    let expiry = keys.expiry();
+    let mut found = format!("{named}: {}", key_kind(keys.access_key_id()));
+    if let Some(expiry) = expiry {
+        found += &format!(", until {}", iso8601(expiry));
+    }
+    let mixed = (kind == "ASIA") != session_token && kind != "other";
+    if mixed {
+        found += if session_token {
+            ", with a session token that a long-lived key does not have"
+        } else {
+            ", without the session token that belongs to them"
+        };
+    }
+    let flaws = flaws(keys);
+    for (name, flaw) in &flaws {
+        found += &format!("; {name} {flaw}");
+    }
+    let status = if flaws.is_empty() && !mixed { Status::Ok } else { Status::Failed };
+    (status, found, Credentials::Found { kind, session_token, expiry, flaws, source })
 }
 
 fn sign(config: Option<&Config>, clock: &SharedTimeSource, signer: &mut Signer) {
@@ -97,24 +122,29 @@ fn sign(config: Option<&Config>, clock: &SharedTimeSource, signer: &mut Signer) 
     signer.steps.push(step);
 }
 
-/// Where the credentials come from, in the order in which they are looked for.
-pub(crate) fn source(environment: &Environment, config: Option<&Config>) -> String {
-    let has = |name| environment.has(name);
-    let base = if has("AWS_ACCESS_KEY_ID") {
-        "the environment's keys".to_owned()
-    } else if let Some(profile) = environment.get("AWS_PROFILE") {
-        format!("profile {profile}")
-    } else if has("AWS_WEB_IDENTITY_TOKEN_FILE") {
-        "a web identity".to_owned()
-    } else if has("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
-        || has("AWS_CONTAINER_CREDENTIALS_FULL_URI")
-    {
-        "the container's role".to_owned()
-    } else {
-        "the default profile, or the machine's role".to_owned()
-    };
-    match config.and_then(|config| config.role.as_ref()) {
-        Some(role) => format!("{} assumed with {base}", role.arn),
-        None => base,
+/// What no key has in it, whatever its source.
+fn flaws(keys: &Keys) -> Vec<Flaw> {
+    environment::flaws([
+        Some(keys.access_key_id()),
+        Some(keys.secret_access_key()),
+        keys.session_token(),
+    ])
+}
+
+/// The reason alone, without what failed and what to do.
+fn reason(text: &str) -> String {
+    let reason = text.split_once(": ").map_or(text, |(_, reason)| reason);
+    reason.split(". ").next().unwrap_or(reason).to_owned()
+}
+
+/// Whether no connection was made, by the types of the error's sources.
+fn unreachable(error: &CredentialsError) -> bool {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    let mut unreachable = false;
+    for cause in causes {
+        // A call that lacks credentials of its own fails like one without a connection.
+        unreachable =
+            (unreachable || cause.is::<ConnectorError>()) && !cause.is::<CredentialsError>();
     }
+    unreachable
 }

@@ -20,7 +20,8 @@ const FACTS: &str = "SELECT current_setting('server_version'), \
     (SELECT sum(numbackends) FROM pg_stat_database), \
     current_setting('max_connections'), \
     (SELECT pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = 'rds_iam'), \
-    extract(epoch FROM clock_timestamp()) ";
+    extract(epoch FROM clock_timestamp()), \
+    (SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only')";
 
 const TABLES: &str = "SELECT count(*), \
     count(*) FILTER (WHERE has_table_privilege(c.oid, 'SELECT')), \
@@ -72,6 +73,7 @@ async fn facts(client: &Client, clock: &SharedTimeSource) -> Option<(Facts, Cloc
     let facts = Facts {
         version: text(0).to_owned(),
         read_only: text(1) == "t",
+        read_only_source: text(7).to_owned(),
         standby: text(2) == "t",
         round_trip_ms: (round_trip.as_secs_f64() * 10_000.0).round() / 10.0,
         connections: number(&row, 3),

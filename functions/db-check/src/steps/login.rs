@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use aws_credential_types::Credentials as Keys;
 use aws_smithy_async::time::SharedTimeSource;
 use postgres_native_tls::MakeTlsConnector;
 use rds_iam::Config;
@@ -15,25 +16,34 @@ use tokio_postgres::error::DbError;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
+use super::network::USUAL_PORT;
 use super::{Attempt, bound, database};
 use crate::evidence::{Login, Refusal};
 use crate::report::{Status, Step};
 
-/// Kept for the questions after a login.
+/// Kept for the questions after a login, and as many round trips.
 const AFTER: Duration = Duration::from_millis(700);
+const QUESTIONS: u32 = 6;
+
+/// The way to the server.
+pub(super) struct Via<'a> {
+    pub(super) address: SocketAddr,
+    pub(super) connector: &'a MakeTlsConnector,
+    pub(super) round_trip: Duration,
+}
 
 pub(super) async fn attempt(
-    config: &Config,
+    (config, keys): (&Config, &Keys),
     token: &AuthToken,
-    address: SocketAddr,
-    connector: &MakeTlsConnector,
+    via: &Via<'_>,
     clock: &SharedTimeSource,
     deadline: Instant,
     attempt: &mut Attempt,
 ) {
     let start = Instant::now();
-    let until = bound(deadline - AFTER, config.connect_timeout);
-    let result = timeout_at(until, connect(config, token, address, connector)).await;
+    let after = AFTER + via.round_trip * QUESTIONS;
+    let until = bound(deadline - after, config.connect_timeout);
+    let result = timeout_at(until, connect(config, token, via)).await;
     let (client, login) = match result {
         Err(_) => (None, Login::Silent),
         Ok(Err(login)) => (None, login),
@@ -46,23 +56,23 @@ pub(super) async fn attempt(
         Some(client) => database::ask(config, &client, clock, deadline, attempt).await,
         None => {
             if attempt.login.is(Refusal::NoDatabase) {
-                let list = timeout_at(deadline, databases(config, token, address, connector)).await;
+                let list = timeout_at(deadline, databases(config, token, via)).await;
                 attempt.databases = list.ok().flatten().unwrap_or_default();
+            }
+            // A tunnel ends at this machine's own address, and a database never does.
+            if attempt.login.is(Refusal::Token) && via.address.ip().is_loopback() {
+                let other = of_usual_port(config, keys, via, clock);
+                attempt.accepted_port = timeout_at(deadline, other).await.ok().flatten();
             }
             attempt.steps.push(Step::skipped("database", "there is no login"));
         }
     }
 }
 
-async fn connect(
-    config: &Config,
-    token: &AuthToken,
-    address: SocketAddr,
-    connector: &MakeTlsConnector,
-) -> Result<Client, Login> {
-    let stream = TcpStream::connect(address).await.map_err(|_| Login::Closed)?;
+async fn connect(config: &Config, token: &AuthToken, via: &Via<'_>) -> Result<Client, Login> {
+    let stream = TcpStream::connect(via.address).await.map_err(|_| Login::Closed)?;
     let _ = stream.set_nodelay(true);
-    let mut make = connector.clone();
+    let mut make = via.connector.clone();
     let tls = <MakeTlsConnector as MakeTlsConnect<TcpStream>>::make_tls_connect(
         &mut make,
         &config.endpoint.host,
@@ -75,24 +85,42 @@ async fn connect(
             Ok(client)
         }
         Err(error) => Err(match error.as_db_error() {
-            Some(refusal) => {
-                Login::Refused { refusal: class(refusal), code: refusal.code().code().to_owned() }
-            }
+            Some(refusal) => Login::Refused { refusal: class(refusal), code: sqlstate(refusal) },
+            // The library's own words for a request that it cannot answer.
+            None if error.to_string().starts_with("authentication error") => Login::OtherMethod,
             None => Login::Closed,
         }),
     }
 }
 
-/// The databases that the user may connect to, asked in the one that every server has.
-async fn databases(
+/// PostgreSQL's usual port, if a token for it is accepted on the same way.
+async fn of_usual_port(
     config: &Config,
-    token: &AuthToken,
-    address: SocketAddr,
-    connector: &MakeTlsConnector,
-) -> Option<Vec<String>> {
+    keys: &Keys,
+    via: &Via<'_>,
+    clock: &SharedTimeSource,
+) -> Option<u16> {
+    let mut other = config.clone();
+    other.endpoint.port = USUAL_PORT;
+    if config.endpoint.port == USUAL_PORT {
+        return None;
+    }
+    let token = other.token_signer().sign(keys, clock.now()).ok()?;
+    match connect(&other, &token, via).await {
+        Ok(_) => Some(USUAL_PORT),
+        // Refused for what is looked at after the token.
+        Err(login) if login.is(Refusal::NoDatabase) || login.is(Refusal::NoConnect) => {
+            Some(USUAL_PORT)
+        }
+        Err(_) => None,
+    }
+}
+
+/// The databases that the user may connect to, asked in the one that every server has.
+async fn databases(config: &Config, token: &AuthToken, via: &Via<'_>) -> Option<Vec<String>> {
     let mut other = config.clone();
     other.database = "postgres".into();
-    let client = connect(&other, token, address, connector).await.ok()?;
+    let client = connect(&other, token, via).await.ok()?;
     let sql = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate \
                AND has_database_privilege(datname, 'CONNECT') ORDER BY datname LIMIT 50";
     let rows = client.simple_query(sql).await.ok()?;
@@ -101,6 +129,14 @@ async fn databases(
         _ => None,
     };
     Some(rows.into_iter().filter_map(name).collect())
+}
+
+/// Five capitals or digits; whatever else a server sends is not repeated.
+fn sqlstate(refusal: &DbError) -> String {
+    let code = refusal.code().code();
+    let legal = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
+    let is_one = code.len() == 5 && code.bytes().all(legal);
+    if is_one { code.to_owned() } else { "unknown".to_owned() }
 }
 
 /// The class of a refusal, by its SQLSTATE and its fixed words.
@@ -112,10 +148,11 @@ fn class(refusal: &DbError) -> Refusal {
         _ if says("has no credentials for the role") => Refusal::ProxySecret,
         "28000" if says("PAM authentication failed") => Refusal::Token,
         "28000" if says("is not permitted to log in") => Refusal::NoLogin,
+        "28000" if says("does not exist") => Refusal::NoRole,
         "28000" => Refusal::Hba,
         "28P01" => Refusal::Password,
         "3D000" => Refusal::NoDatabase,
-        "42501" => Refusal::NoConnect,
+        "42501" if says("for database") => Refusal::NoConnect,
         "55000" => Refusal::NotAccepting,
         "53300" if says("for role") => Refusal::TooManyOfRole,
         "53300" if says("for database") => Refusal::TooManyOfDatabase,
@@ -130,6 +167,7 @@ fn said(login: &Login) -> (Status, String) {
         Login::Works => return (Status::Ok, "the token is accepted".into()),
         Login::Refused { refusal, code } => format!("{}, SQLSTATE {code}", words(*refusal)),
         Login::Closed => "the connection was closed during the login".into(),
+        Login::OtherMethod => "the server asks for another proof than a password".into(),
         Login::Silent => "the server did not answer the login in time".into(),
         Login::Unknown => "not tried".into(),
     };
@@ -141,6 +179,7 @@ fn words(refusal: Refusal) -> &'static str {
         Refusal::Token => "the token was refused (PAM authentication failed)",
         Refusal::Password => "the token was taken for a password",
         Refusal::ProxySecret => "RDS Proxy has no credentials for the user",
+        Refusal::NoRole => "there is no such role",
         Refusal::Hba => "the server's access rules (pg_hba) reject the connection",
         Refusal::NoLogin => "the role may not log in",
         Refusal::NoDatabase => "the database does not exist",

@@ -7,7 +7,7 @@ mod credentials;
 mod database;
 mod login;
 mod network;
-mod rds_log;
+mod reasons;
 mod tls;
 
 use std::time::Duration;
@@ -23,11 +23,15 @@ use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
 use crate::environment::Environment;
-use crate::evidence::{Caller, Clock, Credentials, Dns, Evidence, Login, Tcp, Tls};
+use crate::evidence::{Caller, Clock, Credentials, Dns, Evidence, Login, Rds, Refusal, Tcp, Tls};
 use crate::report::{Status, Step};
+use reasons::{Reasons, Refused};
 
 /// A clock that is off by less is not worth a word: an answer takes some of it.
 const CLOCK_NOISE: i64 = 5;
+
+/// What a login takes, and the questions after it.
+const ROUND_TRIPS: u32 = 14;
 
 /// What the way to the server came to.
 #[derive(Default)]
@@ -35,6 +39,8 @@ struct Way {
     dns: Dns,
     tcp: Vec<(std::net::SocketAddr, Tcp)>,
     usual_port_answers: bool,
+    /// How long the answer to the request for TLS took.
+    round_trip: Duration,
     tls: Tls,
     connector: Option<MakeTlsConnector>,
     steps: Vec<Step>,
@@ -49,11 +55,12 @@ struct Signer {
     steps: Vec<Step>,
 }
 
-/// Runs every step until `deadline` at the latest.
+/// Runs every step until `deadline`, or until `limit` where the server answers, and its network is slow.
 pub(crate) async fn run(
     environment: &Environment,
     clock: &SharedTimeSource,
     deadline: Instant,
+    limit: Instant,
 ) -> (Evidence, Vec<Step>) {
     let now = clock.now();
     let (config, problems, repairs, step) = configuration::read(environment);
@@ -63,13 +70,24 @@ pub(crate) async fn run(
         credentials::resolve(environment, config.as_ref(), clock, deadline),
         way(environment, config.as_ref(), now, deadline),
     );
+    let slowly = limit.min(deadline + way.round_trip * ROUND_TRIPS);
     let (aws, attempt) = tokio::join!(
         aws::ask(environment, config.as_ref(), signer.keys.as_ref(), clock, deadline),
-        attempt(config.as_ref(), &signer, &way, clock, deadline),
+        attempt(config.as_ref(), &signer, &way, clock, slowly),
     );
-    let reason = (config.as_ref(), aws.sdk.as_ref());
-    let said = (&attempt.login, &aws.rds);
-    let (rds_log, log_step) = rds_log::read(environment, reason, said, now, deadline).await;
+    let reasons = match (&config, &aws.sdk, &attempt.login, &aws.rds) {
+        (
+            Some(config),
+            Some(sdk),
+            Login::Refused { refusal: Refusal::Token, .. },
+            Rds::Is(database),
+        ) => {
+            let caller = &aws.caller;
+            let refused = Refused { environment, config, sdk, caller, database, now, deadline };
+            reasons::ask(&refused).await
+        }
+        _ => Reasons::default(),
+    };
     let attempt_clock = attempt.clock;
     let clock = aws.clock.or(attempt_clock);
     let mut clock_step = clock_step(clock.as_ref());
@@ -81,7 +99,7 @@ pub(crate) async fn run(
     steps.push(clock_step);
     steps.extend(way.steps);
     steps.extend(attempt.steps);
-    steps.extend(log_step);
+    steps.extend(reasons.steps);
     let evidence = Evidence {
         environment: environment.clone(),
         config,
@@ -95,10 +113,13 @@ pub(crate) async fn run(
         usual_port_answers: way.usual_port_answers,
         tls: way.tls,
         login: attempt.login,
+        accepted_port: attempt.accepted_port,
         facts: attempt.facts,
         databases: attempt.databases,
         rds: aws.rds,
-        rds_log,
+        rds_log: reasons.log,
+        rds_metrics: reasons.metrics,
+        simulation: reasons.simulation,
         now,
     };
     (evidence, steps)
@@ -138,6 +159,7 @@ struct Attempt {
     login: Login,
     facts: Option<crate::evidence::Facts>,
     databases: Vec<String>,
+    accepted_port: Option<u16>,
     clock: Option<Clock>,
     steps: Vec<Step>,
 }
@@ -153,13 +175,15 @@ async fn attempt(
     let trusted =
         matches!(&way.tls, Tls::Presented(p) if p.verdict == crate::evidence::Verdict::Trusted);
     let ready = network::open_address(way).zip(way.connector.as_ref());
-    let why = match (config, &signer.token, ready) {
+    let signed = signer.keys.as_ref().zip(signer.token.as_ref());
+    let why = match (config, signed, ready) {
         (None, ..) => "the endpoint is not known",
         (_, None, _) => "there is no token",
         (_, _, None) => "no address can be connected to",
         _ if !trusted => "TLS is not established, and the token goes nowhere else",
-        (Some(config), Some(token), Some((address, connector))) => {
-            login::attempt(config, token, address, connector, clock, deadline, &mut attempt).await;
+        (Some(config), Some((keys, token)), Some((address, connector))) => {
+            let via = login::Via { address, connector, round_trip: way.round_trip };
+            login::attempt((config, keys), token, &via, clock, deadline, &mut attempt).await;
             return attempt;
         }
     };

@@ -18,7 +18,7 @@ use crate::report::{Status, Step};
 const RESOLVE: Duration = Duration::from_millis(2000);
 const CONNECT: Duration = Duration::from_millis(1500);
 /// PostgreSQL's port.
-const USUAL_PORT: u16 = 5432;
+pub(super) const USUAL_PORT: u16 = 5432;
 /// `AI_CANONNAME`, the same in every libc: the resolver tells the name behind an alias.
 const CANONICAL_NAME: i32 = 2;
 /// `SOCK_STREAM`, or each address comes once for each kind of socket.
@@ -113,6 +113,11 @@ pub(super) async fn dial(
     for (index, address) in addresses.iter().copied().enumerate() {
         tries.spawn(async move { (index, address, connect(address, until).await) });
     }
+    let (_, port) = target(config);
+    // Only where the port was chosen: a second guess at the default would be the same.
+    let usual = (port != USUAL_PORT && environment.has("PGPORT"))
+        .then(|| SocketAddr::new(addresses[0].ip(), USUAL_PORT));
+    let usual_answers = usual.map(|usual| tokio::spawn(connect(usual, until)));
     let mut results = tries.join_all().await;
     results.sort_by_key(|(index, ..)| *index);
     let mut said = Vec::new();
@@ -132,13 +137,8 @@ pub(super) async fn dial(
         _ if open < way.tcp.len() => Status::Warning,
         _ => Status::Ok,
     };
-    let refused = way.tcp.iter().all(|(_, tcp)| *tcp == Tcp::Refused);
-    let (_, port) = target(config);
-    // Only where the port was chosen: a second guess at the default would be the same.
-    if refused && port != USUAL_PORT && environment.has("PGPORT") {
-        let usual = SocketAddr::new(addresses[0].ip(), USUAL_PORT);
-        way.usual_port_answers =
-            connect(usual, bound(deadline, Duration::from_millis(300))).await.0 == Tcp::Open;
+    if let (0, Some(usual), Some(answers)) = (open, usual, usual_answers) {
+        way.usual_port_answers = answers.await.is_ok_and(|(tcp, _)| tcp == Tcp::Open);
         if way.usual_port_answers {
             said.push(format!("{usual} answers"));
         }

@@ -10,9 +10,9 @@ use postgres_native_tls::MakeTlsConnector;
 use rds_iam::Config;
 use rds_iam::config::SslNegotiation;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, PeerIncompatible, SignatureScheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -23,6 +23,8 @@ use crate::evidence::{Presented, Tls, Verdict};
 use crate::report::{Status, Step};
 
 const LONGEST: Duration = Duration::from_millis(1500);
+/// Round trips of a handshake, with some to spare.
+const HANDSHAKE: u32 = 4;
 /// PostgreSQL's SSLRequest
 /// (<https://www.postgresql.org/docs/current/protocol-message-formats.html>).
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
@@ -30,9 +32,12 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 /// What stopped a handshake before a certificate was seen.
 enum Stop {
     Silent,
+    SilentAfterStart,
     Closed,
     NotOffered,
+    Error,
     Other(&'static str),
+    TooOld,
     Handshake,
 }
 
@@ -48,24 +53,30 @@ pub(super) async fn handshake(
     let until = bound(deadline, LONGEST);
     let direct = config.ssl_negotiation == SslNegotiation::Direct;
     let (seen, judged) = tokio::join!(
-        timeout_at(until, observe(config, address, direct)),
-        timeout_at(until, judge(config, address, connector, direct)),
+        observe(config, address, direct, until),
+        judge(config, address, connector, direct, until),
     );
-    way.tls = match seen.unwrap_or(Err(Stop::Silent)) {
-        Ok((version, chain)) => {
+    way.tls = match seen {
+        Ok((version, chain, round_trip)) => {
+            way.round_trip = round_trip;
             let mut presented = certificate::read(&version, &chain, config, now);
-            presented.verdict = judged
-                .ok()
-                .flatten()
-                .map_or(Verdict::Trusted, |why| certificate::verdict(&why, &presented));
+            presented.verdict =
+                judged.map_or(Verdict::Trusted, |why| certificate::verdict(&why, &presented));
+            if presented.verdict == Verdict::RootExpired {
+                presented.built_in = certificate::built_in(&chain);
+            }
             Tls::Presented(presented)
         }
         Err(Stop::Silent) => Tls::Silent,
+        Err(Stop::SilentAfterStart) => Tls::SilentAfterStart,
         Err(Stop::NotOffered) => Tls::NotOffered,
+        Err(Stop::Error) => Tls::Error,
         Err(Stop::Other(what)) => Tls::OtherProtocol(what),
+        Err(Stop::TooOld) => Tls::TooOld,
         Err(Stop::Closed | Stop::Handshake) if direct => {
-            let usual = timeout(Duration::from_millis(700), observe(config, address, false)).await;
-            Tls::Closed { answers_postgres: matches!(usual, Ok(Ok(_))) }
+            let until = Instant::now() + Duration::from_millis(700);
+            let usual = observe(config, address, false, until).await;
+            Tls::Closed { answers_postgres: usual.is_ok() }
         }
         Err(Stop::Closed) => Tls::Closed { answers_postgres: false },
         Err(Stop::Handshake) => Tls::Failed,
@@ -78,11 +89,14 @@ fn said(tls: &Tls) -> (Status, String) {
     let text = match tls {
         Tls::Presented(presented) => return (of_verdict(presented), certificate::said(presented)),
         Tls::Silent => "the connection is accepted, and then nobody answers",
+        Tls::SilentAfterStart => "the server agrees to TLS, and its certificate never comes",
         Tls::Closed { .. } => "the connection is closed before a certificate is shown",
         Tls::NotOffered => "the server does not offer TLS",
         Tls::OtherProtocol(what) => {
             return (Status::Failed, format!("what answers is not PostgreSQL: {what}"));
         }
+        Tls::Error => "the server answers the request for TLS with an error",
+        Tls::TooOld => "the server offers no TLS from version 1.2 on",
         Tls::Failed => "the handshake failed before a certificate was shown",
         Tls::Unknown => "not tried",
     };
@@ -97,25 +111,44 @@ fn of_verdict(presented: &Presented) -> Status {
     }
 }
 
+/// Asks for TLS, and returns how long the answer took.
+async fn negotiate(
+    address: SocketAddr,
+    direct: bool,
+    until: Instant,
+) -> Result<(TcpStream, Duration), Stop> {
+    let asked = timeout_at(until, ask(address, direct)).await;
+    asked.unwrap_or(Err(Stop::Silent))
+}
+
 /// Asks for TLS, and tells a server that answers something else.
-async fn negotiate(address: SocketAddr, direct: bool) -> Result<TcpStream, Stop> {
+async fn ask(address: SocketAddr, direct: bool) -> Result<(TcpStream, Duration), Stop> {
     let closed = |_: io::Error| Stop::Closed;
     let mut stream = TcpStream::connect(address).await.map_err(closed)?;
     stream.set_nodelay(true).map_err(closed)?;
     if direct {
-        return Ok(stream);
+        return Ok((stream, Duration::ZERO));
     }
+    let start = Instant::now();
     stream.write_all(&SSL_REQUEST).await.map_err(closed)?;
     let mut answer = [0; 1];
     stream.read_exact(&mut answer).await.map_err(closed)?;
+    let took = start.elapsed();
     match answer[0] {
-        b'S' => return Ok(stream),
         b'N' => return Err(Stop::NotOffered),
         // An ErrorResponse: a server that is full or starting answers so before TLS.
-        b'E' => return Err(Stop::Other("an error before TLS")),
+        b'E' => return Err(Stop::Error),
         _ => {}
     }
     let mut more = [0; 6];
+    if answer[0] == b'S' {
+        // A PostgreSQL waits now; SSH's greeting begins with the same letter, and goes on.
+        return match stream.try_read(&mut more) {
+            Ok(1..) if more.starts_with(b"SH-") => Err(Stop::Other("an SSH server")),
+            Ok(1..) => Err(Stop::Other("another protocol")),
+            _ => Ok((stream, took)),
+        };
+    }
     let read = timeout(Duration::from_millis(200), stream.read(&mut more)).await;
     let more = &more[..read.ok().and_then(Result::ok).unwrap_or(0)];
     let all = [&answer, more].concat();
@@ -124,7 +157,6 @@ async fn negotiate(address: SocketAddr, direct: bool) -> Result<TcpStream, Stop>
         // The length, the sequence number 0, and protocol 10.
         [_, _, 0, 0, 10, ..] => "a MySQL or MariaDB server",
         [0x15, 3, ..] => "a TLS server that does not speak PostgreSQL",
-        [b'S', b'S', b'H', ..] => "an SSH server",
         _ => "another protocol",
     }))
 }
@@ -133,8 +165,9 @@ async fn observe(
     config: &Config,
     address: SocketAddr,
     direct: bool,
-) -> Result<(String, Vec<Vec<u8>>), Stop> {
-    let stream = negotiate(address, direct).await?;
+    until: Instant,
+) -> Result<(String, Vec<Vec<u8>>, Duration), Stop> {
+    let (stream, round_trip) = negotiate(address, direct, until).await?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut client = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -146,11 +179,11 @@ async fn observe(
         client.alpn_protocols = vec![b"postgresql".to_vec()];
     }
     let name = ServerName::try_from(config.endpoint.host.clone()).map_err(|_| Stop::Handshake)?;
-    let stream = tokio_rustls::TlsConnector::from(Arc::new(client)).connect(name, stream).await;
-    let stream = stream.map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Stop::Closed,
-        _ => Stop::Handshake,
-    })?;
+    let connecting = tokio_rustls::TlsConnector::from(Arc::new(client)).connect(name, stream);
+    let silent = if direct { Stop::Silent } else { Stop::SilentAfterStart };
+    let until = until + round_trip * HANDSHAKE;
+    let connected = timeout_at(until, connecting).await.map_err(|_| silent)?;
+    let stream = connected.map_err(|error| stop(&error))?;
     let (_, connection) = stream.get_ref();
     let version = match connection.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
@@ -158,7 +191,26 @@ async fn observe(
     };
     let chain = connection.peer_certificates().unwrap_or_default();
     let chain: Vec<Vec<u8>> = chain.iter().map(|certificate| certificate.to_vec()).collect();
-    if chain.is_empty() { Err(Stop::Handshake) } else { Ok((version.to_owned(), chain)) }
+    if chain.is_empty() {
+        return Err(Stop::Handshake);
+    }
+    Ok((version.to_owned(), chain, round_trip))
+}
+
+/// What a failed handshake comes to.
+fn stop(error: &io::Error) -> Stop {
+    use rustls::{AlertDescription, Error};
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => return Stop::Closed,
+        _ => {}
+    }
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(
+            Error::AlertReceived(AlertDescription::ProtocolVersion)
+            | Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13),
+        ) => Stop::TooOld,
+        _ => Stop::Handshake,
+    }
 }
 
 /// The functions' own handshake: the reason of a refusal, if it is one of the certificate.
@@ -167,14 +219,16 @@ async fn judge(
     address: SocketAddr,
     connector: Option<MakeTlsConnector>,
     direct: bool,
+    until: Instant,
 ) -> Option<String> {
-    let stream = negotiate(address, direct).await.ok()?;
+    let (stream, round_trip) = negotiate(address, direct, until).await.ok()?;
     let mut make = connector?;
     let connector = <MakeTlsConnector as MakeTlsConnect<TcpStream>>::make_tls_connect(
         &mut make,
         &config.endpoint.host,
     );
-    connector.ok()?.connect(stream).await.err().map(|error| error.to_string())
+    let handshake = timeout_at(until + round_trip * HANDSHAKE, connector.ok()?.connect(stream));
+    handshake.await.ok()?.err().map(|error| error.to_string())
 }
 
 /// Accepts every certificate, because it is only looked at. Nothing is sent over such a connection.
@@ -195,20 +249,20 @@ impl ServerCertVerifier for SeeOnly {
 
     fn verify_tls12_signature(
         &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+        Ok(HandshakeSignatureValid::assertion())
     }
 
     fn verify_tls13_signature(
         &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+        Ok(HandshakeSignatureValid::assertion())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -10,7 +10,7 @@ use aws_sdk_sqs::error::ProvideErrorMetadata;
 use aws_sdk_sqs::types::{
     Message, MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
 };
-use rds_local::testing::moto::Moto;
+use rds_local::testing::imitations::Moto;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::time::sleep;

@@ -1,12 +1,20 @@
 //! What the steps found. Nothing in here is a secret: of keys only their kind, of servers' messages only
 //! their class.
 
+mod aws;
+mod credentials;
+
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use rds_iam::Config;
 
 use crate::environment::Environment;
+pub use aws::{
+    Caller, Clock, Counts, Database, Decision, Rds, RdsLog, RdsMetrics, Simulated, Simulation,
+};
+pub(crate) use aws::{dbuser_arn, principal_of};
+pub use credentials::{Credentials, Flaw, Profile, ProfileRole, Source, TokenFile, Way};
 
 /// Everything that is known when the steps have ended.
 #[derive(Debug)]
@@ -37,6 +45,8 @@ pub struct Evidence {
     pub tls: Tls,
     /// The login.
     pub login: Login,
+    /// The port that a token is accepted for, if the configured one is a tunnel's.
+    pub accepted_port: Option<u16>,
     /// What the database says after a login.
     pub facts: Option<Facts>,
     /// Databases that the user may connect to, if the configured one does not exist.
@@ -45,62 +55,12 @@ pub struct Evidence {
     pub rds: Rds,
     /// What RDS's log says of refused tokens.
     pub rds_log: RdsLog,
+    /// What RDS counts of refused tokens.
+    pub rds_metrics: RdsMetrics,
+    /// What IAM says of the caller's policies.
+    pub simulation: Simulation,
     /// This machine's time when the check began.
     pub now: SystemTime,
-}
-
-/// The credentials.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Credentials {
-    /// The step did not run.
-    #[default]
-    Unknown,
-    /// Found.
-    Found {
-        /// `AKIA`, `ASIA` or another first four letters.
-        kind: &'static str,
-        /// Whether a session token belongs to them.
-        session_token: bool,
-        /// When they end, if their source says so.
-        expiry: Option<SystemTime>,
-    },
-    /// Not found, and why, in this project's words.
-    Missing(String),
-    /// Their source did not answer.
-    Silent,
-}
-
-/// The answer to GetCallerIdentity.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Caller {
-    /// Not asked.
-    #[default]
-    Unknown,
-    /// The principal.
-    Is {
-        /// Its ARN.
-        arn: String,
-        /// Its account.
-        account: String,
-        /// Whether these are the credentials before `DB_ROLE_ARN`, whose role STS refused.
-        before_role: bool,
-    },
-    /// STS refused, with this documented code.
-    Refused(String),
-    /// STS was not reached or did not answer.
-    Unreachable,
-}
-
-/// This machine's clock beside another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Clock {
-    /// Seconds by which this machine is ahead; negative if it is behind.
-    pub ahead: i64,
-    /// Whose clock the other one is.
-    pub source: &'static str,
 }
 
 /// The name's resolution.
@@ -148,6 +108,8 @@ pub enum Tls {
     Unknown,
     /// The server accepted the connection and said nothing.
     Silent,
+    /// The server agreed to TLS, and then nothing came.
+    SilentAfterStart,
     /// The server closed or reset the connection.
     Closed {
         /// Whether the server answers the usual negotiation, where `PGSSLNEGOTIATION` is direct.
@@ -155,6 +117,10 @@ pub enum Tls {
     },
     /// The server says that it has no TLS.
     NotOffered,
+    /// The server answers the request for TLS with an error, as one that is full or starting does.
+    Error,
+    /// The server offers no TLS 1.2 and none after it.
+    TooOld,
     /// What answers is not PostgreSQL; what it seems to be.
     OtherProtocol(&'static str),
     /// The handshake itself failed.
@@ -197,6 +163,8 @@ pub enum Verdict {
     Name,
     /// It has expired.
     Expired,
+    /// Its root, or a certificate between, has expired.
+    RootExpired,
     /// It is not valid yet.
     NotYetValid,
     /// Its root is not trusted.
@@ -221,6 +189,8 @@ pub enum Login {
         /// SQLSTATE.
         code: String,
     },
+    /// The server asks for another proof than a password, such as Kerberos.
+    OtherMethod,
     /// The connection was closed or reset during the login.
     Closed,
     /// The server did not answer the login.
@@ -237,6 +207,8 @@ pub enum Refusal {
     Password,
     /// RDS Proxy has no secret for the user.
     ProxySecret,
+    /// The role does not exist.
+    NoRole,
     /// pg_hba.
     Hba,
     /// The role may not log in.
@@ -267,6 +239,8 @@ pub struct Facts {
     pub version: String,
     /// Whether it takes no writes.
     pub read_only: bool,
+    /// What sets `default_transaction_read_only`: `pg_settings.source`.
+    pub read_only_source: String,
     /// Whether it is a standby.
     pub standby: bool,
     /// Milliseconds for one statement.
@@ -285,90 +259,6 @@ pub struct Facts {
     pub writable: i64,
     /// Each ledger: its name, and whether the user may use it; `None` if it does not exist.
     pub ledgers: Vec<(&'static str, Option<bool>)>,
-}
-
-/// What the RDS API says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Rds {
-    /// Not asked, for the name is not one of RDS or there are no credentials.
-    #[default]
-    Unknown,
-    /// The caller may not ask.
-    Denied,
-    /// The API was not reached or did not answer: a private subnet needs an endpoint for it.
-    Unreachable,
-    /// The caller's account has no such database in this region.
-    NotFound {
-        /// The endpoint's names that it has.
-        endpoints: Vec<String>,
-    },
-    /// The database.
-    Is(Database),
-}
-
-/// A database, as RDS describes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Database {
-    /// The id that policies name.
-    pub resource_id: Option<String>,
-    /// The account that owns it.
-    pub account: Option<String>,
-    /// Whether IAM authentication is on.
-    pub iam: Option<bool>,
-    /// Whether a change of that is pending.
-    pub iam_pending: bool,
-    /// `available`, `stopped`, …
-    pub status: String,
-    /// Its port.
-    pub port: Option<i32>,
-    /// Whether it is reachable from outside its VPC.
-    pub public: Option<bool>,
-    /// Its CA.
-    pub ca: Option<String>,
-    /// Its security groups.
-    pub security_groups: Vec<String>,
-    /// The log group of `iam-db-auth-error`; `None` if RDS does not export that log.
-    pub auth_log: Option<String>,
-}
-
-/// What the log `iam-db-auth-error` says: RDS's own reason, which the client never sees.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RdsLog {
-    /// Not read: no token was refused, or the database is not known.
-    #[default]
-    Unknown,
-    /// RDS does not export it.
-    NotExported,
-    /// The caller may not read it.
-    Denied,
-    /// CloudWatch Logs was not reached or did not answer.
-    Unreachable,
-    /// It has no line about this user in the last quarter of an hour.
-    Silent,
-    /// The last line about this user.
-    Says {
-        /// `NotAuthorized` or another documented code.
-        code: &'static str,
-        /// The principal that it names.
-        caller: Option<String>,
-        /// How old the line is.
-        seconds_ago: i64,
-    },
-}
-
-/// The reason and whom it is about, without any text of the log; empty if it says none.
-impl std::fmt::Display for RdsLog {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self::Says { code, caller, seconds_ago } = self else { return Ok(()) };
-        f.write_str(code)?;
-        if let Some(caller) = caller {
-            write!(f, " for {caller}")?;
-        }
-        write!(f, ", {seconds_ago} s ago")
-    }
 }
 
 impl Evidence {
@@ -391,6 +281,13 @@ impl Evidence {
         matches!(&self.login, Login::Refused { refusal, .. } if *refusal == wanted)
     }
 
+    /// Whether the server took the token, and refused the login for what it looks at afterwards, if at all.
+    pub(crate) fn token_accepted(&self) -> bool {
+        use Refusal::{NoConnect, NoDatabase, NoLogin, NotAccepting, TooManyOfDatabase};
+        let after = [NoConnect, NoDatabase, NoLogin, NotAccepting, TooManyOfDatabase];
+        self.login == Login::Works || after.iter().any(|refusal| self.refused(*refusal))
+    }
+
     pub(crate) fn database(&self) -> Option<&Database> {
         match &self.rds {
             Rds::Is(database) => Some(database),
@@ -404,29 +301,34 @@ impl Evidence {
         Some((code, format!("RDS's log says {}", self.rds_log)))
     }
 
+    /// What RDS counted, if it counted any login.
+    pub(crate) fn counted(&self) -> Option<&Counts> {
+        match &self.rds_metrics {
+            RdsMetrics::Count(counts) => Some(counts),
+            _ => None,
+        }
+    }
+
+    /// IAM's decision, if nothing is missing that could make it another.
+    pub(crate) fn decided(&self) -> Option<&Decision> {
+        match &self.simulation {
+            Simulation::Says(says) if says.missing.is_empty() => Some(&says.decision),
+            _ => None,
+        }
+    }
+
     pub(crate) fn any_open(&self) -> bool {
         self.tcp.iter().any(|(_, tcp)| *tcp == Tcp::Open)
     }
 
     /// The principal to give a right to: a role rather than its session.
     pub(crate) fn principal(&self) -> String {
-        match &self.caller {
-            Caller::Is { arn, .. } => principal_of(arn),
-            _ => match &self.rds_log {
-                RdsLog::Says { caller: Some(arn), .. } => principal_of(arn),
-                _ => "<the role that signs>".into(),
-            },
+        match (&self.simulation, &self.caller, &self.rds_log) {
+            // The only one that holds a role's path.
+            (Simulation::Says(says), ..) => says.principal.clone(),
+            (_, Caller::Is { arn, .. }, _) => principal_of(arn),
+            (.., RdsLog::Says { caller: Some(arn), .. }) => principal_of(arn),
+            _ => "<the role that signs>".into(),
         }
     }
-}
-
-/// `arn:aws:sts::…:assumed-role/NAME/SESSION` is a session of `arn:aws:iam::…:role/NAME`.
-pub(crate) fn principal_of(arn: &str) -> String {
-    let parts: Vec<&str> = arn.splitn(6, ':').collect();
-    if let ["arn", partition, "sts", "", account, resource] = parts.as_slice()
-        && let Some(name) = resource.strip_prefix("assumed-role/").and_then(|r| r.split('/').next())
-    {
-        return format!("arn:{partition}:iam::{account}:role/{name}");
-    }
-    arn.to_owned()
 }

@@ -1,0 +1,260 @@
+//! What AWS says of the caller and of the database.
+
+use rds_iam::Config;
+
+/// The answer to GetCallerIdentity.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Caller {
+    /// Not asked.
+    #[default]
+    Unknown,
+    /// The principal.
+    Is {
+        /// Its ARN.
+        arn: String,
+        /// Its account.
+        account: String,
+        /// Whether these are the credentials before `DB_ROLE_ARN`, whose role STS refused.
+        before_role: bool,
+    },
+    /// STS refused, with this documented code.
+    Refused(String),
+    /// STS was not reached or did not answer.
+    Unreachable,
+}
+
+/// This machine's clock beside another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Clock {
+    /// Seconds by which this machine is ahead; negative if it is behind.
+    pub ahead: i64,
+    /// Whose clock the other one is.
+    pub source: &'static str,
+}
+
+/// What the RDS API says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rds {
+    /// Not asked, for the name is not one of RDS or there are no credentials.
+    #[default]
+    Unknown,
+    /// The caller may not ask.
+    Denied,
+    /// The API was not reached or did not answer: a private subnet needs an endpoint for it.
+    Unreachable,
+    /// The caller's account has no such database in this region.
+    NotFound {
+        /// The endpoint's names that it has.
+        endpoints: Vec<String>,
+    },
+    /// The database.
+    Is(Box<Database>),
+}
+
+/// A database, as RDS describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Database {
+    /// Its identifier, as commands name it.
+    pub id: String,
+    /// Its endpoint's name.
+    pub address: Option<String>,
+    /// The id that policies name.
+    pub resource_id: Option<String>,
+    /// The account that owns it.
+    pub account: Option<String>,
+    /// Whether IAM authentication is on.
+    pub iam: Option<bool>,
+    /// Whether a change of that is pending.
+    pub iam_pending: bool,
+    /// `available`, `stopped`, …
+    pub status: String,
+    /// Its port.
+    pub port: Option<i32>,
+    /// Whether it is reachable from outside its VPC.
+    pub public: Option<bool>,
+    /// Its CA.
+    pub ca: Option<String>,
+    /// Its security groups.
+    pub security_groups: Vec<String>,
+    /// The log group of `iam-db-auth-error`; `None` if RDS does not export that log.
+    pub auth_log: Option<String>,
+    /// The dimension of its metrics, and its value; a proxy has none of IAM authentication.
+    pub dimension: Option<(&'static str, String)>,
+}
+
+/// What the log `iam-db-auth-error` says: RDS's own reason, which the client never sees.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RdsLog {
+    /// Not read: no token was refused, or the database is not known.
+    #[default]
+    Unknown,
+    /// RDS does not export it.
+    NotExported,
+    /// The caller may not read it.
+    Denied,
+    /// CloudWatch Logs was not reached or did not answer.
+    Unreachable,
+    /// It has no line about this user in the last quarter of an hour.
+    Silent,
+    /// The last line about this user.
+    Says {
+        /// `NotAuthorized` or another documented code.
+        code: &'static str,
+        /// The principal that it names.
+        caller: Option<String>,
+        /// How old the line is.
+        seconds_ago: i64,
+    },
+}
+
+/// The reason and whom it is about, without any text of the log; empty if it says none.
+impl std::fmt::Display for RdsLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self::Says { code, caller, seconds_ago } = self else { return Ok(()) };
+        f.write_str(code)?;
+        if let Some(caller) = caller {
+            write!(f, " for {caller}")?;
+        }
+        write!(f, ", {seconds_ago} s ago")
+    }
+}
+
+/// What RDS's metrics `IamDbAuthConnection…` count in the last quarter of an hour, for all users of the
+/// database together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RdsMetrics {
+    /// Not read: no token was refused, or the database is not known.
+    #[default]
+    Unknown,
+    /// The caller may not read them.
+    Denied,
+    /// CloudWatch was not reached or did not answer.
+    Unreachable,
+    /// They count no login at all.
+    Silent,
+    /// They count logins.
+    Count(Counts),
+}
+
+/// Logins with a token, and the refused ones by RDS's reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// All logins with a token.
+    pub requests: u64,
+    /// The token was not valid.
+    pub invalid_token: u64,
+    /// No policy allows it.
+    pub insufficient_permissions: u64,
+    /// There were too many at a time.
+    pub throttling: u64,
+    /// RDS could not check the token.
+    pub server_error: u64,
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} logins with a token", self.requests)?;
+        let refused = [
+            ("invalid token", self.invalid_token),
+            ("insufficient permissions", self.insufficient_permissions),
+            ("throttling", self.throttling),
+            ("server error", self.server_error),
+        ];
+        for (reason, count) in refused.into_iter().filter(|(_, count)| *count > 0) {
+            write!(f, ", {count} refused for {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What IAM's `SimulatePrincipalPolicy` says of `rds-db:connect` for the caller on the database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Simulation {
+    /// Not asked: no token was refused, or the caller or the database's resource id is not known.
+    #[default]
+    Unknown,
+    /// The caller may not ask.
+    Denied,
+    /// IAM was not reached or did not answer.
+    Unreachable,
+    /// IAM does not know the caller under the name that STS gives it.
+    NoSuchPrincipal,
+    /// IAM's answer.
+    Says(Simulated),
+}
+
+/// The decision over the caller's policies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Simulated {
+    /// Whether they allow it.
+    pub decision: Decision,
+    /// The principal, by the ARN that IAM has for it.
+    pub principal: String,
+    /// Condition keys of the policies that the simulation has no value for: the decision may be another
+    /// where they have one.
+    pub missing: Vec<String>,
+}
+
+/// IAM's decision, and what makes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Decision {
+    /// The policies allow it. A session's own policy is not asked.
+    Allowed,
+    /// No policy allows it.
+    ImplicitDeny,
+    /// A statement denies it; in which policies, if IAM says.
+    ExplicitDeny(Vec<String>),
+    /// The permissions boundary does not allow it.
+    Boundary,
+    /// A policy of the organization does not allow it.
+    Organization,
+}
+
+impl std::fmt::Display for Simulated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let why = match &self.decision {
+            Decision::Allowed => "allowed",
+            Decision::ImplicitDeny => "implicitDeny: no policy allows it",
+            Decision::ExplicitDeny(_) => "explicitDeny: a statement denies it",
+            Decision::Boundary => "implicitDeny: the permissions boundary does not allow it",
+            Decision::Organization => "a policy of the organization does not allow it",
+        };
+        write!(f, "{why}, for {}", self.principal)?;
+        if !self.missing.is_empty() {
+            write!(f, ", without a value for {}", self.missing.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+/// `arn:aws:sts::…:assumed-role/NAME/SESSION` is a session of `arn:aws:iam::…:role/NAME`.
+pub(crate) fn principal_of(arn: &str) -> String {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    if let ["arn", partition, "sts", "", account, resource] = parts.as_slice()
+        && let Some(name) = resource.strip_prefix("assumed-role/").and_then(|r| r.split('/').next())
+    {
+        return format!("arn:{partition}:iam::{account}:role/{name}");
+    }
+    arn.to_owned()
+}
+
+/// The resource that a policy names for the configured user, on the database of this resource id.
+pub(crate) fn dbuser_arn(config: &Config, account: &str, resource_id: &str) -> String {
+    let partition = match config.region.as_str() {
+        region if region.starts_with("cn-") => "aws-cn",
+        region if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    };
+    let (region, user) = (&config.region, &config.user);
+    format!("arn:{partition}:rds-db:{region}:{account}:dbuser:{resource_id}/{user}")
+}

@@ -1,0 +1,187 @@
+//! The credentials and their source: names of profiles, files and variables, and never a value of a key.
+
+use std::fmt;
+use std::time::SystemTime;
+
+/// What is wrong with one part of the credentials: the variable that holds or would hold it, and a
+/// phrase without its value.
+pub type Flaw = (&'static str, &'static str);
+
+/// The credentials.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Credentials {
+    /// The step did not run.
+    #[default]
+    Unknown,
+    /// Found.
+    Found {
+        /// `AKIA`, `ASIA` or another first four letters.
+        kind: &'static str,
+        /// Whether a session token belongs to them.
+        session_token: bool,
+        /// When they end, if their source says so.
+        expiry: Option<SystemTime>,
+        /// What no key has in it.
+        flaws: Vec<Flaw>,
+        /// Where they come from.
+        source: Source,
+    },
+    /// Not found.
+    Missing {
+        /// Why, in this project's words.
+        why: String,
+        /// Whether a server was not reached.
+        unreachable: bool,
+        /// Where they were to come from.
+        source: Source,
+    },
+    /// Their source did not answer.
+    Silent {
+        /// Where they were to come from.
+        source: Source,
+    },
+}
+
+impl Credentials {
+    /// Their source, if the step ran.
+    pub(crate) fn source(&self) -> Option<&Source> {
+        match self {
+            Self::Unknown => None,
+            Self::Found { source, .. } | Self::Missing { source, .. } | Self::Silent { source } => {
+                Some(source)
+            }
+        }
+    }
+
+    /// Why they are missing; empty if they are not.
+    pub(crate) fn why(&self) -> &str {
+        match self {
+            Self::Missing { why, .. } => why,
+            _ => "",
+        }
+    }
+}
+
+/// The first source that is configured, in the order of the SDK's default chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// `AWS_ACCESS_KEY_ID` and its companions.
+    Environment,
+    /// A profile.
+    Profile(Profile),
+    /// `AWS_WEB_IDENTITY_TOKEN_FILE`, with `AWS_ROLE_ARN`.
+    WebIdentity(TokenFile),
+    /// The agent of a container.
+    Container {
+        /// The variable that names it.
+        variable: &'static str,
+        /// What is wrong with the file of `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`, as a phrase.
+        token: Option<&'static str>,
+    },
+    /// Nothing is configured: an EC2 instance's role, if this machine has one.
+    Machine,
+}
+
+impl Source {
+    /// The profile, if it is one.
+    pub(crate) fn profile(&self) -> Option<&Profile> {
+        match self {
+            Self::Profile(profile) => Some(profile),
+            _ => None,
+        }
+    }
+
+    /// The web identity, of the variables or of a profile.
+    pub(crate) fn web_identity(&self) -> Option<&TokenFile> {
+        match self {
+            Self::WebIdentity(token)
+            | Self::Profile(Profile { way: Way::WebIdentity(token), .. }) => Some(token),
+            _ => None,
+        }
+    }
+
+    /// Whether they are got from STS.
+    pub(crate) fn asks_sts(&self) -> bool {
+        self.web_identity().is_some() || self.profile().is_some_and(|p| !p.roles.is_empty())
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment => f.write_str("the environment's keys"),
+            Self::Profile(profile) => write!(f, "profile {}", profile.selected),
+            Self::WebIdentity(_) => f.write_str("a web identity"),
+            Self::Container { .. } => f.write_str("the container's role"),
+            Self::Machine => f.write_str("the default profile, or the machine's role"),
+        }
+    }
+}
+
+/// The profile that `AWS_PROFILE` selects, followed through each `source_profile`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// The selected one.
+    pub selected: String,
+    /// The one that the first credentials come from.
+    pub base: String,
+    /// The file and the section of the base: `~/.aws/config, under [profile app]`
+    pub place: String,
+    /// Where the base has its credentials from.
+    pub way: Way,
+    /// The roles that are assumed on the way, the selected profile's first.
+    pub roles: Vec<ProfileRole>,
+    /// The profiles that there are.
+    pub names: Vec<String>,
+}
+
+/// A role of a profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProfileRole {
+    /// `role_arn`
+    pub arn: String,
+    /// The file and the section of its profile.
+    pub place: String,
+    /// Whether the profile has an `external_id`.
+    pub external_id: bool,
+}
+
+/// Where a profile has its credentials from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Way {
+    /// `aws_access_key_id` and its companions, and what no key has in it.
+    Keys(Vec<Flaw>),
+    /// `credential_process`
+    Process,
+    /// IAM Identity Center.
+    Sso,
+    /// `web_identity_token_file`
+    WebIdentity(TokenFile),
+    /// `credential_source`, or a kind that this program does not read.
+    Other(String),
+    /// There is no profile of that name.
+    NoSuchProfile,
+    /// The profile has none.
+    Nothing,
+    /// It is configured wrongly: a phrase. `ends` if no other source is tried then.
+    Broken {
+        /// What is wrong.
+        what: String,
+        /// Whether the SDK stops there.
+        ends: bool,
+    },
+}
+
+/// The file of a web identity token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenFile {
+    /// Its path.
+    pub path: String,
+    /// The role that it is exchanged for; empty if that is not set.
+    pub role: String,
+    /// What is wrong with the file, as a phrase.
+    pub flaw: Option<&'static str>,
+}
