@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use common::aws::{Aws, boto3, cause, doctor, first, step};
+use rds_local::gate::Fault;
 use rds_local::iam::Identity;
 use rds_local::testing::imitations::Ministack;
 use rds_local::testing::ports::free_port;
@@ -25,7 +26,7 @@ async fn rds_says_what_a_client_cannot_know() {
     let port = free_port();
     let id = aws.create_instance(port).await;
     let resource_id = id.clone();
-    let (server, _folder): (Server, _) =
+    let (mut server, _folder): (Server, _) =
         common::start(|options| Options { port, resource_id, ..options }).await;
     let variables = aws.beside(&server);
 
@@ -40,6 +41,7 @@ async fn rds_says_what_a_client_cannot_know() {
     a_tunnels_port_is_not_the_databases(&variables, port).await;
 
     clusters_and_proxies_are_described_too(&aws, &variables).await;
+    a_stopped_database_is_named_whatever_answers(&mut server, &aws, &variables).await;
 
     // IAM authentication off: the gate cannot have it off, so a refused token stands for it.
     aws.call("rds.modify_db_instance(DBInstanceIdentifier='rds-local', EnableIAMDatabaseAuthentication=False, ApplyImmediately=True)").await;
@@ -48,6 +50,25 @@ async fn rds_says_what_a_client_cannot_know() {
     let command = first(&report)["remedies"][0]["command"].as_str().unwrap();
     assert!(command.contains("--db-instance-identifier rds-local"), "{command}");
     server.stop().await.unwrap();
+}
+
+/// A tunnel accepts connections for a database that is not there.
+async fn a_stopped_database_is_named_whatever_answers(
+    server: &mut Server,
+    aws: &Aws,
+    variables: &BTreeMap<String, String>,
+) {
+    aws.call("rds.stop_db_instance(DBInstanceIdentifier='rds-local')").await;
+    for fault in [Fault::Refuse, Fault::Reset] {
+        server.inject(fault).await.unwrap();
+        let report = doctor(variables, &[]).await;
+        assert_eq!(cause(&report), ("database-stopped", "certain"), "{report:#}");
+        let command = first(&report)["remedies"][0]["command"].as_str().unwrap();
+        assert_eq!(command, "aws rds start-db-instance --db-instance-identifier rds-local");
+    }
+    server.inject(Fault::None).await.unwrap();
+    aws.call("rds.start_db_instance(DBInstanceIdentifier='rds-local')").await;
+    assert_eq!(doctor(variables, &[]).await["ok"], true);
 }
 
 /// No certificate names them here, so the steps after TLS do not run; RDS is asked all the same.
@@ -128,6 +149,10 @@ async fn the_log_settles_why_a_token_was_refused(
     };
     log("[ERROR] Failed to authenticate the connection request for user another_user because the token is s3cret (Status Code: 400, Error Code: InvalidToken)", 20).await;
     log(&format!("[ERROR] Failed to authorize the connection request for user iam_ro_user because the IAM policy assumed by the caller '{arn}' is not authorized to perform `rds-db:connect` on the DB instance (Status Code: 403, Error Code: NotAuthorized)"), 90).await;
+    // Nor is another caller's failure this one's, nor that of a longer name.
+    for (user, caller) in [("iam_ro_user", "somebody"), ("'iam_ro_user_2'", "auditor")] {
+        log(&format!("[ERROR] Failed to authorize the connection request for user {user} because the IAM policy assumed by the caller 'arn:aws:iam::123456789012:user/{caller}' is not authorized to perform `rds-db:connect` on the DB instance (Status Code: 403, Error Code: NotAuthorized)"), 30).await;
+    }
     let report = doctor(variables, &keys).await;
     let found = of_log(&report);
     assert!(found.starts_with(&format!("NotAuthorized for {arn}, 9")), "{found}");

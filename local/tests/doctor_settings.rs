@@ -70,3 +70,14 @@ async fn a_token_for_the_tunnels_port_is_told_by_one_for_the_databases() {
     clinic.treat_variables("a tunnel's port", "token-port", &changes, &[]).await;
     clinic.close().await;
 }
+
+/// Half a second for each answer is no failure: a function logs in too, and doctor waits as long.
+#[tokio::test]
+async fn a_slow_network_is_no_failure() {
+    let latency = std::time::Duration::from_millis(250);
+    let mut clinic = Clinic::open(|options| Options { latency, ..options }).await;
+    let variables = clinic.with(&[]);
+    let report = clinic.doctor(&variables).await;
+    assert_eq!(report["ok"], true, "{report:#}");
+    clinic.close().await;
+}

@@ -23,7 +23,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
 use crate::environment::Environment;
-use crate::evidence::{Caller, Clock, Credentials, Dns, Evidence, Login, Rds, Refusal, Tcp, Tls};
+use crate::evidence::{Caller, Clock, Credentials, Dns, Evidence, Login, Tcp, Tls};
 use crate::report::{Status, Step};
 use reasons::{Reasons, Refused};
 
@@ -75,28 +75,14 @@ pub(crate) async fn run(
         aws::ask(environment, config.as_ref(), signer.keys.as_ref(), clock, deadline),
         attempt(config.as_ref(), &signer, &way, clock, slowly),
     );
-    let reasons = match (&config, &aws.sdk, &attempt.login, &aws.rds) {
-        (
-            Some(config),
-            Some(sdk),
-            Login::Refused { refusal: Refusal::Token, .. },
-            Rds::Is(database),
-        ) => {
-            let caller = &aws.caller;
-            let refused = Refused { environment, config, sdk, caller, database, now, deadline };
-            reasons::ask(&refused).await
-        }
-        _ => Reasons::default(),
+    let reasons = match Refused::by_rds(environment, config.as_ref(), &aws, &attempt.login) {
+        Some(refused) => refused.ask(now, limit).await,
+        None => Reasons::default(),
     };
-    let attempt_clock = attempt.clock;
-    let clock = aws.clock.or(attempt_clock);
-    let mut clock_step = clock_step(clock.as_ref());
-    if clock.is_none() && certificate_is_from_the_future(&way) {
-        clock_step.found = "unknown, but the server's certificate is not valid yet".into();
-    }
+    let clock = aws.clock.or(attempt.clock);
     steps.append(&mut signer.steps);
     steps.extend(aws.steps);
-    steps.push(clock_step);
+    steps.push(clock_step(clock.as_ref(), &way));
     steps.extend(way.steps);
     steps.extend(attempt.steps);
     steps.extend(reasons.steps);
@@ -193,12 +179,12 @@ async fn attempt(
     attempt
 }
 
-fn certificate_is_from_the_future(way: &Way) -> bool {
-    matches!(&way.tls, Tls::Presented(p) if p.seconds_old < 0)
-}
-
-fn clock_step(clock: Option<&Clock>) -> Step {
+fn clock_step(clock: Option<&Clock>, way: &Way) -> Step {
+    let early = matches!(&way.tls, Tls::Presented(p) if p.seconds_old < 0);
     let (status, found) = match clock {
+        None if early => {
+            (Status::Unknown, "unknown, but the server's certificate is not valid yet".to_owned())
+        }
         None => (Status::Unknown, "nobody's clock was seen".to_owned()),
         Some(Clock { ahead, source }) if ahead.abs() <= CLOCK_NOISE => {
             (Status::Ok, format!("agrees with {source}"))

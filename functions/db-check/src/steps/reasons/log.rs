@@ -2,13 +2,13 @@
 //! A line can take a minute to arrive there, so an earlier one may be all there is.
 //! <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.Troubleshooting.html>
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_cloudwatchlogs::Client;
 use aws_sdk_cloudwatchlogs::error::SdkError;
 use aws_sdk_cloudwatchlogs::types::FilteredLogEvent;
 
-use super::{RECENT, Refused, millis};
+use super::{RECENT, Refused, When, millis};
 use crate::evidence::{Caller, RdsLog, principal_of};
 use crate::report::{Status, Step};
 
@@ -16,15 +16,15 @@ use crate::report::{Status, Step};
 const CODES: [&str; 5] =
     ["NotAuthorized", "InvalidToken", "ExpiredToken", "ThrottlingException", "InternalError"];
 
-pub(super) async fn read(refused: &Refused<'_>) -> RdsLog {
+pub(super) async fn read(refused: &Refused<'_>, when: When) -> RdsLog {
     let Some(group) = &refused.database.auth_log else { return RdsLog::NotExported };
     let Some(logs) = refused.service("CLOUDWATCH_LOGS") else { return RdsLog::Unreachable };
     let client = Client::new(&logs);
-    refused.within(last_line(&client, group, refused), RdsLog::Unreachable).await
+    when.within(last_line(&client, group, refused, when.now), RdsLog::Unreachable).await
 }
 
-async fn last_line(client: &Client, group: &str, refused: &Refused<'_>) -> RdsLog {
-    let now = millis(refused.now);
+async fn last_line(client: &Client, group: &str, refused: &Refused<'_>, now: SystemTime) -> RdsLog {
+    let now = millis(now);
     let user = &refused.config.user;
     // Quotes make it one term; the user's name has none that matter to the search.
     let about = format!("\"{}\"", user.replace(['"', '\\'], "?"));

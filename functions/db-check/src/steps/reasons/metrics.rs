@@ -9,7 +9,7 @@ use aws_sdk_cloudwatch::error::SdkError;
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat};
 
-use super::{RECENT, Refused};
+use super::{RECENT, Refused, When};
 use crate::evidence::{Counts, RdsMetrics};
 use crate::report::{Status, Step};
 
@@ -24,16 +24,16 @@ const METRICS: [(&str, &str); 5] = [
 /// RDS's own period, in seconds.
 const PERIOD: i32 = 60;
 
-pub(super) async fn read(refused: &Refused<'_>) -> RdsMetrics {
+pub(super) async fn read(refused: &Refused<'_>, when: When) -> RdsMetrics {
     let Some((name, value)) = &refused.database.dimension else { return RdsMetrics::Unknown };
     let Some(service) = refused.service("CLOUDWATCH") else { return RdsMetrics::Unreachable };
     let dimension = Dimension::builder().name(*name).value(value).build();
     let call = Client::new(&service)
         .get_metric_data()
         .set_metric_data_queries(Some(METRICS.map(|metric| query(metric, &dimension)).into()))
-        .start_time(DateTime::from(refused.now - RECENT))
-        .end_time(DateTime::from(refused.now));
-    let answer = refused.within(async { Some(call.send().await) }, None).await;
+        .start_time(DateTime::from(when.now - RECENT))
+        .end_time(DateTime::from(when.now));
+    let answer = when.within(async { Some(call.send().await) }, None).await;
     let answer = match answer {
         Some(Ok(answer)) => answer,
         Some(Err(SdkError::ServiceError(_))) => return RdsMetrics::Denied,

@@ -13,22 +13,27 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{aws, bound};
 use crate::environment::Environment;
-use crate::evidence::{Caller, Database, RdsLog, RdsMetrics, Simulation};
+use crate::evidence::{Caller, Database, Login, Rds, RdsLog, RdsMetrics, Refusal, Simulation};
 use crate::report::Step;
 
 const LONGEST: Duration = Duration::from_millis(1000);
 /// A token is no older either.
 const RECENT: Duration = Duration::from_secs(15 * 60);
 
-/// What is asked about.
+/// A token that RDS refused, and what is known of it.
 pub(super) struct Refused<'a> {
-    pub(super) environment: &'a Environment,
-    pub(super) config: &'a Config,
-    pub(super) sdk: &'a SdkConfig,
-    pub(super) caller: &'a Caller,
-    pub(super) database: &'a Database,
-    pub(super) now: SystemTime,
-    pub(super) deadline: Instant,
+    environment: &'a Environment,
+    config: &'a Config,
+    sdk: &'a SdkConfig,
+    caller: &'a Caller,
+    database: &'a Database,
+}
+
+/// When the questions are asked, and until when.
+#[derive(Clone, Copy)]
+struct When {
+    now: SystemTime,
+    deadline: Instant,
 }
 
 #[derive(Default)]
@@ -39,33 +44,52 @@ pub(super) struct Reasons {
     pub(super) steps: Vec<Step>,
 }
 
-/// Asks all of them at once.
-pub(super) async fn ask(refused: &Refused<'_>) -> Reasons {
-    let ((log, l), (metrics, m), (simulation, s)) = tokio::join!(
-        timed(log::read(refused)),
-        timed(metrics::read(refused)),
-        timed(simulation::run(refused)),
-    );
-    let steps =
-        vec![log::step(&log, l), metrics::step(&metrics, m), simulation::step(&simulation, s)];
-    Reasons { log, metrics, simulation, steps }
+impl<'a> Refused<'a> {
+    /// The refused token, if that is how the login ended, of a database that RDS has described.
+    pub(super) fn by_rds(
+        environment: &'a Environment,
+        config: Option<&'a Config>,
+        aws: &'a aws::Answers,
+        login: &Login,
+    ) -> Option<Self> {
+        let (sdk, caller) = (aws.sdk.as_ref()?, &aws.caller);
+        match (login, &aws.rds) {
+            (Login::Refused { refusal: Refusal::Token, .. }, Rds::Is(database)) => {
+                Some(Self { environment, config: config?, sdk, caller, database })
+            }
+            _ => None,
+        }
+    }
+
+    /// Asks all of them at once.
+    pub(super) async fn ask(&self, now: SystemTime, limit: Instant) -> Reasons {
+        let when = When { now, deadline: bound(limit, LONGEST) };
+        let ((log, l), (metrics, m), (simulation, s)) = tokio::join!(
+            timed(log::read(self, when)),
+            timed(metrics::read(self, when)),
+            timed(simulation::run(self, when)),
+        );
+        let steps =
+            vec![log::step(&log, l), metrics::step(&metrics, m), simulation::step(&simulation, s)];
+        Reasons { log, metrics, simulation, steps }
+    }
+
+    /// The configuration of a service's client, if the caller's keys may be shown to it.
+    fn service(&self, name: &str) -> Option<SdkConfig> {
+        aws::for_service(self.environment, self.sdk, self.config, name)
+    }
+}
+
+impl When {
+    /// An answer, or `otherwise` if it does not come in time.
+    async fn within<T>(self, answer: impl Future<Output = T>, otherwise: T) -> T {
+        timeout_at(self.deadline, answer).await.unwrap_or(otherwise)
+    }
 }
 
 async fn timed<T>(step: impl Future<Output = T>) -> (T, Duration) {
     let start = Instant::now();
     (step.await, start.elapsed())
-}
-
-impl Refused<'_> {
-    /// The configuration of a service's client, if the caller's keys may be shown to it.
-    fn service(&self, name: &str) -> Option<SdkConfig> {
-        aws::for_service(self.environment, self.sdk, self.config, name)
-    }
-
-    /// An answer, or `otherwise` if it does not come in time.
-    async fn within<T>(&self, answer: impl Future<Output = T>, otherwise: T) -> T {
-        timeout_at(bound(self.deadline, LONGEST), answer).await.unwrap_or(otherwise)
-    }
 }
 
 fn millis(time: SystemTime) -> i64 {

@@ -8,11 +8,11 @@ use aws_sdk_iam::Client;
 use aws_sdk_iam::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_iam::types::{EvaluationResult, PolicyEvaluationDecisionType};
 
-use super::Refused;
+use super::{Refused, When};
 use crate::evidence::{Caller, Decision, Simulated, Simulation, dbuser_arn, principal_of};
 use crate::report::{Status, Step};
 
-pub(super) async fn run(refused: &Refused<'_>) -> Simulation {
+pub(super) async fn run(refused: &Refused<'_>, when: When) -> Simulation {
     let Caller::Is { arn, account, before_role: false } = refused.caller else {
         return Simulation::Unknown;
     };
@@ -35,7 +35,7 @@ pub(super) async fn run(refused: &Refused<'_>) -> Simulation {
             answer => answer,
         }
     };
-    refused.within(answer, Simulation::Unreachable).await
+    when.within(answer, Simulation::Unreachable).await
 }
 
 async fn simulate(client: &Client, principal: &str, resource: &str) -> Simulation {
