@@ -20,6 +20,16 @@ pub enum Engine {
     Mysql,
 }
 
+impl Engine {
+    /// RDS's name for it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Mysql => "mysql",
+        }
+    }
+}
+
 /// A running database.
 #[derive(Debug)]
 pub enum Database {

@@ -2,9 +2,10 @@
 //! no AWS account: for development and tests, never for deployment.
 //!
 //! [`Server::start`] brings up a private PostgreSQL, the [`gate`] that checks tokens as RDS does,
-//! and an [`sts`] that issues role credentials. [`invoke::Sandbox`] runs a function's real binary
+//! and the [`apis`], an STS that issues role credentials among them. [`invoke::Sandbox`] runs a function's real binary
 //! against it, through Lambda's [`runtime_api`].
 
+pub mod apis;
 pub mod certificates;
 pub mod check;
 pub mod credentials;
@@ -25,7 +26,6 @@ pub mod runtime_api;
 pub mod s3;
 mod server;
 mod sigv4;
-pub mod sts;
 pub mod testing;
 mod token_text;
 pub mod until_done;

@@ -10,18 +10,20 @@ use std::time::Duration;
 use aws_smithy_async::time::SharedTimeSource;
 use tokio::net::TcpListener;
 
+use crate::apis::{Apis, Instance};
 use crate::certificates::Certificates;
 use crate::database::{Database, Engine};
 use crate::environment::{self, Variables};
 use crate::gate::{Fault, Gate, Log, Settings, Throttle};
 use crate::iam::{self, Iam, Identity};
 use crate::s3::{self, S3};
-use crate::sts::Sts;
 use crate::{ACCOUNT, DATABASE, HOST, PROXY_HOST, READ_ONLY_USER, READ_WRITE_USER, REGION};
 use crate::{RESOURCE_ID, Result};
 
 /// How long the gate's port may take to open or close.
 const PORT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The variables that lead SDKs to the APIs.
+const APIS: [&str; 3] = ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_IAM", "AWS_ENDPOINT_URL_RDS"];
 
 /// What to serve, and where.
 #[derive(Clone, Debug)]
@@ -114,7 +116,7 @@ pub struct Server {
     pub address: SocketAddr,
     variables: Variables,
     dir: PathBuf,
-    _sts: Sts,
+    _apis: Apis,
     _lock: File,
 }
 
@@ -142,20 +144,20 @@ impl Server {
         let lock = lock(&dir)?;
 
         let gate_listener = bind(options.listen, options.port).await?;
-        let sts_listener = bind(options.listen, 0).await?;
+        let apis_listener = bind(options.listen, 0).await?;
         let address = gate_listener.local_addr().map_err(|error| error.to_string())?;
 
         let s3 = if options.s3 { Some(S3::start(&dir).await?) } else { None };
         let database =
             Database::start(options.engine, options.postgres_bin.as_deref(), &dir).await?;
-        let parts = [gate_listener, sts_listener];
+        let parts = [gate_listener, apis_listener];
         let storage = s3.as_ref();
         let parts = serve(&options, &dir, &database, storage, (&iam, &developer), parts).await;
         match parts {
-            Ok((gate, sts, variables)) => {
-                let (_sts, _lock) = (sts, lock);
+            Ok((gate, apis, variables)) => {
+                let (_apis, _lock) = (apis, lock);
                 let mut server =
-                    Self { gate, iam, database, s3, address, variables, dir, _sts, _lock };
+                    Self { gate, iam, database, s3, address, variables, dir, _apis, _lock };
                 if options.fault != Fault::None {
                     server.inject(options.fault).await?;
                 }
@@ -229,20 +231,29 @@ async fn serve(
     database: &Database,
     s3: Option<&S3>,
     (iam, developer): (&Arc<Iam>, &Identity),
-    [gate_listener, sts_listener]: [TcpListener; 2],
-) -> Result<(Gate, Sts, Variables)> {
+    [gate_listener, apis_listener]: [TcpListener; 2],
+) -> Result<(Gate, Apis, Variables)> {
     let address = gate_listener.local_addr().map_err(|error| error.to_string())?;
     database.prepare(options.init.as_deref(), &options.user).await?;
     let now = options.clock.now();
     let certificates =
         Certificates::issue(&[options.host(), "localhost", "host.docker.internal"], now)?;
     let log = Log::create(&dir.join("sts.log"), options.echo_log)?;
-    let sts = Sts::start(sts_listener, iam.clone(), options.clock.clone(), log)?;
+    let instance = Instance {
+        host: options.host().into(),
+        port: address.port(),
+        engine: options.engine.name(),
+        account: options.account.clone(),
+        resource_id: options.resource_id.clone(),
+    };
+    // A proxy is no instance.
+    let instance = (!options.proxy).then_some(instance);
+    let apis = Apis::start(apis_listener, iam.clone(), options.clock.clone(), log, instance)?;
 
     let root = dir.join("ca.pem");
     fs::write(&root, &certificates.root_pem)
         .map_err(|error| format!("cannot write {}: {error}", root.display()))?;
-    let mut variables = variables(options, developer, iam, address, sts.address, &root);
+    let mut variables = variables(options, developer, iam, address, apis.address, &root);
     if let Some(s3) = s3 {
         variables.push(("AWS_ENDPOINT_URL_S3", s3.endpoint.clone()));
         variables.push(("EXPORT_PREFIX", format!("s3://{}/", s3::BUCKET)));
@@ -254,7 +265,7 @@ async fn serve(
     environment::write_private(&dir.join("web-identity-token"), &iam.web_identity_token)?;
     environment::write_sam_json(
         &dir.join("env.json"),
-        &container_variables(&variables, address, sts.address, certificates.root_pem),
+        &container_variables(&variables, address, apis.address, certificates.root_pem),
     )?;
     let settings = Settings {
         host: options.host().into(),
@@ -273,7 +284,7 @@ async fn serve(
     let gate = Gate::start(gate_listener, settings, Fault::None);
     // Last of all: a client that finds this file can connect.
     environment::write_dotenv(&dir.join("env"), &variables, dir)?;
-    Ok((gate, sts, variables))
+    Ok((gate, apis, variables))
 }
 
 pub(crate) fn remove_files(dir: &Path) {
@@ -323,7 +334,7 @@ fn variables(
     developer: &Identity,
     iam: &Iam,
     gate: SocketAddr,
-    sts: SocketAddr,
+    apis: SocketAddr,
     root: &Path,
 ) -> Variables {
     let reachable = if gate.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { gate.ip() };
@@ -342,11 +353,11 @@ fn variables(
         ("AWS_ACCESS_KEY_ID", developer.access_key_id.clone()),
         ("AWS_SECRET_ACCESS_KEY", developer.secret_access_key.clone()),
         ("AWS_SESSION_TOKEN", developer.session_token.clone().unwrap_or_default()),
-        ("AWS_ENDPOINT_URL_STS", format!("http://{}", SocketAddr::new(reachable, sts.port()))),
-        ("AWS_ENDPOINT_URL_IAM", format!("http://{}", SocketAddr::new(reachable, sts.port()))),
         ("DB_ROLE_ARN_EXAMPLE", iam.example_role_arn()),
         ("DB_ROLE_EXTERNAL_ID_EXAMPLE", iam.example_external_id.clone()),
     ]);
+    let url = format!("http://{}", SocketAddr::new(reachable, apis.port()));
+    variables.extend(APIS.map(|name| (name, url.clone())));
     // Where cargo puts a binary, no queries lie beside it.
     if let Ok(queries) = fs::canonicalize(queries) {
         variables.push(("QUERIES_DIR", queries.display().to_string()));
@@ -397,7 +408,7 @@ fn mysql_client_options(options: &Options, root: &Path) -> String {
 fn container_variables(
     variables: &Variables,
     gate: SocketAddr,
-    sts: SocketAddr,
+    apis: SocketAddr,
     root_pem: String,
 ) -> Variables {
     let host = |port: u16| format!("host.docker.internal:{port}");
@@ -406,9 +417,7 @@ fn container_variables(
         .map(|(name, value)| match *name {
             "PGHOSTADDR" | "MYSQL_HOSTADDR" => ("DB_TUNNEL", host(gate.port())),
             "PGSSLROOTCERT" | "MYSQL_SSL_CA" => (*name, root_pem.clone()),
-            "AWS_ENDPOINT_URL_STS" | "AWS_ENDPOINT_URL_IAM" => {
-                (*name, format!("http://{}", host(sts.port())))
-            }
+            name if APIS.contains(&name) => (name, format!("http://{}", host(apis.port()))),
             // Sourced from `env`, these would reach the container; its queries lie beside the binary.
             "QUERIES_DIR" | "MYSQL_HOME" => (*name, String::new()),
             name => (name, value.clone()),

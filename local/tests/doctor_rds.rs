@@ -205,7 +205,7 @@ async fn metrics_and_policies_tell_reasons_apart(
         let resource = format!("arn:aws:rds-db:us-east-1:123456789012:dbuser:{id}/*");
         serde_json::json!({ "Effect": effect, "Action": "rds-db:connect", "Resource": resource })
     });
-    for (count, expected) in [(1, ("policy", "possible")), (2, ("policy-denies", "certain"))] {
+    for (count, expected) in [(1, ("throttled", "likely")), (2, ("policy-denies", "certain"))] {
         let policy =
             serde_json::json!({ "Version": "2012-10-17", "Statement": statements[..count] });
         let put = format!(

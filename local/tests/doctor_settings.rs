@@ -81,3 +81,30 @@ async fn a_slow_network_is_no_failure() {
     assert_eq!(report["ok"], true, "{report:#}");
     clinic.close().await;
 }
+
+/// AWS's SDK ends a process over these, which are nothing to a login without a role.
+#[tokio::test]
+async fn settings_of_the_sdk_are_no_panic() {
+    let mut clinic = Clinic::open(|options| options).await;
+    let role = clinic.healthy["DB_ROLE_ARN_EXAMPLE"].clone();
+    let external = clinic.healthy["DB_ROLE_EXTERNAL_ID_EXAMPLE"].clone();
+    let assumed = [("DB_ROLE_ARN", role.as_str()), ("DB_ROLE_EXTERNAL_ID", external.as_str())];
+    for changes in
+        [("AWS_RETRY_MODE", "legacy"), ("AWS_MAX_ATTEMPTS", ""), ("AWS_MAX_ATTEMPTS", "0")]
+    {
+        let variables = clinic.with(&[&assumed[..], &[changes]].concat());
+        let report = clinic.doctor(&variables).await;
+        assert_eq!(report["ok"], true, "{changes:?}: {report:#}");
+    }
+    for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        let variables = clinic.with(&[(name, "/nowhere")]);
+        let report = clinic.doctor(&variables).await;
+        assert_eq!(report["ok"], true, "{report:#}");
+        let found = common::aws::step(&report, "caller");
+        assert!(found.contains(name), "{found}");
+        let variables = clinic.with(&[&assumed[..], &[(name, "/nowhere")]].concat());
+        let report = clinic.doctor(&variables).await;
+        assert_eq!(report["causes"][0]["cause"], "configuration", "{report:#}");
+    }
+    clinic.close().await;
+}

@@ -11,10 +11,10 @@ mod mysql;
 mod postgres;
 pub(crate) mod vars;
 
-pub use common::Dial;
 #[cfg(feature = "neptune")]
 pub(crate) use common::host_and_port;
 pub(crate) use common::{Common, provider, queries_beside_the_binary, wrong_environment};
+pub use common::{Dial, sdk_roots_flaw};
 #[cfg(feature = "mysql")]
 pub use mysql::MysqlConfig;
 #[cfg(feature = "postgres")]

@@ -30,12 +30,12 @@ const QUERIES: [(&str, &str); 5] = [
     (
         "read-slowly",
         "/*+++\nparams = [{ name = \"cell\" }]\n+++*/
-         SELECT $1::text AS cell FROM (SELECT pg_sleep(1)) AS slept",
+         SELECT $1::text AS cell FROM (SELECT pg_sleep(2)) AS slept",
     ),
     (
         "write-slowly",
         "/*+++\nmode = \"write\"\nparams = [{ name = \"cell\" }]\n+++*/
-         INSERT INTO marks (cell) SELECT $1 FROM (SELECT pg_sleep(1)) AS slept RETURNING cell",
+         INSERT INTO marks (cell) SELECT $1 FROM (SELECT pg_sleep(2)) AS slept RETURNING cell",
     ),
 ];
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+use rds_iam::config::sdk_roots_flaw;
 use rds_iam::credentials::pasted_flaw;
 
 use crate::evidence::Flaw;
@@ -33,6 +34,12 @@ impl Environment {
 
     pub(crate) fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
+    }
+
+    /// Why AWS's SDK cannot be used here, if it cannot.
+    pub(crate) fn without_sdk(&self) -> Option<String> {
+        let (name, flaw) = sdk_roots_flaw(|name| self.raw(name))?;
+        Some(format!("AWS cannot be asked: {name} {flaw}"))
     }
 
     /// Inside Lambda, so inside the database's network.

@@ -139,9 +139,12 @@ impl Iam {
         let arn = self.arn(&format!("user/{DEFAULT_USER}"));
         if !self.users.contains_key(&arn) {
             let resources: Vec<String> = users.iter().map(|user| self.dbuser_arn(user)).collect();
-            // doctor may ask what its policies say.
+            // doctor may ask what its policies say, and how RDS describes the database.
             let own = allow("iam:SimulatePrincipalPolicy", std::slice::from_ref(&arn));
-            let policies = connect_policy(&resources).into_iter().chain(own).collect();
+            let instances = format!("arn:aws:rds:{REGION}:{}:db:*", self.account);
+            let describe = allow("rds:DescribeDBInstances", &[instances]);
+            let policies = connect_policy(&resources).into_iter().chain(own).chain(describe);
+            let policies = policies.collect();
             let entity = Entity { policies, boundary: None, tags: Tags::new() };
             self.add_user(&self.account.clone(), DEFAULT_USER, entity, None);
         }

@@ -28,12 +28,12 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use crate::apis::Apis;
 use crate::certificates::Certificates;
 use crate::environment::{self, Variables};
 use crate::gate::{Fault, Log};
 use crate::iam::{self, Iam, Identity};
 use crate::server::{bind, lock, remove_files};
-use crate::sts::Sts;
 use crate::{NEPTUNE_HOST, Options, REGION, Result};
 use engines::{Client, Engines};
 use running::Running;
@@ -55,7 +55,7 @@ pub struct Cluster {
     variables: Variables,
     dir: PathBuf,
     gate: JoinHandle<()>,
-    _sts: Sts,
+    _apis: Apis,
     _lock: File,
 }
 
@@ -100,8 +100,8 @@ impl Cluster {
         let engines = Engines::start(&dir).await?;
         match serve(&options, &dir, engines.client.clone(), (Arc::new(iam), &developer), listeners)
         {
-            Ok((address, gate, sts, variables)) => {
-                Ok(Self { address, engines, variables, dir, gate, _sts: sts, _lock: lock })
+            Ok((address, gate, apis, variables)) => {
+                Ok(Self { address, engines, variables, dir, gate, _apis: apis, _lock: lock })
             }
             Err(error) => {
                 remove_files(&dir);
@@ -178,8 +178,8 @@ fn serve(
     dir: &Path,
     engines: Client,
     (iam, developer): (Arc<Iam>, &Identity),
-    [gate_listener, sts_listener]: [TcpListener; 2],
-) -> Result<(SocketAddr, JoinHandle<()>, Sts, Variables)> {
+    [gate_listener, apis_listener]: [TcpListener; 2],
+) -> Result<(SocketAddr, JoinHandle<()>, Apis, Variables)> {
     let address = gate_listener.local_addr().map_err(|error| error.to_string())?;
     let now = options.clock.now();
     let certificates =
@@ -187,13 +187,13 @@ fn serve(
     let mut tls = rustls::ServerConfig::clone(&certificates.server);
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     let log = Log::create(&dir.join("sts.log"), options.echo_log)?;
-    let sts = Sts::start(sts_listener, iam.clone(), options.clock.clone(), log)?;
+    let apis = Apis::start(apis_listener, iam.clone(), options.clock.clone(), log, None)?;
     let root = dir.join("ca.pem");
     fs::write(&root, &certificates.root_pem)
         .map_err(|error| format!("cannot write {}: {error}", root.display()))?;
-    let variables = variables(developer, &iam, address, sts.address, &root);
+    let variables = variables(developer, &iam, address, apis.address, &root);
     environment::write_private(&dir.join("credentials"), &iam.credentials_file())?;
-    let container = container_variables(&variables, address, sts.address, certificates.root_pem);
+    let container = container_variables(&variables, address, apis.address, certificates.root_pem);
     environment::write_sam_json(&dir.join("env.json"), &container)?;
     let shared = Arc::new(Shared {
         endpoint: format!("{NEPTUNE_HOST}:{PORT}"),
@@ -209,14 +209,14 @@ fn serve(
     let gate = tokio::spawn(accept(gate_listener, TlsAcceptor::from(Arc::new(tls)), shared));
     // Last of all: a client that finds this file can connect.
     environment::write_dotenv(&dir.join("env"), &variables, dir)?;
-    Ok((address, gate, sts, variables))
+    Ok((address, gate, apis, variables))
 }
 
 fn variables(
     developer: &Identity,
     iam: &Iam,
     gate: SocketAddr,
-    sts: SocketAddr,
+    apis: SocketAddr,
     root: &Path,
 ) -> Variables {
     let reachable = if gate.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { gate.ip() };
@@ -239,7 +239,7 @@ fn variables(
         ("AWS_ACCESS_KEY_ID", developer.access_key_id.clone()),
         ("AWS_SECRET_ACCESS_KEY", developer.secret_access_key.clone()),
         ("AWS_SESSION_TOKEN", developer.session_token.clone().unwrap_or_default()),
-        ("AWS_ENDPOINT_URL_STS", format!("http://{}", SocketAddr::new(reachable, sts.port()))),
+        ("AWS_ENDPOINT_URL_STS", format!("http://{}", SocketAddr::new(reachable, apis.port()))),
         ("DB_ROLE_ARN_EXAMPLE", iam.example_role_arn()),
     ];
     // Where cargo puts a binary, no queries lie beside it.
@@ -253,7 +253,7 @@ fn variables(
 fn container_variables(
     variables: &Variables,
     gate: SocketAddr,
-    sts: SocketAddr,
+    apis: SocketAddr,
     root_pem: String,
 ) -> Variables {
     let host = |port: u16| format!("host.docker.internal:{port}");
@@ -262,7 +262,7 @@ fn container_variables(
         .map(|(name, value)| match *name {
             "DB_TUNNEL" => (*name, host(gate.port())),
             "NEPTUNE_SSLROOTCERT" => (*name, root_pem.clone()),
-            "AWS_ENDPOINT_URL_STS" => (*name, format!("http://{}", host(sts.port()))),
+            "AWS_ENDPOINT_URL_STS" => (*name, format!("http://{}", host(apis.port()))),
             // Sourced from `env`, these would reach the container.
             "QUERIES_DIR" | "HTTPS_PROXY" | "AWS_CA_BUNDLE" | "REQUESTS_CA_BUNDLE"
             | "CURL_CA_BUNDLE" => (*name, String::new()),

@@ -1,8 +1,9 @@
 //! What the configurations of all engines share.
 
+use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aws_credential_types::provider::SharedCredentialsProvider;
 use tokio::net::lookup_host;
@@ -46,6 +47,35 @@ impl Dial {
     }
 }
 
+/// The variable that leaves AWS's SDK without roots for its connections, and why, as a phrase: the SDK
+/// ends the process over that. Empty is not unset to it.
+pub fn sdk_roots_flaw(
+    get: impl Fn(&str) -> Option<OsString>,
+) -> Option<(&'static str, &'static str)> {
+    let (file, folders) = (get("SSL_CERT_FILE"), get("SSL_CERT_DIR"));
+    let holds_roots = |path: &OsString| {
+        let path = Path::new(path);
+        path.is_file()
+            && std::fs::read(path).is_ok_and(|pem| pem.windows(11).any(|w| w == b"-----BEGIN "))
+    };
+    let is_folder = |paths: &OsString| std::env::split_paths(paths).any(|path| path.is_dir());
+    match (&file, &folders) {
+        (Some(file), None) if !holds_roots(file) => Some((
+            "SSL_CERT_FILE",
+            "names no file of certificates, which AWS's SDK needs; unset it, or name a PEM file",
+        )),
+        (None, Some(folders)) if !is_folder(folders) => Some((
+            "SSL_CERT_DIR",
+            "names no folder, and AWS's SDK needs its certificates; unset it",
+        )),
+        (Some(file), Some(folders)) if !holds_roots(file) && !is_folder(folders) => Some((
+            "SSL_CERT_FILE",
+            "names no file of certificates, and SSL_CERT_DIR no folder; unset them, or name a PEM file",
+        )),
+        _ => None,
+    }
+}
+
 /// The variables that every engine has.
 pub(crate) struct Common {
     pub(crate) region: Option<String>,
@@ -70,6 +100,12 @@ impl Vars<'_> {
         // The log reads it, before there is a configuration; here it is only checked.
         let _ = self.one_of("DB_METRICS", &[("true", true), ("false", false)], "");
         let role = self.role();
+        // Without a role, the SDK makes no connection.
+        if role.is_some()
+            && let Some((name, flaw)) = sdk_roots_flaw(self.get)
+        {
+            self.problem(name, flaw);
+        }
         let sts_endpoint = self.sts_endpoint();
         let sts_region = self.optional("AWS_REGION").or_else(|| region.clone());
         let (queries_dir, default_query) = self.queries(folder);

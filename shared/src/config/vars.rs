@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::str::FromStr;
 
 pub(crate) struct Vars<'a> {
-    get: &'a dyn Fn(&str) -> Option<OsString>,
+    pub(super) get: &'a dyn Fn(&str) -> Option<OsString>,
     problems: Vec<String>,
     seen: HashSet<&'static str>,
 }

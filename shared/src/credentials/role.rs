@@ -48,6 +48,8 @@ impl RawProvider {
         let mut sdk = aws_config::defaults(aws_config::BehaviorVersion::latest())
             .region(self.region.clone())
             .credentials_provider(base.clone())
+            // Not from AWS_RETRY_MODE and AWS_MAX_ATTEMPTS: a wrong value there is a panic of the SDK.
+            .retry_config(aws_config::retry::RetryConfig::standard())
             .load()
             .await
             .into_builder();

@@ -11,8 +11,10 @@ use crate::evidence::{Caller, Credentials, Evidence, Profile, Refusal, Source, V
 use crate::remedy::{Remedy, word};
 use trouble::{Trouble, trouble};
 
-/// A token is refused if it is signed further ahead than this.
+/// A token is refused if it is signed further ahead than this; STS takes no more either way.
 const FUTURE: i64 = 300;
+/// A token is refused if it was signed longer ago.
+const PAST: i64 = 900;
 
 pub(super) const CAUSES: &[Cause] = &[
     Cause {
@@ -122,9 +124,8 @@ fn clock(evidence: &Evidence) -> Option<Found> {
         let seen = format!("this machine is {off} s {way} {}", clock.source);
         let found = match off {
             0..60 => return None,
-            60..=FUTURE => Found::warning(seen),
-            // It is no reason of this failure, and will be one of another.
-            _ if evidence.token_accepted() => Found::warning(seen),
+            // Else it is no reason of this failure, and may be one of another.
+            _ if !clock_is_off(evidence) || evidence.token_accepted() => Found::warning(seen),
             _ => Found::certain(seen).also("a token is refused if it is signed more than 300 s ahead or 900 s ago, and STS takes 300 s either way"),
         };
         return Some(found.remedy(synchronise(clock.ahead)));
@@ -191,7 +192,10 @@ fn run_by_hand(profile: &Profile) -> Remedy {
 
 /// Whether STS's refusal may be the clock's fault alone.
 fn clock_is_off(evidence: &Evidence) -> bool {
-    evidence.clock.as_ref().is_some_and(|clock| clock.ahead.abs() > FUTURE)
+    let Some(clock) = &evidence.clock else { return false };
+    let by_sts = matches!(evidence.caller, Caller::Refused(_))
+        || matches!(evidence.credentials, Credentials::Missing { .. });
+    clock.ahead > FUTURE || clock.ahead < -PAST || by_sts && clock.ahead < -FUTURE
 }
 
 fn missing(evidence: &Evidence) -> Option<Found> {

@@ -55,6 +55,7 @@ fn read_only(evidence: &Evidence) -> Option<Found> {
         let (user, database) = (identifier(&config.user), identifier(&config.database));
         let whose = match facts.read_only_source.as_str() {
             "database" => format!("DATABASE {database}"),
+            "global" => "ROLE ALL".to_owned(),
             "user" => format!("ROLE {user}"),
             "database user" => format!("ROLE {user} IN DATABASE {database}"),
             _ => {

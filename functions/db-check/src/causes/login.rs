@@ -208,8 +208,14 @@ fn no_database(evidence: &Evidence) -> Option<Found> {
     Some(match others.iter().min_by_key(distance) {
         Some(near) => {
             let list: Vec<&str> = others.iter().map(|name| name.as_str()).collect();
-            let found = found.also(format!("the user may connect to {}", list.join(", ")));
-            found.remedy(Remedy::variable("PGDATABASE", near.as_str()))
+            let list = list.join(", ");
+            let found = found.also(format!("the user may connect to {list}"));
+            let far = strsim::damerau_levenshtein(near, wanted) > wanted.chars().count() / 3 + 1;
+            found.remedy(if far && others.len() > 1 {
+                Remedy::variable("PGDATABASE", format!("<one of {list}>"))
+            } else {
+                Remedy::variable("PGDATABASE", near.as_str())
+            })
         }
         None => found.remedy(Remedy::variable("PGDATABASE", "<a database that exists>")),
     })

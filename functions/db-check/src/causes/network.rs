@@ -13,8 +13,8 @@ pub(super) const CAUSES: &[Cause] = &[
     Cause {
         id: "database-stopped",
         title: "the database is not running",
-        seen: "RDS says that it is stopped, or being changed",
-        remedy: "start it",
+        seen: "RDS says that it is stopped, or has another status in which it serves nobody",
+        remedy: "start it; or wait, or do what its last event says",
         find: stopped,
     },
     Cause {

@@ -4,7 +4,7 @@ use rds_iam::endpoint::EndpointKind;
 
 use super::credentials::token_refused;
 use super::{Cause, Found};
-use crate::evidence::{Decision, Evidence, RdsLog, Simulation, dbuser_arn};
+use crate::evidence::{Caller, Decision, Evidence, RdsLog, Simulation, dbuser_arn};
 use crate::remedy::Remedy;
 
 pub(super) const CAUSES: &[Cause] = &[
@@ -101,9 +101,11 @@ fn policy(evidence: &Evidence) -> Option<Found> {
     let mut found = match (decided, evidence.logged()) {
         (Some(Decision::ImplicitDeny), _) => Found::certain("no policy of the caller allows it"),
         (_, Some(("NotAuthorized", said))) => Found::certain(said),
+        (Some(Decision::Allowed), None) if is_role_session(evidence) => {
+            return Some(session_policy(evidence, &resource));
+        }
         (Some(Decision::Allowed), said) => {
-            let session = "only a session policy, or a condition of a policy, can still deny it";
-            let found = Found::possible(session);
+            let found = Found::possible("only a condition of a policy can still deny it");
             said.into_iter().fold(found, |found, (_, said)| found.also(said))
         }
         (_, Some((_, said))) => Found::possible(said),
@@ -129,6 +131,24 @@ fn policy(evidence: &Evidence) -> Option<Found> {
     }
     let found = found.remedy(Remedy::allow(holder(evidence), "rds-db:connect", &resource));
     Some(if resource.contains('<') { found.remedy(resource_id(evidence)?) } else { found })
+}
+
+fn is_role_session(evidence: &Evidence) -> bool {
+    matches!(&evidence.caller, Caller::Is { arn, .. } if arn.contains(":assumed-role/"))
+}
+
+/// What a simulation does not know: whoever assumes a role can give the session a narrower policy.
+fn session_policy(evidence: &Evidence, resource: &str) -> Found {
+    let seen = match &evidence.simulation {
+        Simulation::Says(says) => format!("IAM's simulation says {says}"),
+        _ => String::new(),
+    };
+    Found::likely(seen)
+        .also("a session has a policy of its own, if the role was assumed with one")
+        .titled("the policy of the role's session does not allow rds-db:connect")
+        .remedy(Remedy::action(format!(
+            "Assume the role without a session policy, or with one that allows rds-db:connect on {resource}"
+        )))
 }
 
 /// Where the id stands that a policy names.
@@ -166,6 +186,9 @@ fn throttled(evidence: &Evidence) -> Option<Found> {
         (None, Some(counts)) if counts.insufficient_permissions == 0 => {
             Found::likely(format!("RDS counts in 15 minutes {counts}"))
         }
+        (None, None) if evidence.decided() == Some(&Decision::Allowed) => Found::likely(
+            "the caller's policies allow the login, and nothing else is wrong with it",
+        ),
         _ => Found::possible("a throttled login gets the same answer as a refused token"),
     };
     Some(found.remedy(Remedy::action(

@@ -32,7 +32,7 @@ pub(super) const CAUSES: &[Cause] = &[
         id: "token-region",
         title: "the token is signed for another region than the database's",
         seen: "the token is refused, and the name in the certificate tells another region",
-        remedy: "`DB_REGION`",
+        remedy: "the name of RDS into `PGHOST`, or `DB_REGION`",
         find: token_region,
     },
     Cause {
@@ -173,6 +173,10 @@ fn token_port(evidence: &Evidence) -> Option<Found> {
             let seen = format!("signed for port {port}; RDS says that the port is {right}");
             (Found::certain(seen), right.to_string())
         }
+        (_, None) if matches!(&config.dial, Dial::Tunnel(_, other) if *other == port) => {
+            let seen = format!("signed for port {port}, which is the tunnel's too");
+            (Found::likely(seen), DATABASE_PORT.to_owned())
+        }
         (_, None) if loopback && !matches!(config.dial, Dial::Tunnel(..)) => {
             let seen = format!(
                 "signed for port {port}; the connection goes to this machine, so the port may be a tunnel's"
@@ -230,7 +234,8 @@ fn user_case(evidence: &Evidence) -> Option<Found> {
     let user = evidence.user();
     let small = user.to_lowercase();
     // A server that asks for a token has found the user.
-    (evidence.refused(Refusal::Password) && small != user).then(|| {
+    let plain = user.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '$');
+    (evidence.refused(Refusal::Password) && small != user && plain).then(|| {
         Found::likely(format!("PGUSER is {user}; unless it was quoted, PostgreSQL stored {small}"))
             .remedy(Remedy::variable("PGUSER", small))
     })

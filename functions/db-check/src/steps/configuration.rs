@@ -64,7 +64,11 @@ fn repairs(environment: &Environment, problems: &[String]) -> Repairs {
                 let region = [lower.as_str(), zone].into_iter().find(|name| is_region(name));
                 set(name, region.unwrap_or_default());
             }
-            "PGPORT" => set(name, clean.trim_matches(|c: char| !c.is_ascii_digit())),
+            "PGPORT" => {
+                let digits = clean.trim_matches(|c: char| !c.is_ascii_digit());
+                let port = digits.parse::<u16>().ok().filter(|port| *port != 0);
+                set(name, &port.map(|port| port.to_string()).unwrap_or_default());
+            }
             "PGSSLMODE" => set(name, "verify-full"),
             "DB_PROXY" | "DB_METRICS" => {
                 let on = ["true", "1", "yes", "on"].contains(&clean.to_ascii_lowercase().as_str());

@@ -31,6 +31,12 @@ pub(super) async fn resolve(
 ) -> Signer {
     let start = Instant::now();
     let mut signer = Signer::default();
+    let by_sdk =
+        !environment.has("AWS_ACCESS_KEY_ID") || config.is_none_or(|config| config.role.is_some());
+    if let Some(why) = environment.without_sdk().filter(|_| by_sdk) {
+        signer.steps = ["credentials", "token"].map(|name| Step::skipped(name, &why)).into();
+        return signer;
+    }
     let provider = match config {
         Some(config) => config.credentials(),
         None => aws_credential_types::provider::SharedCredentialsProvider::new(

@@ -22,7 +22,7 @@ use super::{Way, bound, certificate};
 use crate::evidence::{Presented, Tls, Verdict};
 use crate::report::{Status, Step};
 
-const LONGEST: Duration = Duration::from_millis(1500);
+const LONGEST: Duration = Duration::from_millis(2000);
 /// Round trips of a handshake, with some to spare.
 const HANDSHAKE: u32 = 4;
 /// PostgreSQL's SSLRequest
@@ -137,7 +137,12 @@ async fn ask(address: SocketAddr, direct: bool) -> Result<(TcpStream, Duration),
     match answer[0] {
         b'N' => return Err(Stop::NotOffered),
         // An ErrorResponse: a server that is full or starting answers so before TLS.
-        b'E' => return Err(Stop::Error),
+        b'E' => {
+            let mut length = [0; 4];
+            let read = timeout(Duration::from_millis(200), stream.read_exact(&mut length)).await;
+            let fits = matches!(read, Ok(Ok(_))) && u32::from_be_bytes(length) < 30_000;
+            return Err(if fits { Stop::Error } else { Stop::Other("another protocol") });
+        }
         _ => {}
     }
     let mut more = [0; 6];

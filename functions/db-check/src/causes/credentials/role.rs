@@ -80,7 +80,7 @@ fn accounts(found: Found, caller: &str, role: &str) -> Found {
     let account = |arn: &str| arn.split(':').nth(4).unwrap_or_default().to_owned();
     let (ours, theirs) = (account(caller), account(role));
     if ours.is_empty() || ours == theirs {
-        return found.also("STS gives the same answer for a role that does not exist");
+        return found.also("STS gives the same answer for a role that does not exist, and for a Deny in either policy");
     }
     found.also(format!("the role's account is {theirs}, and the caller's is {ours}: STS gives the same answer for a role that does not exist"))
 }

@@ -67,7 +67,7 @@ fn no_such_entity(message: &str) -> Refusal {
     Refusal::new(axum::http::StatusCode::NOT_FOUND, "NoSuchEntity", message)
 }
 
-fn permit(
+pub(super) fn permit(
     caller: &Identity,
     action: &str,
     resource: &str,

@@ -1,10 +1,11 @@
-//! STS over HTTP, for the real SDKs' clients: `AssumeRole`, `AssumeRoleWithWebIdentity`,
-//! `GetSessionToken` and `GetCallerIdentity`, with AWS's XML and AWS's words
-//! (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>). At the same address, the
-//! two operations of IAM that doctor asks for.
+//! AWS's APIs over HTTP, for the real SDKs' clients: STS with `AssumeRole`, `AssumeRoleWithWebIdentity`,
+//! `GetSessionToken` and `GetCallerIdentity`
+//! (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>), and what doctor asks IAM and
+//! RDS for; with AWS's XML and AWS's words.
 
 mod authenticate;
 mod form;
+mod rds;
 mod roles;
 mod simulation;
 mod xml;
@@ -27,6 +28,7 @@ use crate::iam::{Circumstances, Iam, Identity, Session};
 use crate::sigv4;
 use crate::{REGION, Result};
 use form::Form;
+pub use rds::Instance;
 
 /// The bounds of `GetSessionToken`'s session, in seconds, and what it lasts by default.
 const USER_SESSION: (u32, u32, u32) = (900, 129_600, 43_200);
@@ -34,10 +36,10 @@ const USER_SESSION: (u32, u32, u32) = (900, 129_600, 43_200);
 /// The largest body, in bytes. A web identity token has 20,000 at most, a session policy 2048.
 const LARGEST_BODY: usize = 128 * 1024;
 
-/// A running STS. Dropping it closes its listener.
+/// The running APIs. Dropping them closes their listener.
 #[derive(Debug)]
-pub struct Sts {
-    /// Where it listens.
+pub struct Apis {
+    /// Where they listen.
     pub address: SocketAddr,
     task: JoinHandle<()>,
 }
@@ -46,6 +48,8 @@ struct Service {
     iam: Arc<Iam>,
     clock: SharedTimeSource,
     log: Log,
+    /// The database, where there is one that RDS describes.
+    instance: Option<Instance>,
 }
 
 /// A request as it arrived.
@@ -84,16 +88,17 @@ impl Refusal {
     }
 }
 
-impl Sts {
+impl Apis {
     /// Serves a bound listener; refusals and their reasons go into the log.
     pub fn start(
         listener: TcpListener,
         iam: Arc<Iam>,
         clock: SharedTimeSource,
         log: Log,
+        instance: Option<Instance>,
     ) -> Result<Self> {
         let address = listener.local_addr().map_err(|error| error.to_string())?;
-        let service = Arc::new(Service { iam, clock, log });
+        let service = Arc::new(Service { iam, clock, log, instance });
         let router = Router::new()
             .fallback(answer)
             .layer(DefaultBodyLimit::max(LARGEST_BODY))
@@ -107,7 +112,7 @@ impl Sts {
     }
 }
 
-impl Drop for Sts {
+impl Drop for Apis {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -151,8 +156,11 @@ impl Service {
             // The token is the proof: such a request is not signed.
             return self.assume_role_with_web_identity(&form, &at);
         }
-        let of_iam = ["SimulatePrincipalPolicy", "GetRole"].contains(&action);
-        let service = if of_iam { "iam" } else { "sts" };
+        let service = match action {
+            "SimulatePrincipalPolicy" | "GetRole" => "iam",
+            "DescribeDBInstances" => "rds",
+            _ => "sts",
+        };
         let caller = authenticate::authenticate(&self.iam, at.now, request, service)?;
         match action {
             "GetCallerIdentity" => Ok(xml::caller_identity(&caller)),
@@ -160,6 +168,7 @@ impl Service {
             "GetSessionToken" => self.session_token(&caller, &form),
             "SimulatePrincipalPolicy" => self.simulate_principal_policy(&caller, &form, &at),
             "GetRole" => self.get_role(&caller, &form, &at),
+            "DescribeDBInstances" => self.describe_db_instances(&caller, &form, &at),
             _ => Err(Refusal::invalid(
                 "InvalidAction",
                 format!(

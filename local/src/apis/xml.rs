@@ -1,11 +1,12 @@
 //! STS's answers as XML.
 
-use super::{Refusal, expiration};
+use super::{Instance, Refusal, expiration};
 use crate::REGION;
 use crate::iam::{Claims, Identity, Principal, Simulated, random};
 
 const STS: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 const IAM: &str = "https://iam.amazonaws.com/doc/2010-05-08/";
+const RDS: &str = "http://rds.amazonaws.com/doc/2014-10-31/";
 
 pub(super) fn error(refusal: &Refusal) -> String {
     let Refusal { status, code, message, .. } = refusal;
@@ -121,6 +122,25 @@ pub(super) fn role(role: &Principal) -> String {
         escape(&role.arn)
     );
     answer_of(IAM, "GetRole", &result)
+}
+
+pub(super) fn db_instances(instance: Option<&Instance>) -> String {
+    let described = instance.map(|instance| {
+        let Instance { host, port, engine, resource_id, .. } = instance;
+        format!(
+            "<DBInstance><DBInstanceIdentifier>{}</DBInstanceIdentifier><DBInstanceStatus>available</DBInstanceStatus>\
+             <Engine>{engine}</Engine><Endpoint><Address>{}</Address><Port>{port}</Port></Endpoint>\
+             <DbiResourceId>{}</DbiResourceId><DBInstanceArn>{}</DBInstanceArn>\
+             <IAMDatabaseAuthenticationEnabled>true</IAMDatabaseAuthenticationEnabled>\
+             <PubliclyAccessible>false</PubliclyAccessible></DBInstance>",
+            escape(instance.id()),
+            escape(host),
+            escape(resource_id),
+            escape(&instance.arn())
+        )
+    });
+    let result = format!("    <DBInstances>{}</DBInstances>\n", described.unwrap_or_default());
+    answer_of(RDS, "DescribeDBInstances", &result)
 }
 
 fn answer(operation: &str, result: &str) -> String {
