@@ -361,7 +361,7 @@ async fn containers(ward: &mut Ward) {
     for (case, uri, says) in [
         ("agent answers 404", at("/404"), "answers without credentials"),
         ("agent answers junk", at("/junk"), "answers without credentials"),
-        ("agent is silent", at("/hang"), "does not answer in time"),
+        ("agent is silent", at("/hang"), "gives none in time"),
         ("agent is not there", "http://127.0.0.1:9/keys".to_owned(), "refuses connections"),
         ("agent elsewhere", "http://192.0.2.1/keys".to_owned(), "not a place"),
     ] {

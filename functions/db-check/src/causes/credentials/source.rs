@@ -173,8 +173,8 @@ pub(super) fn container(evidence: &Evidence) -> Option<Found> {
     let how = if said_misconfigured(evidence) {
         "is not a place that the SDK takes credentials from: https://, this machine, or the agent of ECS or EKS"
     } else if is_silent(evidence) {
-        // Refused connections count too, as long as the SDK tries again.
-        "does not answer in time, or refuses connections"
+        // The SDK tries again, for longer than there is time: what it met is not known then.
+        "gives none in time: it is silent, refuses connections, or answers without credentials"
     } else if was_unreachable(evidence) {
         "refuses connections"
     } else {
