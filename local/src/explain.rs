@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
 use rds_iam::credentials::key_kind;
-use rds_iam::endpoint::{Endpoint, EndpointKind};
+use rds_iam::endpoint::{Endpoint, EndpointKind, partition};
 
 use crate::Result;
 use crate::sigv4::{self, Scope};
@@ -139,16 +139,7 @@ impl<'a> Token<'a> {
 
     /// The policy document that lets its signer log in.
     fn policy(&self) -> String {
-        let partition = match self.scope.region {
-            region if region.starts_with("cn-") => "aws-cn",
-            region if region.starts_with("us-gov-") => "aws-us-gov",
-            region if region.starts_with("eusc-") => "aws-eusc",
-            region if region.starts_with("us-iso-") => "aws-iso",
-            region if region.starts_with("us-isob-") => "aws-iso-b",
-            region if region.starts_with("eu-isoe-") => "aws-iso-e",
-            region if region.starts_with("us-isof-") => "aws-iso-f",
-            _ => "aws",
-        };
+        let partition = partition(self.scope.region);
         let id = match self.endpoint.kind {
             EndpointKind::Proxy => "prx-…",
             EndpointKind::Instance | EndpointKind::Other => "db-…",

@@ -8,7 +8,7 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::clinic::{Clinic, Fill, Variables};
+use common::clinic::{Clinic, Fill, Variables, filled};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -135,14 +135,6 @@ fn apply(name: &str, remedy: &Value, variables: &mut Variables, fill: Fill<'_>) 
             *variables = pairs.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
         }
         _ => {}
-    }
-}
-
-fn filled(text: &str, fill: Fill<'_>) -> String {
-    let (Some(start), Some(end)) = (text.find('<'), text.find('>')) else { return text.to_owned() };
-    match fill.iter().find(|(part, _)| text[start..end].contains(part)) {
-        Some((_, value)) => filled(&text.replace(&text[start..=end], value), fill),
-        None => text.to_owned(),
     }
 }
 

@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::clinic::{Changes, Clinic, Fill, USER, clear, nothing};
@@ -13,25 +13,6 @@ use rds_local::gate::Fault;
 use rds_local::iam::{Identity, dbuser_arn};
 use rds_local::testing::ports::free_port;
 use rds_local::{DATABASE, HOST, Server};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
-
-/// A server that reads what it is asked for and answers with these bytes.
-async fn answering(bytes: &'static [u8]) -> String {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut buffer = [0; 64];
-                let _ = stream.read(&mut buffer).await;
-                let _ = stream.write_all(bytes).await;
-                let _ = stream.read(&mut buffer).await;
-            });
-        }
-    });
-    port.to_string()
-}
 
 #[tokio::test]
 async fn networks_and_certificates() {
@@ -107,9 +88,9 @@ async fn silence_and_resets(clinic: &mut Clinic) {
 
 async fn other_servers(clinic: &mut Clinic) {
     let port = clinic.server.address.port().to_string();
-    let http = answering(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
-    let mysql = answering(b"J\0\0\0\x0a8.0.36\0").await;
-    let plain = answering(b"N").await;
+    let http = common::saying(b"HTTP/1.1 400 Bad Request\r\n\r\n", b"").await;
+    let mysql = common::saying(b"J\0\0\0\x0a8.0.36\0", b"").await;
+    let plain = common::saying(b"N", b"").await;
     for (name, other) in [("HTTP", &http), ("MySQL", &mysql)] {
         let fill: Fill<'_> = &[("port, 5432", &port), ("PostgreSQL database, if", HOST)];
         clinic.treat_variables(name, "other-server", &[("PGPORT", other)], fill).await;

@@ -5,10 +5,8 @@
 
 mod common;
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use aws_smithy_async::time::SharedTimeSource;
 use common::clinic::{Changes, Clinic};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rds_local::HOST;
@@ -17,35 +15,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-
-/// Serves each connection with this, on a free port.
-async fn serving<F: Future<Output = ()> + Send + 'static>(
-    serve: impl Fn(TcpStream) -> F + Send + 'static,
-) -> String {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream));
-        }
-    });
-    port.to_string()
-}
-
-/// Answers the request for TLS with the first bytes, and what comes then with the second.
-async fn saying(first: &'static [u8], second: &'static [u8]) -> String {
-    serving(move |mut stream| async move {
-        let mut buffer = [0; 16_384];
-        let _ = stream.read(&mut buffer).await;
-        let _ = stream.write_all(first).await;
-        let _ = stream.read(&mut buffer).await;
-        let _ = stream.write_all(second).await;
-        let _ = stream.read(&mut buffer).await;
-    })
-    .await
-}
 
 /// Agrees to TLS, and presents this certificate.
 async fn presenting(certificate: &rcgen::Certificate, key: &KeyPair) -> String {
@@ -58,7 +28,7 @@ async fn presenting(certificate: &rcgen::Certificate, key: &KeyPair) -> String {
         .with_single_cert(vec![certificate.der().clone()], key)
         .unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    serving(move |mut stream| {
+    common::serving(move |mut stream| {
         let acceptor = acceptor.clone();
         async move {
             let _ = stream.read(&mut [0; 8]).await;
@@ -70,7 +40,7 @@ async fn presenting(certificate: &rcgen::Certificate, key: &KeyPair) -> String {
 }
 
 fn now() -> OffsetDateTime {
-    OffsetDateTime::from(SharedTimeSource::default().now())
+    OffsetDateTime::from(common::https::now())
 }
 
 /// A certificate for the gate's name, its root as PEM, and its key; each with its days from and to now.
@@ -102,16 +72,16 @@ async fn named(clinic: &mut Clinic, changes: Changes<'_>, cause: &str) -> Value 
 #[tokio::test]
 async fn what_answers_is_told_apart() {
     let mut clinic = Clinic::open(|options| options).await;
-    let ssh = saying(b"SSH-2.0-OpenSSH_9.6\r\n", b"").await;
+    let ssh = common::saying(b"SSH-2.0-OpenSSH_9.6\r\n", b"").await;
     let first = named(&mut clinic, &[("PGPORT", &ssh)], "other-server").await;
     assert!(first["evidence"].to_string().contains("SSH"), "{first}");
 
-    let full = saying(b"E\0\0\0\x0asorry\0", b"").await;
+    let full = common::saying(b"E\0\0\0\x0asorry\0", b"").await;
     named(&mut clinic, &[("PGPORT", &full)], "error-before-tls").await;
-    let lossy = saying(b"S", b"").await;
+    let lossy = common::saying(b"S", b"").await;
     named(&mut clinic, &[("PGPORT", &lossy)], "packets-lost").await;
     // An alert: protocol version.
-    let old = saying(b"S", b"\x15\x03\x01\0\x02\x02\x46").await;
+    let old = common::saying(b"S", b"\x15\x03\x01\0\x02\x02\x46").await;
     named(&mut clinic, &[("PGPORT", &old)], "tls-old").await;
     clinic.close().await;
 }

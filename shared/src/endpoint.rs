@@ -112,6 +112,20 @@ fn check_host(variables: &Variables, host: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The partition of a region, as ARNs name it.
+pub fn partition(region: &str) -> &'static str {
+    match region {
+        region if region.starts_with("cn-") => "aws-cn",
+        region if region.starts_with("us-gov-") => "aws-us-gov",
+        region if region.starts_with("eusc-") => "aws-eusc",
+        region if region.starts_with("us-iso-") => "aws-iso",
+        region if region.starts_with("us-isob-") => "aws-iso-b",
+        region if region.starts_with("eu-isoe-") => "aws-iso-e",
+        region if region.starts_with("us-isof-") => "aws-iso-f",
+        _ => "aws",
+    }
+}
+
 /// Kind and region of a lower-case host name.
 fn classify(host: &str) -> (EndpointKind, Option<String>) {
     const OTHER: (EndpointKind, Option<String>) = (EndpointKind::Other, None);

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use rds_iam::endpoint::{Endpoint, EndpointKind};
+use rds_iam::endpoint::{Endpoint, EndpointKind, partition as partition_of};
 use serde_json::Value;
 
 /// botocore's copy of the SDKs' partitions.json.
@@ -27,6 +27,7 @@ fn every_region_of_every_partition_is_read_from_its_name() {
                 continue;
             }
             seen += 1;
+            assert_eq!(partition_of(region), partition["id"], "{region}");
             for (name, kind) in [
                 ("db.c1a2b3", EndpointKind::Instance),
                 ("a.cluster-c1a2b3", EndpointKind::ClusterWriter),

@@ -251,7 +251,8 @@ fn session_policy(form: &Form) -> Result<Option<Arc<Policy>>, Refusal> {
     })
 }
 
-fn refused(caller: &Identity, action: &str, arn: &str) -> Refusal {
+/// The caller may not.
+pub(super) fn refused(caller: &Identity, action: &str, arn: &str) -> Refusal {
     Refusal::denied(
         "AccessDenied",
         format!("User: {} is not authorized to perform: {action} on resource: {arn}", caller.arn),

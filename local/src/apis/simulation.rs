@@ -2,6 +2,7 @@
 //! (<https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html>).
 
 use super::form::Form;
+use super::roles::refused;
 use super::{Refusal, Service, xml};
 use crate::iam::{Circumstances, Decision, Identity};
 
@@ -75,14 +76,8 @@ pub(super) fn permit(
 ) -> Result<(), Refusal> {
     let account = &caller.principal.account;
     caller.may(action, resource, account, None, &caller.context(at)).map_err(|denial| {
-        Refusal::denied(
-            "AccessDenied",
-            format!(
-                "User: {} is not authorized to perform: {action} on resource: {resource} {}",
-                caller.arn,
-                denial.because()
-            ),
-        )
-        .because(denial.to_string())
+        let mut refusal = refused(caller, action, resource);
+        refusal.message = format!("{} {}", refusal.message, denial.because());
+        refusal.because(denial.to_string())
     })
 }

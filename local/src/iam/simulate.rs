@@ -4,8 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::evaluate::Policies;
-use super::policy::Request;
+use super::policy::{Opinion, Policy, Request};
 use super::principal::{Circumstances, Identity, Principal};
 
 /// IAM's words for it.
@@ -36,24 +35,18 @@ impl Principal {
         // Where a request comes from is not known.
         let context = identity.context(&Circumstances { source_ip: None, ..*at });
         let request = Request { action, resource, caller: &identity.caller(), context: &context };
-        let (boundary, identity) = (self.boundary.as_ref(), self.policies.as_slice());
-        let policies =
-            Policies { identity, boundary, session: None, trust: None, same_account: true };
-        let decision = match policies.evaluate(request) {
+        let decision = match identity.may(action, resource, &self.account, None, &context) {
             Ok(()) => Decision::Allowed,
             Err(denial) if denial.is_explicit() => Decision::ExplicitDeny,
             Err(_) => Decision::ImplicitDeny,
         };
-        let alone = boundary.map(|boundary| Policies {
-            identity: std::slice::from_ref(boundary),
-            boundary: None,
-            ..policies
-        });
-        let missing = identity.iter().chain(boundary).flat_map(|policy| policy.missing(request));
+        let boundary = self.boundary.as_ref();
+        let allows = |policy: &Policy| matches!(policy.opinion(request), Opinion::Allowed(_));
+        let policies = self.policies.iter().chain(boundary);
         Simulated {
             decision,
-            boundary: alone.map(|policies| policies.evaluate(request).is_ok()),
-            missing: missing.collect(),
+            boundary: boundary.map(allows),
+            missing: policies.flat_map(|policy| policy.missing(request)).collect(),
         }
     }
 }

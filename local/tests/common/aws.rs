@@ -60,15 +60,9 @@ pub async fn boto3(url: &str, call: &str) -> String {
 /// doctor's report on these variables.
 pub async fn doctor(variables: &BTreeMap<String, String>, changes: &[(&str, &str)]) -> Value {
     let changes = changes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    let output = Command::new(env!("CARGO_BIN_EXE_rds-local"))
-        .args(["doctor", "--json"])
-        .env_clear()
-        .envs(variables)
-        .envs(changes)
-        .output()
-        .await
-        .unwrap();
-    serde_json::from_slice(&output.stdout).unwrap()
+    let mut variables = variables.clone();
+    variables.extend(changes);
+    super::doctor(&variables).await.0
 }
 
 /// The cause that it names first.

@@ -54,20 +54,7 @@ impl Clinic {
     }
 
     pub async fn doctor(&mut self, variables: &Variables) -> Value {
-        let variables = variables.clone();
-        let run = move || {
-            Command::new(env!("CARGO_BIN_EXE_rds-local"))
-                .args(["doctor", "--json"])
-                .env_clear()
-                .envs(variables)
-                .output()
-                .unwrap()
-        };
-        let output = tokio::task::spawn_blocking(run).await.unwrap();
-        let text = super::text(&output.stdout);
-        let report: Value = serde_json::from_str(&text)
-            .unwrap_or_else(|_| panic!("{text}{}", super::text(&output.stderr)));
-        assert_eq!(output.status.success(), report["ok"] == true, "{text}");
+        let (report, text) = super::doctor(variables).await;
         self.outputs.push(text);
         report
     }
@@ -178,7 +165,7 @@ fn export(command: &str, variables: &mut Variables) {
     variables.insert(name.to_owned(), super::text(&shell.stdout));
 }
 
-fn filled(text: &str, fill: Fill<'_>) -> String {
+pub fn filled(text: &str, fill: Fill<'_>) -> String {
     let mut text = text.to_owned();
     while let Some(start) = text.find('<') {
         let Some(end) = text[start..].find('>').map(|end| start + end + 1) else { break };

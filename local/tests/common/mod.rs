@@ -13,12 +13,15 @@ pub mod cluster;
 pub mod https;
 pub mod recipe;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use rds_local::{Options, Server};
+use serde_json::Value;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// The repository's root.
@@ -62,6 +65,49 @@ pub async fn forward(to: SocketAddr) -> u16 {
         }
     });
     port
+}
+
+/// Serves each connection with this, on a free port.
+pub async fn serving<F: Future<Output = ()> + Send + 'static>(
+    serve: impl Fn(TcpStream) -> F + Send + 'static,
+) -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream));
+        }
+    });
+    port.to_string()
+}
+
+/// Answers the request for TLS with the first bytes, and what comes then with the second.
+pub async fn saying(first: &'static [u8], second: &'static [u8]) -> String {
+    serving(move |mut stream| async move {
+        let mut buffer = [0; 16_384];
+        let _ = stream.read(&mut buffer).await;
+        let _ = stream.write_all(first).await;
+        let _ = stream.read(&mut buffer).await;
+        let _ = stream.write_all(second).await;
+        let _ = stream.read(&mut buffer).await;
+    })
+    .await
+}
+
+/// What doctor says of these variables, and the text of it.
+pub async fn doctor(variables: &BTreeMap<String, String>) -> (Value, String) {
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_rds-local"))
+        .args(["doctor", "--json"])
+        .env_clear()
+        .envs(variables)
+        .output()
+        .await
+        .unwrap();
+    let out = text(&output.stdout);
+    let report: Value =
+        serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{}", text(&output.stderr)));
+    assert_eq!(output.status.success(), report["ok"] == true, "{out}");
+    (report, out)
 }
 
 pub async fn start(change: impl FnOnce(Options) -> Options) -> (Server, TempDir) {

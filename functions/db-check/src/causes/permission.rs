@@ -67,7 +67,7 @@ fn policy_denies(evidence: &Evidence) -> Option<Found> {
         return None;
     }
     let Simulation::Says(says) = &evidence.simulation else { return None };
-    let seen = format!("IAM's simulation says {says}");
+    let seen = evidence.simulated()?;
     let found = if says.missing.is_empty() { Found::certain(seen) } else { Found::likely(seen) };
     let resource = resource(evidence)?;
     Some(match &says.decision {
@@ -102,7 +102,7 @@ fn policy(evidence: &Evidence) -> Option<Found> {
         (Some(Decision::ImplicitDeny), _) => Found::certain("no policy of the caller allows it"),
         (_, Some(("NotAuthorized", said))) => Found::certain(said),
         (Some(Decision::Allowed), None) if is_role_session(evidence) => {
-            return Some(session_policy(evidence, &resource));
+            return session_policy(evidence, &resource);
         }
         (Some(Decision::Allowed), said) => {
             let found = Found::possible("only a condition of a policy can still deny it");
@@ -114,13 +114,13 @@ fn policy(evidence: &Evidence) -> Option<Found> {
         }
         (_, None) => Found::likely("TLS and rds_iam are right, and the token was refused"),
     };
-    if let Simulation::Says(says) = &evidence.simulation {
-        found = found.also(format!("IAM's simulation says {says}"));
+    if let Some(said) = evidence.simulated() {
+        found = found.also(said);
     } else if evidence.caller.account().is_some() {
         found = found.also("STS knows its signer, so the keys are good");
     }
-    if let Some(counts) = evidence.counted() {
-        found = found.also(format!("RDS counts in 15 minutes {counts}"));
+    if let Some(said) = evidence.said_count() {
+        found = found.also(said);
     }
     if evidence.rds_log == RdsLog::NotExported {
         found = found.also(
@@ -138,17 +138,13 @@ fn is_role_session(evidence: &Evidence) -> bool {
 }
 
 /// What a simulation does not know: whoever assumes a role can give the session a narrower policy.
-fn session_policy(evidence: &Evidence, resource: &str) -> Found {
-    let seen = match &evidence.simulation {
-        Simulation::Says(says) => format!("IAM's simulation says {says}"),
-        _ => String::new(),
-    };
-    Found::likely(seen)
-        .also("a session has a policy of its own, if the role was assumed with one")
+fn session_policy(evidence: &Evidence, resource: &str) -> Option<Found> {
+    let found = Found::likely(evidence.simulated()?);
+    Some(found.also("a session has a policy of its own, if the role was assumed with one")
         .titled("the policy of the role's session does not allow rds-db:connect")
         .remedy(Remedy::action(format!(
             "Assume the role without a session policy, or with one that allows rds-db:connect on {resource}"
-        )))
+        ))))
 }
 
 /// Where the id stands that a policy names.
@@ -184,7 +180,7 @@ fn throttled(evidence: &Evidence) -> Option<Found> {
     let found = match (evidence.logged(), counts) {
         (Some(("ThrottlingException", said)), _) => Found::certain(said),
         (None, Some(counts)) if counts.insufficient_permissions == 0 => {
-            Found::likely(format!("RDS counts in 15 minutes {counts}"))
+            Found::likely(evidence.said_count()?)
         }
         (None, None) if evidence.decided() == Some(&Decision::Allowed) => Found::likely(
             "the caller's policies allow the login, and nothing else is wrong with it",
@@ -204,7 +200,7 @@ fn cannot_check(evidence: &Evidence) -> Option<Found> {
     let found = match (evidence.logged(), counts) {
         (Some(("InternalError", said)), _) => Found::certain(said),
         (None, Some(counts)) if counts.insufficient_permissions + counts.throttling == 0 => {
-            Found::likely(format!("RDS counts in 15 minutes {counts}"))
+            Found::likely(evidence.said_count()?)
         }
         _ => return None,
     };

@@ -221,7 +221,7 @@ fn token_invalid(evidence: &Evidence) -> Option<Found> {
             );
         }
         (Some(("InvalidToken", said)), _) => Found::likely(said),
-        (None, Some(counts)) => Found::likely(format!("RDS counts in 15 minutes {counts}")),
+        (None, Some(_)) => Found::likely(evidence.said_count()?),
         _ => return None,
     };
     let list = list_command(evidence)?;

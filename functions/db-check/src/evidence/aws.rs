@@ -1,6 +1,7 @@
 //! What AWS says of the caller and of the database.
 
 use rds_iam::Config;
+use rds_iam::endpoint::partition;
 
 /// The answer to GetCallerIdentity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -160,7 +161,7 @@ pub struct Counts {
 
 impl std::fmt::Display for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} logins with a token", self.requests)?;
+        write!(f, "in 15 minutes {} logins with a token", self.requests)?;
         let refused = [
             ("invalid token", self.invalid_token),
             ("insufficient permissions", self.insufficient_permissions),
@@ -250,11 +251,6 @@ pub(crate) fn principal_of(arn: &str) -> String {
 
 /// The resource that a policy names for the configured user, on the database of this resource id.
 pub(crate) fn dbuser_arn(config: &Config, account: &str, resource_id: &str) -> String {
-    let partition = match config.region.as_str() {
-        region if region.starts_with("cn-") => "aws-cn",
-        region if region.starts_with("us-gov-") => "aws-us-gov",
-        _ => "aws",
-    };
     let (region, user) = (&config.region, &config.user);
-    format!("arn:{partition}:rds-db:{region}:{account}:dbuser:{resource_id}/{user}")
+    format!("arn:{}:rds-db:{region}:{account}:dbuser:{resource_id}/{user}", partition(region))
 }

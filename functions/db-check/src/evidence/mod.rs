@@ -309,6 +309,19 @@ impl Evidence {
         }
     }
 
+    /// The same as a phrase.
+    pub(crate) fn said_count(&self) -> Option<String> {
+        self.counted().map(|counts| format!("RDS counts {counts}"))
+    }
+
+    /// What IAM's simulation says, as a phrase.
+    pub(crate) fn simulated(&self) -> Option<String> {
+        match &self.simulation {
+            Simulation::Says(says) => Some(format!("IAM's simulation says {says}")),
+            _ => None,
+        }
+    }
+
     /// IAM's decision, if nothing is missing that could make it another.
     pub(crate) fn decided(&self) -> Option<&Decision> {
         match &self.simulation {

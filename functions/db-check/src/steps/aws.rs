@@ -291,9 +291,12 @@ async fn proxy(client: &aws_sdk_rds::Client, id: &str, dates: &Dates) -> Rds {
         Ok(all) => all,
         Err(error) => return failed(&error),
     };
-    let name = proxy_of_endpoint(client, id).await;
-    let name = name.as_deref().unwrap_or(id);
-    let Some(found) = all.db_proxies().iter().find(|p| p.db_proxy_name() == Some(name)) else {
+    let named = |name: &str| all.db_proxies().iter().find(|p| p.db_proxy_name() == Some(name));
+    let found = match named(id) {
+        Some(found) => Some(found),
+        None => proxy_of_endpoint(client, id).await.as_deref().and_then(named),
+    };
+    let Some(found) = found else {
         let endpoints = all.db_proxies().iter().filter_map(|p| p.endpoint());
         return Rds::NotFound { endpoints: endpoints.map(str::to_owned).collect() };
     };
@@ -302,8 +305,8 @@ async fn proxy(client: &aws_sdk_rds::Client, id: &str, dates: &Dates) -> Rds {
     let iam = scheme || found.auth().iter().any(|a| a.iam_auth().is_some_and(|m| *m != disabled));
     let arn = found.db_proxy_arn();
     Rds::Is(Box::new(Database {
-        id: name.to_owned(),
-        address: found.endpoint().filter(|_| name == id).map(str::to_owned),
+        id: found.db_proxy_name().unwrap_or(id).to_owned(),
+        address: found.endpoint().filter(|_| named(id).is_some()).map(str::to_owned),
         resource_id: arn.and_then(|arn| arn.rsplit(':').next()).map(str::to_owned),
         account: arn.and_then(account),
         iam: Some(iam),

@@ -113,11 +113,6 @@ pub(super) async fn dial(
     for (index, address) in addresses.iter().copied().enumerate() {
         tries.spawn(async move { (index, address, connect(address, until).await) });
     }
-    let (_, port) = target(config);
-    // Only where the port was chosen: a second guess at the default would be the same.
-    let usual = (port != USUAL_PORT && environment.has("PGPORT"))
-        .then(|| SocketAddr::new(addresses[0].ip(), USUAL_PORT));
-    let usual_answers = usual.map(|usual| tokio::spawn(connect(usual, until)));
     let mut results = tries.join_all().await;
     results.sort_by_key(|(index, ..)| *index);
     let mut said = Vec::new();
@@ -137,8 +132,12 @@ pub(super) async fn dial(
         _ if open < way.tcp.len() => Status::Warning,
         _ => Status::Ok,
     };
-    if let (0, Some(usual), Some(answers)) = (open, usual, usual_answers) {
-        way.usual_port_answers = answers.await.is_ok_and(|(tcp, _)| tcp == Tcp::Open);
+    let (_, port) = target(config);
+    // Only where the port was chosen: a second guess at the default would be the same.
+    if open == 0 && port != USUAL_PORT && environment.has("PGPORT") {
+        let usual = SocketAddr::new(addresses[0].ip(), USUAL_PORT);
+        way.usual_port_answers =
+            connect(usual, bound(deadline, Duration::from_millis(300))).await.0 == Tcp::Open;
         if way.usual_port_answers {
             said.push(format!("{usual} answers"));
         }

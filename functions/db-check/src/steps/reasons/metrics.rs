@@ -69,7 +69,7 @@ fn query((id, name): (&str, &str), dimension: &Dimension) -> MetricDataQuery {
 pub(super) fn step(metrics: &RdsMetrics, took: Duration) -> Step {
     let (status, found) = match metrics {
         RdsMetrics::Unknown => (Status::Skipped, "RDS has no such metrics for it".to_owned()),
-        RdsMetrics::Count(counts) => (Status::Ok, format!("in 15 minutes {counts}")),
+        RdsMetrics::Count(counts) => (Status::Ok, counts.to_string()),
         RdsMetrics::Silent => (Status::Unknown, "they count no login in 15 minutes".to_owned()),
         RdsMetrics::Denied => {
             (Status::Unknown, "the caller may not call cloudwatch:GetMetricData".to_owned())
