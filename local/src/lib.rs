@@ -11,7 +11,6 @@ pub mod check;
 pub mod credentials;
 pub mod database;
 pub mod demo;
-pub mod doctor;
 pub mod environment;
 pub mod explain;
 pub mod gate;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,9 +20,7 @@ use rds_local::invoke::{Sandbox, find_function};
 use rds_local::neptune::Cluster;
 use rds_local::runtime_api::Outcome;
 use rds_local::until_done::{self, Launch};
-use rds_local::{
-    Options, Result, Server, check, demo, doctor, environment, exit_code, explain, ready,
-};
+use rds_local::{Options, Result, Server, check, demo, environment, exit_code, explain, ready};
 
 /// RDS IAM authentication on your machine: a real database behind a gate that checks tokens.
 ///
@@ -61,20 +60,12 @@ enum Command {
         #[arg(long)]
         database: bool,
     },
-    /// Say why the database that the environment names cannot be reached, and what to do
-    ///
-    /// Tries every step of a function's login, with the environment of a function, and names the most
-    /// likely cause first (docs/troubleshooting.md). Exits with 0 if a function with this environment
-    /// logs in, else with 1. Shows no key and no token:
-    ///   . target/rds-local/env; rds-local doctor
-    #[command(verbatim_doc_comment)]
+    /// Say why the database that the environment names cannot be reached: runs rds-doctor
+    #[command(disable_help_flag = true)]
     Doctor {
-        /// Print the report as JSON; with --watch, one line for each check
-        #[arg(long)]
-        json: bool,
-        /// Repeat until the login works, and say what changed
-        #[arg(long)]
-        watch: bool,
+        /// Options of rds-doctor: --help lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
     },
     /// Run a query over an IAM login, and show two refusals
     Demo {
@@ -224,14 +215,11 @@ fn main() -> ExitCode {
                 let wrong = check::run(&paths, database).await?;
                 Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
             }
-            Command::Doctor { json, watch } => {
-                let works = doctor::run(json, watch).await?;
-                Ok(if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-            }
+            Command::Doctor { arguments } => run_doctor(&arguments),
             Command::Demo { dir } => demo::run(&dir).await.map(|()| ExitCode::SUCCESS),
         }
     });
-    // A resolver that hangs keeps its thread, and doctor has its answer already.
+    // A resolver that hangs keeps its thread.
     runtime.shutdown_background();
     result.unwrap_or_else(|error| fail(&error))
 }
@@ -239,6 +227,21 @@ fn main() -> ExitCode {
 fn fail(error: &str) -> ExitCode {
     eprintln!("rds-local: {error}");
     ExitCode::FAILURE
+}
+
+/// Becomes the program rds-doctor, which lies beside this one. A separate program, because it links several
+/// of AWS's SDKs, which nothing else here needs.
+fn run_doctor(arguments: &[std::ffi::OsString]) -> Result<ExitCode> {
+    let this = std::env::current_exe().map_err(|error| error.to_string())?;
+    let doctor = this.with_file_name("rds-doctor");
+    let error = std::process::Command::new(&doctor).args(arguments).exec();
+    if error.kind() == std::io::ErrorKind::NotFound {
+        return Err(format!(
+            "cannot find rds-doctor beside {}; build it with cargo build --package rds-doctor",
+            this.display()
+        ));
+    }
+    Err(format!("cannot run {}: {error}", doctor.display()))
 }
 
 async fn run_serve(serve: Serve) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Any event to the report: there is nothing to choose.
 
 use aws_smithy_async::time::SharedTimeSource;
-use db_check::{Environment, Report, check};
+use rds_doctor::{Environment, Report, check};
 use rds_iam::lambda::{Handler, Invocation};
 use rds_iam::{Error, ErrorKind};
 

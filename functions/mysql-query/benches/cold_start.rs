@@ -3,7 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
-#[path = "../tests/common/mod.rs"]
+#[allow(dead_code, unreachable_pub, reason = "a benchmark uses its part of this")]
+#[path = "../tests/it/common/mod.rs"]
 mod common;
 
 use std::path::Path;

@@ -1,0 +1,39 @@
+//! The program `rds-doctor`: the check of the function db-check, for a terminal.
+
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Say why the database that the environment names cannot be reached, and what to do
+///
+/// Tries every step of a function's login, with the environment of a function, and names the most
+/// likely cause first (docs/troubleshooting.md). Exits with 0 if a function with this environment
+/// logs in, else with 1. Shows no key and no token:
+///   . target/rds-local/env; rds-doctor
+#[derive(Parser)]
+#[command(version, verbatim_doc_comment)]
+struct Cli {
+    /// Print the report as JSON; with --watch, one line for each check
+    #[arg(long)]
+    json: bool,
+    /// Repeat until the login works, and say what changed
+    #[arg(long)]
+    watch: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("rds-doctor: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let works = runtime.block_on(terminal::run(cli.json, cli.watch));
+    // A resolver that hangs keeps its thread, and the answer is there already.
+    runtime.shutdown_background();
+    if works { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,10 @@
+//! The pools of other crates against a real database behind the gate.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking; a helper may serve one module only"
+)]
+
+mod pools;

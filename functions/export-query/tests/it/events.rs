@@ -1,0 +1,106 @@
+//! The event files, as events/export-query/README.md documents them; and the memory of a large export.
+
+use rds_local::runtime_api::Outcome;
+use rds_local::testing::{World, root, summaries};
+use serde_json::{Value, json};
+
+/// A part of the key with the number of rows, or the errorType.
+type Expected = Result<(String, u64), String>;
+
+/// The rows of the table, each for a file.
+fn documented() -> Vec<(String, Expected)> {
+    let folder = root(env!("CARGO_MANIFEST_DIR")).join("events/export-query");
+    let table = std::fs::read_to_string(folder.join("README.md")).unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| `")).map(|line| {
+        let ticks: Vec<&str> = line.split('`').collect();
+        let (file, answer) = (ticks[1].to_owned(), ticks[3].to_owned());
+        let count =
+            ticks[4].strip_prefix(", ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+        (file, count.map(|count| (answer.clone(), count)).ok_or(answer))
+    });
+    rows.collect()
+}
+
+#[tokio::test]
+async fn every_event_file_does_what_its_table_says() {
+    let folder = root(env!("CARGO_MANIFEST_DIR")).join("events/export-query");
+    let documented = documented();
+    let files = std::fs::read_dir(&folder).unwrap().filter(|entry| {
+        entry.as_ref().unwrap().path().extension().is_some_and(|ending| ending == "json")
+    });
+    assert_eq!(files.count(), documented.len(), "each file is documented");
+    let mut world = World::with_s3(env!("CARGO_BIN_EXE_export-query")).await;
+    let queries = root(env!("CARGO_MANIFEST_DIR")).join("queries");
+    world.set("QUERIES_DIR", queries.display().to_string());
+    let mut function = world.function().await;
+    for (file, expected) in &documented {
+        let event = std::fs::read(folder.join(file)).unwrap();
+        let outcome = function.invoke(event).await;
+        match (expected, &outcome) {
+            (Ok((part, rows)), Outcome::Response(body)) => {
+                let answer: Value = serde_json::from_slice(body).unwrap();
+                let key = answer["key"].as_str().unwrap();
+                assert!(key.contains(part.as_str()), "{file}: {key}");
+                assert_eq!(answer["rows"], json!(rows), "{file}");
+                let object = world.s3().get(key).await.unwrap();
+                if answer.get("objects").is_none() {
+                    assert_eq!(answer["bytes"], json!(object.len()), "{file}");
+                }
+                assert_eq!((&answer["bucket"], &answer["parts"]), (&json!("exports"), &json!(1)));
+                let path = world.folder().join("object");
+                std::fs::write(&path, &object).unwrap();
+                let sum = std::process::Command::new("sha256sum").arg(&path).output().unwrap();
+                let sum = String::from_utf8(sum.stdout).unwrap();
+                assert!(sum.starts_with(answer["sha256"].as_str().unwrap()), "{file}: {sum}");
+            }
+            (Err(kind), Outcome::Error(_)) => {
+                let error = outcome.error().unwrap();
+                assert_eq!(error.error_type, *kind, "{file}: {}", error.error_message);
+            }
+            _ => panic!("{file}: {outcome:?}"),
+        }
+    }
+    let log = function.stop().await;
+    let summaries = summaries(&log);
+    assert_eq!((summaries.len(), log.len()), (documented.len(), documented.len()), "{log:#?}");
+    assert_eq!(summaries[0]["row_count"], json!(3));
+    assert_eq!(summaries[1]["connection"], "reused");
+    assert_eq!(world.logins(), (1, vec![]), "one login serves them all");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn memory_does_not_grow_with_the_result() {
+    let megabytes: u64 = std::env::var("EXPORT_MB").map_or(40, |text| text.parse().unwrap());
+    let mut world = World::with_s3(env!("CARGO_BIN_EXE_export-query")).await;
+    let rows = megabytes * 1000;
+    world.queries(&[(
+        "big",
+        &format!("SELECT n, repeat(md5(n::text), 30) AS t FROM generate_series(1, {rows}) n"),
+    )]);
+    for ending in ["ndjson", "csv.zst", "parquet"] {
+        let mut function = world.function_with_timeout(std::time::Duration::from_secs(600)).await;
+        let event = json!({ "query": "big", "to": format!("big.{ending}") }).to_string();
+        let answer = function.ok(event).await;
+        let peak = function.memory_kib("VmHWM") / 1024;
+        println!("{ending}: {answer}, peak {peak} MiB");
+        assert_eq!(answer["rows"], json!(rows));
+        assert!(peak <= 96, "{ending}: {peak} MiB");
+        function.stop().await;
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_missing_or_wrong_prefix_is_reported_by_every_invocation() {
+    let mut world = World::start(env!("CARGO_BIN_EXE_export-query")).await;
+    for wrong in ["", "bucket", "s3://Bucket/"] {
+        world.set("EXPORT_PREFIX", wrong);
+        let mut function = world.function().await;
+        let error = function.error("{}").await;
+        assert_eq!(error.error_type, "Config.Invalid");
+        assert!(error.error_message.contains("EXPORT_PREFIX"), "{}", error.error_message);
+        function.stop().await;
+    }
+    world.stop().await;
+}

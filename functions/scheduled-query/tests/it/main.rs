@@ -1,0 +1,18 @@
+//! The function's real binary, a module for each risk.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking; a helper may serve one module only"
+)]
+
+mod common;
+mod credentials;
+mod events;
+mod faults;
+mod limits;
+mod logs;
+mod runtimes;
+mod shutdown;
+mod soak;

