@@ -1,0 +1,1 @@
+//! Only the features of its dependencies matter: see `Cargo.toml`.
