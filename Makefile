@@ -8,6 +8,8 @@ FUNCTION ?= scheduled-query
 LOGICAL_ID = $(shell sed -E 's/(^|-)(.)/\U\2/g' <<<"$(FUNCTION)")Function
 # As the template names it: this machine's, unless ARCH is given.
 BUILD_ARCH := $(or $(ARCH),$(subst aarch64,arm64,$(shell uname -m)))
+MATURIN = PATH="$$PWD/target/venv/bin:$$PATH" maturin build --quiet --locked --release --zig \
+  --compatibility manylinux_2_28 --features vendored-openssl
 EVENT ?= events/$(FUNCTION)/customers.json
 
 help: ## List the targets
@@ -17,25 +19,24 @@ setup: ## Install what is missing: PostgreSQL, MariaDB, a C compiler, the tests'
 	@local/setup.sh --tests
 
 demo: ## Show the main job: a query over an IAM login, and two refusals
-	@local/setup.sh
-	@cargo build --locked --workspace
+	@echo "make demo: installs what is missing, builds rds-local and scheduled-query (3 minutes, once), runs both"
+	@local/setup.sh || { echo "make demo failed at: set-up" >&2; exit 1; }
+	@cargo build --locked --package rds-local --package scheduled-query || { echo "make demo failed at: build" >&2; exit 1; }
 	@target/debug/rds-local demo
 
 serve: ## Start the database, the IAM gate and STS, until Ctrl-C; options in ARGS="…"
 	@local/setup.sh $(findstring --s3,$(ARGS))
-	@cargo build --quiet --locked --workspace
+	@[ -x target/debug/rds-local ] || echo "make serve: builds rds-local first (3 minutes, once)"
+	@cargo build --quiet --locked --package rds-local
 	@exec target/debug/rds-local serve $(ARGS)
 
 invoke: ## Run a function against `make serve`: FUNCTION=scheduled-query EVENT=events/…
-	@cargo build --quiet --locked --workspace
+	@[ -x target/debug/$(FUNCTION) ] || echo "make invoke: builds $(FUNCTION) first (a minute, once)" >&2
+	@cargo build --quiet --locked --package rds-local --package $(FUNCTION)
 	@target/debug/rds-local invoke $(FUNCTION) --event $(EVENT)
 
-test: setup ## Run every test, on real parts, and every command of the documents
-	cargo test --locked --workspace
-	shared/features.sh
-	local/tests/template/run.sh
-	docs/check.sh
-	local/tests/wheel.sh
+test: ## Run every test, on real parts, and every command of the documents
+	@local/tests/run.sh
 
 check: ## Check formatting, clippy and docs, with warnings denied
 	@local/setup.sh
@@ -50,10 +51,16 @@ build: ## Build every function for Lambda, with sam build: ARCH=arm64 or x86_64
 	@sed -i.orig '/^  Architecture:/,/^  [A-Z]/s/Default: .*/Default: $(BUILD_ARCH)/' .aws-sam/build/template.yaml
 	@du -h .aws-sam/build/*/bootstrap
 
-wheel: ## Build a Python wheel that carries rds-local, for test suites in any language
+wheel: ## Build a Python wheel that carries rds-local and rds-doctor, for test suites in any language
 	@local/setup.sh --deploy
-	@PATH="$$PWD/target/venv/bin:$$PATH" maturin build --quiet --locked --release --zig --compatibility manylinux_2_28 \
-	  --features vendored-openssl --manifest-path local/Cargo.toml --out target/wheels
+	@# maturin packs one crate's programs; what lies in the folder of scripts goes along.
+	@rm -rf target/rds_local.data target/wheels/doctor
+	@$(MATURIN) --bindings bin --manifest-path doctor/Cargo.toml --out target/wheels/doctor
+	@python3 -m zipfile -e target/wheels/doctor/*.whl target/wheels/doctor
+	@mkdir -p target/rds_local.data
+	@mv target/wheels/doctor/*.data/scripts target/rds_local.data/
+	@chmod +x target/rds_local.data/scripts/rds-doctor
+	@$(MATURIN) --manifest-path local/Cargo.toml --out target/wheels
 	@ls target/wheels/*.whl
 
 # Called by sam build, once for each function of the template.
@@ -86,20 +93,20 @@ bench: setup ## Measure signing beside the AWS SDK, round trips through injected
 
 soak: setup ## Run the long tests: simultaneous logins, time-outs, invocations, messages, fuzzing
 	cargo build --locked --profile bench --workspace --examples
-	ulimit -n $$(ulimit -Hn); STORM=1000 cargo test --locked --profile bench --package rds-iam --test storm -- --nocapture --test-threads 1
-	TIMEOUTS=200 cargo test --locked --profile bench --package rds-iam --test timeouts -- --nocapture
-	SOAK=200000 cargo test --locked --profile bench --package scheduled-query --test soak -- --nocapture
-	HOSTILE=100000 cargo test --locked --profile bench --package rds-iam --test hostile -- --nocapture
-	HOSTILE=10000 cargo test --locked --profile bench --package neptune-query --test neptune hostile -- --nocapture
-	MESSAGES=10000 cargo test --locked --profile bench --package event-query --test deliveries -- --nocapture
-	MODEL=1000 cargo test --locked --profile bench --package event-query --test model -- --nocapture
+	ulimit -n $$(ulimit -Hn); STORM=1000 cargo test --locked --profile bench --package rds-iam --test it storm:: -- --nocapture --test-threads 1
+	TIMEOUTS=200 cargo test --locked --profile bench --package rds-iam --test it timeouts:: -- --nocapture
+	SOAK=200000 cargo test --locked --profile bench --package scheduled-query --test it soak:: -- --nocapture
+	HOSTILE=100000 cargo test --locked --profile bench --package rds-iam --test it hostile:: -- --nocapture
+	HOSTILE=10000 cargo test --locked --profile bench --package neptune-query --test it hostile -- --nocapture
+	MESSAGES=10000 cargo test --locked --profile bench --package event-query --test it deliveries:: -- --nocapture
+	MODEL=1000 cargo test --locked --profile bench --package event-query --test it model:: -- --nocapture
 	MODEL=2500 cargo test --locked --profile bench --package rds-iam --lib no_schedule -- --nocapture
-	ROWS=1000000 FAULTS=60 cargo test --locked --profile bench --package batch-job --test kills -- --nocapture
-	EXPORT_FAULTS=200 cargo test --locked --profile bench --package export-query --test faults random -- --nocapture
-	EXPORT_MB=1000 cargo test --locked --profile bench --package export-query --test events memory -- --nocapture
+	ROWS=1000000 FAULTS=60 cargo test --locked --profile bench --package batch-job --test it kills:: -- --nocapture
+	EXPORT_FAULTS=200 cargo test --locked --profile bench --package export-query --test it faults::random -- --nocapture
+	EXPORT_MB=1000 cargo test --locked --profile bench --package export-query --test it events::memory -- --nocapture
 	FUZZ_EXECUTIONS=5000000 cargo test --locked --profile bench --package event-query fuzz -- --nocapture
-	FUZZ_EXECUTIONS=10000000 cargo test --locked --profile bench --package rds-local --test fuzz_tokens -- --nocapture
-	FUZZ_EXECUTIONS=1000000 cargo test --locked --profile bench --package rds-local --test fuzz_policies -- --nocapture
+	FUZZ_EXECUTIONS=10000000 cargo test --locked --profile bench --package rds-local --test it fuzz_tokens:: -- --nocapture
+	FUZZ_EXECUTIONS=1000000 cargo test --locked --profile bench --package rds-local --test it fuzz_policies:: -- --nocapture
 
 roots: ## Renew the built-in RDS roots from AWS, or from BUNDLE=file.pem
 	@shared/roots/update.sh $(BUNDLE)

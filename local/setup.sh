@@ -78,13 +78,16 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
 fi
 
-# A virtual environment under target/, made anew when what it should hold has changed.
+# A virtual environment under target/, made anew when what it should hold has changed. One pip serves all of
+# them, and Python compiles what it imports: that is a small part of what these packages hold.
 environment() {
   local venv=target/$1 wanted=local/requirements/$1.txt
   cmp -s "$wanted" "$venv/installed.txt" && return
-  echo "setup: installing $(grep -c '^[a-z]' "$wanted") Python tools into $venv"
-  python3 -m venv --clear "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted"
+  echo "setup: installing $(grep -ci '^[a-z]' "$wanted") Python tools into $venv"
+  [ -x target/venv-pip/bin/pip ] || python3 -m venv --clear target/venv-pip
+  python3 -m venv --clear --without-pip "$venv"
+  target/venv-pip/bin/pip --python "$venv/bin/python" install --quiet --disable-pip-version-check --no-compile \
+    --requirement "$wanted"
   cp "$wanted" "$venv/installed.txt"
 }
 

@@ -34,6 +34,7 @@ pub struct Sandbox {
     child: Child,
     log_readers: JoinSet<()>,
     timeout: Duration,
+    grace: Duration,
 }
 
 impl Sandbox {
@@ -85,13 +86,24 @@ impl Sandbox {
         if let Some(stderr) = child.stderr.take() {
             log_readers.spawn(read_lines(stderr, log));
         }
-        Ok(Self { api, child, log_readers, timeout })
+        Ok(Self { api, child, log_readers, timeout, grace: GRACE })
     }
 
     /// Runs one invocation, with its own request id. Lambda's error is the outcome if the
     /// function crashes or exceeds its time-out.
     pub async fn invoke(&mut self, event: Bytes) -> Outcome {
         self.invoke_as(&Uuid::new_v4().to_string(), event).await
+    }
+
+    /// Changes the time-out of the invocations that follow.
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
+    /// Waits this much longer than the time-out before it stops the function: for tests, where a busy machine may
+    /// not have run the function in time.
+    pub fn with_grace(self, grace: Duration) -> Self {
+        Self { grace, ..self }
     }
 
     /// Runs one invocation with this request id: Lambda repeats an asynchronous invocation that
@@ -102,7 +114,7 @@ impl Sandbox {
             Outcome::Error(body.to_string().into())
         };
         tokio::select! {
-            outcome = timeout(self.timeout + GRACE, self.api.invoke(request_id, event, self.timeout)) => match outcome {
+            outcome = timeout(self.timeout + self.grace, self.api.invoke(request_id, event, self.timeout)) => match outcome {
                 Ok(Some(outcome)) => outcome,
                 Ok(None) => error("Runtime.ExitError", "the runtime ended without a response".into()),
                 Err(_) => {
@@ -182,7 +194,7 @@ pub fn find_function(name: &str) -> Result<PathBuf> {
         return Ok(binary);
     }
     Err(format!(
-        "cannot find the function {name} ({}); functions/ has one folder for each function, and cargo build builds them",
+        "cannot find the function {name} ({}); functions/ has one folder for each function: cargo build --package {name}",
         binary.display()
     ))
 }

@@ -25,6 +25,7 @@ pub mod runtime_api;
 pub mod s3;
 mod server;
 mod sigv4;
+mod template;
 pub mod testing;
 mod token_text;
 pub mod until_done;

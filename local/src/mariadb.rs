@@ -14,6 +14,7 @@ use tokio::time::sleep;
 
 use crate::gate::{Secret, native_hash};
 use crate::process::{Home, Process, Program, without_variables};
+use crate::template::make_data;
 use crate::{Result, process};
 
 const SOCKET: &str = "mariadb.sock";
@@ -49,14 +50,16 @@ impl MariaDb {
         })?;
         let (administrator, secret) = (new_secret(), new_secret());
         let data = format!("--datadir={}", home.folder.join("data").display());
-        let mut setup = home.command(&install);
-        setup
-            .args(["--no-defaults", "--skip-test-db", "--skip-name-resolve", &data])
-            // The data lives as long as the process: a small log is made sooner.
-            .args(["--auth-root-authentication-method=normal", "--innodb-log-file-size=4M"]);
-        // Two at once would meet in /tmp.
-        setup.arg(format!("--tmpdir={}", home.folder.display()));
-        home.run(setup, "mariadb-install-db").await?;
+        make_data(&home, &install, |setup, folder| {
+            setup
+                .args(["--no-defaults", "--skip-test-db", "--skip-name-resolve"])
+                .arg(format!("--datadir={}", folder.join("data").display()))
+                // The data lives as long as the process: a small log is made sooner.
+                .args(["--auth-root-authentication-method=normal", "--innodb-log-file-size=4M"])
+                // Two concurrent set-ups would use the same file names in /tmp.
+                .arg(format!("--tmpdir={}", folder.display()));
+        })
+        .await?;
 
         let first = home.folder.join("first.sql");
         crate::environment::write_private(&first, &first_statements(&administrator))?;

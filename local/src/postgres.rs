@@ -11,6 +11,7 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::Result;
 use crate::process::{Home, Process, Program, START_TIMEOUT, without_variables};
+use crate::template::make_data;
 
 /// The socket in a cluster's folder.
 pub(crate) const SOCKET: &str = ".s.PGSQL.5432";
@@ -41,13 +42,15 @@ impl Postgres {
             folder: "postgres",
             socket: SOCKET,
         })?;
-        let data = home.folder.join("data").display().to_string();
-        let mut initdb = home.command(&bin.join("initdb"));
-        initdb
-            .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"])
-            .args(["--no-sync", "--no-instructions", "-D", &data]);
-        home.run(initdb, "initdb").await?;
+        make_data(&home, &bin.join("initdb"), |initdb, folder| {
+            initdb
+                .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"])
+                .args(["--no-sync", "--no-instructions", "-D"])
+                .arg(folder.join("data"));
+        })
+        .await?;
 
+        let data = home.folder.join("data").display().to_string();
         let folder = home.folder.display().to_string();
         let mut arguments = vec!["-D".to_owned(), data, "-k".to_owned(), folder];
         for setting in [

@@ -87,6 +87,11 @@ impl Home {
         give(path, self.owner.as_ref(), 0o600)
     }
 
+    /// Another private folder of the server's user, which the caller removes.
+    pub(crate) fn folder_in_tmp(&self) -> Result<PathBuf> {
+        folder_in_tmp(self.owner.as_ref())
+    }
+
     /// A command that runs as the server's user.
     pub(crate) fn command(&self, path: &Path) -> Command {
         let mut command = without_variables(path, self.variables);
@@ -242,12 +247,18 @@ fn make_folder(program: &Program<'_>, owner: Option<&User>) -> Result<PathBuf> {
         std::fs::create_dir(&preferred).map_err(|error| cannot("create", &preferred, &error))?;
         preferred
     } else {
-        tempfile::Builder::new()
-            .prefix("rds-local-")
-            .tempdir_in("/tmp")
-            .map_err(|error| cannot("create a folder in", Path::new("/tmp"), &error))?
-            .keep()
+        return folder_in_tmp(owner);
     };
+    give(&folder, owner, 0o700)?;
+    Ok(folder)
+}
+
+fn folder_in_tmp(owner: Option<&User>) -> Result<PathBuf> {
+    let folder = tempfile::Builder::new()
+        .prefix("rds-local-")
+        .tempdir_in("/tmp")
+        .map_err(|error| cannot("create a folder in", Path::new("/tmp"), &error))?
+        .keep();
     give(&folder, owner, 0o700)?;
     Ok(folder)
 }

@@ -15,7 +15,11 @@ block() {
 block python >"$work/test_login.py"
 block js >"$work/login.test.js"
 
-# `make wheel` builds for release, which takes minutes.
+# `make wheel` builds for release, which takes minutes. The development build is there already: maturin packs
+# the program of its own crate, and beside it what lies in the folder of scripts.
+cargo build --quiet --locked --package rds-local --package rds-doctor
+mkdir -p target/rds_local.data/scripts
+cp target/debug/rds-doctor target/rds_local.data/scripts/
 PATH="$root/target/venv/bin:$PATH" maturin build --quiet --locked --profile dev --compatibility linux \
   --auditwheel skip --strip false --manifest-path local/Cargo.toml --out "$work"
 python3 -m venv "$work/venv"
@@ -25,6 +29,7 @@ cd "$work"
 export PATH="$work/venv/bin:$PATH"
 [ "$(command -v rds-local)" = "$work/venv/bin/rds-local" ]
 rds-local --version
+rds-local doctor --version
 # Without any AWS configuration of the person who runs this.
 export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null
 unset AWS_PROFILE

@@ -4,7 +4,6 @@
 use crate::common;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use common::clinic::{Changes, Clinic, Fill, USER, clear, nothing};
 use rds_local::gate::Fault;
@@ -51,11 +50,10 @@ async fn a_black_hole(clinic: &mut Clinic) {
     let hole = full.local_addr().unwrap().as_socket().unwrap();
     let _filler = std::net::TcpStream::connect(hole).unwrap();
     let variables = clinic.with(&[("PGPORT", &hole.port().to_string())]);
-    let start = tokio::time::Instant::now();
     let report = clinic.doctor(&variables).await;
-    let took = start.elapsed();
-    println!("black hole: {took:?}");
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    // Silence ends with the budget, not with the limit of a server that answers slowly.
+    let took = report["duration_ms"].as_f64().unwrap();
+    assert!(took < rds_doctor::LIMIT.as_secs_f64() * 1000.0 / 2.0, "{took} ms");
     assert_eq!(report["causes"][0]["cause"], "security-group", "{report:#}");
     let rule = report["causes"][0]["remedies"][0]["command"].as_str().unwrap();
     assert!(rule.contains(&format!("--port {}", hole.port())), "{rule}");

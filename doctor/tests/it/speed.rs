@@ -1,4 +1,4 @@
-//! How long doctor takes when all is well: alone in its file, so that no other test runs beside it.
+//! doctor when all is well. How long it takes is in `make bench`.
 
 use crate::common;
 
@@ -8,7 +8,6 @@ use tokio::process::Command;
 #[tokio::test]
 async fn a_healthy_database_is_green_and_quick() {
     let (server, folder) = common::start(|options| options).await;
-    let mut best = f64::MAX;
     for _ in 0..10 {
         let output = Command::new(env!("CARGO_BIN_EXE_rds-doctor"))
             .arg("--json")
@@ -25,9 +24,6 @@ async fn a_healthy_database_is_green_and_quick() {
         let steps = report["steps"].as_array().unwrap();
         let failed = |step: &&Value| !["ok", "skipped"].contains(&step["status"].as_str().unwrap());
         assert_eq!(steps.iter().find(failed), None, "{report:#}");
-        best = best.min(report["duration_ms"].as_f64().unwrap());
     }
-    println!("healthy: {best} ms at best of ten");
-    assert!(best < 300.0, "{best} ms");
     server.stop().await.unwrap();
 }

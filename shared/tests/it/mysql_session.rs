@@ -18,7 +18,6 @@ use rds_iam::{Error, ErrorKind, MysqlSession, Report, Work};
 use rds_local::gate::Fault;
 use rds_local::{DATABASE, Server};
 use tempfile::TempDir;
-use tokio::time::Instant;
 
 const ADD: &str = "/*+++\nmode = \"write\"\nresult = \"affected\"\nparams = [{ name = \"id\" }]\n+++*/\n\
                    INSERT INTO orders (order_id, total) VALUES (?, 1)";
@@ -91,14 +90,13 @@ async fn a_connection_is_used_again_and_probed_after_an_idle_spell() {
     // It dies silently in a freeze, and the network is back by the time of the new login.
     world.clock.advance(PROBE_AFTER);
     world.server.gate.set_fault(Fault::Stall);
-    let start = Instant::now();
     let recover = async {
         tokio::time::sleep(PROBE_TIMEOUT + Duration::from_millis(100)).await;
         world.server.gate.set_fault(Fault::None);
     };
     let ((answer, report), ()) = tokio::join!(world.run("SELECT 1 AS n", &[]), recover);
     answer.unwrap();
-    assert!(!report.reused && start.elapsed() < Duration::from_secs(10));
+    assert!(!report.reused && report.login.is_some());
     assert_eq!(world.logins(), 2);
     let check = "/*+++ result = \"check\" +++*/ SELECT * FROM customers";
     assert_eq!(world.run(check, &[]).await.1.violations, Some(3));
@@ -127,10 +125,9 @@ async fn what_a_query_leaves_in_the_session_meets_no_other() {
 async fn a_result_that_is_too_large_is_not_read_to_its_end() {
     let world = World::start("iam_ro_user").await;
     let endless = "SELECT REPEAT('x', 1000) AS x FROM seq_1_to_1000000000";
-    let start = Instant::now();
     let error = world.run(endless, &[]).await.0.unwrap_err();
+    // Read to its end, it would be a time-out.
     assert_eq!(error.kind(), ErrorKind::ResultTooLarge, "{error}");
-    assert!(start.elapsed() < LIMIT / 2, "{:?}", start.elapsed());
     let running = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'iam_ro_user' AND command = 'Query'";
     assert_eq!(world.ask(running).await, "0");
     world.run("SELECT 1 AS n", &[]).await.0.unwrap();

@@ -27,7 +27,9 @@ async fn time_outs_leave_nothing_behind() {
     let mut world = World::start(example("run_query")).await;
     world.queries(&QUERIES);
     world.run(STUBBORN).await;
-    let mut function = world.function_with_timeout(Duration::from_secs(1)).await;
+    let mut function = world.function().await;
+    function.ok(r#"{"query":"quick"}"#).await;
+    function.sandbox.set_timeout(Duration::from_secs(1));
     let running =
         "SELECT query FROM pg_stat_activity WHERE usename = 'iam_ro_user' AND state <> 'idle'";
     let mut first = None;
@@ -41,7 +43,7 @@ async fn time_outs_leave_nothing_behind() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(1), gone).await.expect("no query still runs");
+        tokio::time::timeout(Duration::from_secs(30), gone).await.expect("no query still runs");
         if number + 1 == count / 4 {
             first = Some(footprint(&function));
         }

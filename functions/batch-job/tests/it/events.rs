@@ -80,10 +80,7 @@ async fn the_history_can_be_read() {
     function.stop().await;
     world.set("PGUSER", "iam_ro_user");
     let reader = root().join("target/debug/scheduled-query");
-    if !reader.exists() {
-        println!("SKIPPED: scheduled-query is not built");
-        return;
-    }
+    assert!(reader.exists(), "{} is missing: run cargo build --workspace", reader.display());
     let mut function = rds_local::testing::Function::start(
         reader,
         &world.variables,
