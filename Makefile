@@ -89,6 +89,7 @@ bench: setup ## Measure signing beside the AWS SDK, round trips through injected
 	@cargo build --quiet --locked --profile bench --workspace
 	@local/bench-jobs.sh
 	@cargo bench --quiet --locked --package scheduled-query --package mysql-query --package neptune-query --bench cold_start
+	@cargo bench --quiet --locked --package rds-doctor --bench healthy
 	@cargo bench --quiet --locked --package export-query --bench export
 
 soak: setup ## Run the long tests: simultaneous logins, time-outs, invocations, messages, fuzzing

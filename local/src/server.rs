@@ -176,7 +176,7 @@ impl Server {
         self.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
     }
 
-    /// Returns when the database or the S3 has ended, which nobody asked for. Says which.
+    /// Waits until the database or S3 exits on its own, and returns which one.
     pub async fn ended(&mut self) -> String {
         let s3 = async {
             match &mut self.s3 {

@@ -3,9 +3,6 @@
 # Installs the other implementations that the tests compare with while cargo builds.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
-# The tests wait more than they compute: more of them at once than there are cores.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(getconf _NPROCESSORS_ONLN) * 4))}
-
 names=() seconds=()
 
 report() {
@@ -46,7 +43,7 @@ setup=$!
 step "build" "5 minutes, once" cargo test --locked --workspace --no-run
 step "rest of the set-up, begun before the build" "seconds" wait_for_setup
 step "each dependency is built once" "seconds" local/tests/built-once.sh
-step "tests" "7 minutes" cargo test --locked --workspace --quiet --lib --bins --tests
+step "tests" "6 minutes" local/tests/binaries.sh
 step "doc tests" "10 seconds" cargo test --locked --workspace --quiet --doc
 step "sets of features" "2 minutes, once" shared/features.sh
 step "templates" "a minute" local/tests/template/run.sh

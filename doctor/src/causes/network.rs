@@ -197,7 +197,7 @@ fn no_resolver(evidence: &Evidence) -> Option<Found> {
     })
 }
 
-/// The addresses that count: where IPv4 has a route, that IPv6 has none explains nothing.
+/// The addresses that count. If an IPv4 address was routable, ignores IPv6 addresses that had no route.
 fn routed(evidence: &Evidence) -> Vec<(SocketAddr, Tcp)> {
     let without = |(address, tcp): &&(SocketAddr, Tcp)| address.is_ipv6() && *tcp == Tcp::NoRoute;
     let all = &evidence.tcp;

@@ -1,5 +1,5 @@
-//! The environment, read as a function reads it; and, if that fails, repaired as far as it tells how, so
-//! that the other steps can run all the same.
+//! Reads the environment as a function does. If that fails, fixes what can be guessed, so that the remaining
+//! steps still run.
 
 use std::net::IpAddr;
 

@@ -59,7 +59,7 @@ pub(super) async fn attempt(
                 let list = timeout_at(deadline, databases(config, token, via)).await;
                 attempt.databases = list.ok().flatten().unwrap_or_default();
             }
-            // A tunnel ends at this machine's own address, and a database never does.
+            // If we dialled a loopback address, the port is a tunnel's, not the database's.
             if attempt.login.is(Refusal::Token) && via.address.ip().is_loopback() {
                 let other = of_usual_port(config, keys, via, clock);
                 attempt.accepted_port = timeout_at(deadline, other).await.ok().flatten();

@@ -30,7 +30,7 @@ use reasons::{Reasons, Refused};
 /// A clock that is off by less is not worth a word: an answer takes some of it.
 const CLOCK_NOISE: i64 = 5;
 
-/// What a login takes, and the questions after it.
+/// Round trips of a login and of the queries that follow it.
 const ROUND_TRIPS: u32 = 14;
 
 /// What the way to the server came to.
@@ -198,7 +198,7 @@ fn clock_step(clock: Option<&Clock>, way: &Way) -> Step {
     Step::new("clock", status, Duration::ZERO, found)
 }
 
-/// Ends a wait that something else must still fit behind.
+/// The earlier of `deadline` and `longest` from now; leaves time for later steps.
 fn bound(deadline: Instant, longest: Duration) -> Instant {
     deadline.min(Instant::now() + longest)
 }

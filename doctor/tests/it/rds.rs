@@ -223,6 +223,8 @@ async fn the_metrics_make_a_cause_likely(
     variables: &BTreeMap<String, String>,
     keys: &[(&str, &str)],
 ) {
+    // It loads a service when it is first asked for it, which may take longer than doctor waits.
+    boto3(&ministack.url, "client('cloudwatch').list_metrics()").await;
     let report = doctor(variables, keys).await;
     assert_eq!(step(&report, "rds-metrics"), "they count no login in 15 minutes");
     let count = async |metric: &str, count: u32| {

@@ -61,3 +61,11 @@ async fn a_terminal_gets_colours_and_a_pipe_none() {
     }
     server.stop().await.unwrap();
 }
+
+#[test]
+fn rds_local_doctor_runs_it() {
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_rds-doctor"));
+    let local = program.with_file_name("rds-local");
+    let output = std::process::Command::new(local).args(["doctor", "--version"]).output().unwrap();
+    assert!(common::text(&output.stdout).starts_with("rds-doctor "), "{output:?}");
+}

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use crate::delivery::Delivery;
 use crate::message::{Message, invalid};
 
-/// Who delivers a batch, and so by what a failed record is reported.
+/// The sender of a batch. It decides which field identifies a failed record.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sender {
     /// Lambda's event source mapping: the sequence number.
@@ -88,7 +88,7 @@ fn own_id(source: &str, object: &Object<'_>) -> Result<String, Error> {
 /// Seconds since 1970, with a fraction, as RFC 3339.
 fn time(object: &Object<'_>, name: &str) -> Option<String> {
     let seconds: f64 = object.get(name)?.get().parse().ok()?;
-    // Beyond this a number of seconds is none of a stream's, and the conversion would not be exact.
+    // No stream sends timestamps this large, and f64 would round them.
     let plausible = (0.0..1e11).contains(&seconds);
     plausible.then(|| DateTime::from_secs_f64(seconds).fmt(Format::DateTime).ok())?
 }

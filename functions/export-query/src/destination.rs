@@ -36,8 +36,7 @@ pub(crate) struct Destination {
 }
 
 impl Destination {
-    /// Where the manifest goes whose name stands in the place of a number: the format's ending becomes
-    /// `.json`.
+    /// The manifest's key: the key without the part number, ending in `.json`.
     pub(crate) fn into_manifest(self, wrong: ErrorKind) -> Result<Self, Error> {
         let key = format!("{}.json", format::without_ending(&self.key));
         if key.len() > LONGEST_KEY {

@@ -98,7 +98,7 @@ impl Identity {
         Self::fresh_session(arn, principal, expires_at, Session::default())
     }
 
-    /// A user with keys of one's own, whose policy allows `rds-db:connect` on these resources.
+    /// A user with the given access keys, whose policy allows `rds-db:connect` on these resources.
     pub fn with_key(
         access_key_id: &str,
         secret_access_key: &str,

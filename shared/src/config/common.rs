@@ -47,8 +47,9 @@ impl Dial {
     }
 }
 
-/// The variable that leaves AWS's SDK without roots for its connections, and why, as a phrase: the SDK
-/// ends the process over that. Empty is not unset to it.
+/// The variable that leaves the AWS SDK without root certificates, and why, as a phrase. If the file or folder that
+/// `SSL_CERT_FILE` or `SSL_CERT_DIR` names holds no certificates, the SDK aborts the process. An empty value counts
+/// as set.
 pub fn sdk_roots_flaw(
     get: impl Fn(&str) -> Option<OsString>,
 ) -> Option<(&'static str, &'static str)> {

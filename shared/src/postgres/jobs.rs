@@ -294,8 +294,8 @@ impl Holder<'_> {
             Some(text) => client.batch_execute(text).await,
             None => Ok(()),
         };
-        // Polled in this order, and each queues its message when first polled. A COMMIT behind counts that
-        // failed rolls back; so counts without an error, and a COMMIT without one, are committed.
+        // Polled in this order, and each queues its message when first polled. If recording the
+        // counts fails, the COMMIT behind it rolls back. So if neither fails, both are committed.
         let counts = client.query_typed(RECORD, &values);
         let (counted, committed, begun) = join3(counts, run(commit), run(begin.as_deref())).await;
         let counted = counted.map_err(|error| self.undone(&error))?;

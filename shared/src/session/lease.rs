@@ -109,7 +109,7 @@ impl<E: Engine> Lease<'_, E> {
     pub(super) async fn recover(self, failure: Failure, work: &mut Work) -> Result<Self, Error> {
         let Failure { error, usable, repeat } = failure;
         if repeat && self.can_be_replaced() {
-            // That nobody knows what was written says more than why nobody can look.
+            // Report the unknown outcome rather than the failed reconnect: it matters more to the caller.
             let unknown = error.kind() == ErrorKind::QueryOutcomeUnknown;
             return self.replace(work).await.map_err(|login| if unknown { error } else { login });
         }

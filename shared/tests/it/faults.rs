@@ -14,7 +14,7 @@ use tokio::time::sleep;
 /// Long enough for a probe that fails and a slow login.
 const TIMEOUT: Duration = Duration::from_secs(6);
 /// Worlds at a time: each has a PostgreSQL.
-const AT_ONCE: usize = 5;
+const AT_ONCE: usize = 7;
 const DOCUMENT: (&str, &str) = ("docs/faults.md", include_str!("../../../docs/faults.md"));
 
 const QUERIES: [(&str, &str); 5] = [
@@ -28,12 +28,14 @@ const QUERIES: [(&str, &str); 5] = [
     (
         "read-slowly",
         "/*+++\nparams = [{ name = \"cell\" }]\n+++*/
-         SELECT $1::text AS cell FROM (SELECT pg_sleep(2)) AS slept",
+         SELECT $1::text AS cell FROM (SELECT pg_sleep(CASE WHEN pg_advisory_xact_lock(7) IS NULL
+         THEN 0 ELSE 2 END)) AS slept",
     ),
     (
         "write-slowly",
         "/*+++\nmode = \"write\"\nparams = [{ name = \"cell\" }]\n+++*/
-         INSERT INTO marks (cell) SELECT $1 FROM (SELECT pg_sleep(2)) AS slept RETURNING cell",
+         INSERT INTO marks (cell) SELECT $1 FROM (SELECT pg_sleep(CASE WHEN pg_advisory_xact_lock(7)
+         IS NULL THEN 0 ELSE 2 END)) AS slept RETURNING cell",
     ),
 ];
 
@@ -103,15 +105,18 @@ async fn outcome(
     }
     let invoke = function.invoke(event);
     let outcome = if when == When::Meanwhile {
+        // The statement waits for this lock, so it cannot end before the fault strikes; and then it sleeps, because a
+        // restart ends the lock's holder too.
+        let holder = world.server.database.superuser(rds_local::DATABASE).await.unwrap();
+        holder.batch_execute("SELECT pg_advisory_lock(7)").await.unwrap();
         let strike = async {
-            while world
-                .rows("SELECT 1 FROM pg_stat_activity WHERE usename = 'iam_rw_user' AND wait_event = 'PgSleep'")
-                .await
-                .is_empty()
-            {
+            let waits = "SELECT 1 FROM pg_stat_activity
+                 WHERE usename = 'iam_rw_user' AND wait_event = 'advisory'";
+            while world.rows(waits).await.is_empty() {
                 sleep(Duration::from_millis(5)).await;
             }
             world.server.inject(fault).await.unwrap();
+            drop(holder);
         };
         tokio::join!(invoke, strike).0
     } else {

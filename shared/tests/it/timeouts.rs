@@ -29,7 +29,7 @@ async fn time_outs_leave_nothing_behind() {
     world.run(STUBBORN).await;
     let mut function = world.function().await;
     function.ok(r#"{"query":"quick"}"#).await;
-    function.sandbox.set_timeout(Duration::from_secs(1));
+    function.sandbox.set_timeout(Duration::from_secs(2));
     let running =
         "SELECT query FROM pg_stat_activity WHERE usename = 'iam_ro_user' AND state <> 'idle'";
     let mut first = None;

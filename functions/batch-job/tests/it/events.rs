@@ -130,7 +130,7 @@ async fn an_invocation_stops_in_time_and_the_next_goes_on() {
             break;
         }
     }
-    assert!((3..9).contains(&calls), "{calls}");
+    assert!(calls >= 3, "the work is longer than two time-outs: {calls}");
     let row = &world.rows("SELECT invocations, status FROM job_runs").await[0];
     assert_eq!((row.get::<_, i32>(0), row.get::<_, &str>(1)), (calls, "finished"));
     world.stop().await;
