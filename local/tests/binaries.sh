@@ -14,7 +14,7 @@ export output
 one() {
   local log="$output/$2.log" start=$SECONDS code=0
   (cd "$1" && exec "$3") >"$log" 2>&1 </dev/null || code=$?
-  printf '%-30s %4d s  %s\n' "$2" "$((SECONDS - start))" "$(grep '^test result' "$log" | cut -d';' -f1,2 || echo "ended with $code")"
+  printf '%-30s %4d s  %s\n' "$2" "$((SECONDS - start))" "$(grep '^test result: ' "$log" | cut -d';' -f1,2 || echo "ended with $code")"
   [ $code = 0 ] || { cat "$log" >&2; return 1; }
 }
 export -f one
@@ -31,7 +31,7 @@ cargo test --locked --workspace --no-run --quiet --message-format=json |
 
 code=0
 tr '\t' '\n' <"$output/binaries" | xargs -P "$((cores + 1))" -n 3 bash -c 'one "$@"' one || code=1
-cat "$output"/*.log | awk '/^test result/ { passed += $4; failed += $6; ignored += $8 }
+cat "$output"/*.log | awk '/^test result: / { passed += $4; failed += $6; ignored += $8 }
   END { printf "%d tests passed, %d failed, %d ignored\n", passed, failed, ignored }'
 [ $code = 0 ] || grep -h '^test .*FAILED$' "$output"/*.log >&2
 exit $code
