@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Checks the crate with every set of features that makes sense, signs a published test vector with the smallest one,
-# and compares the numbers of packages with README.md.
+# and compares the numbers of packages with docs/reference.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 wrong=0
-# name in README.md, and features
+# name in docs/reference.md, and features
 while read -r name features; do
   [ "$features" != - ] || features=
   # The crate alone: beside other members, cargo would unite their features.
@@ -13,8 +13,8 @@ while read -r name features; do
   packages=$(cargo tree --locked --package rds-iam --no-default-features --features "$features" \
     --edges normal --prefix none | sed 's/ (\*)$//' | sort -u | wc -l)
   echo "features $name: checked, $packages packages"
-  grep -qF "| $name | $packages |" README.md || {
-    echo "README.md has another number of packages than $packages for: $name" >&2
+  grep -qF "| $name | $packages |" docs/reference.md || {
+    echo "docs/reference.md has another number of packages than $packages for: $name" >&2
     wrong=1
   }
 done <<'END'

@@ -155,7 +155,8 @@ pub use session::Session;
 #[cfg(feature = "query")]
 pub use work::{LoginSteps, Report, Work};
 
-/// Compiles the README's example.
+/// Compiles the Rust examples of README.md and docs/reference.md.
 #[cfg(all(doctest, feature = "postgres", feature = "lambda"))]
 #[doc = include_str!("../../README.md")]
-struct Readme;
+#[doc = include_str!("../../docs/reference.md")]
+struct Documents;

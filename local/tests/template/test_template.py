@@ -367,7 +367,7 @@ def test_nothing_is_public(template):
 
 
 def test_every_variable_of_the_contract_can_be_overridden_by_sam_local(template):
-    table = (ROOT / "README.md").read_text().split("### Environment")[1].split("### Events")[0]
+    table = (ROOT / "docs/reference.md").read_text().split("## Environment")[1].split("## Events")[0]
     names = {
         word.strip("`")
         for line in table.splitlines()
