@@ -1,8 +1,10 @@
 //! What Neptune's errors mean, without any value in them.
 //!
 //! Codes: <https://docs.aws.amazon.com/neptune/latest/userguide/errors-engine-codes.html>. Neptune's own
-//! message may quote the query, and with it values, so that only the code is passed on.
+//! message may quote the query, and with it values, so that only the code is passed on. A load balancer
+//! or a proxy on the way answers without a code: then the HTTP status decides.
 
+use hyper::StatusCode;
 use serde::Deserialize;
 
 use super::http::Response;
@@ -37,12 +39,8 @@ pub(super) fn refused(statement: &Statement, target: &str, response: &Response) 
     }
     // The code is one of a list; anything else might quote a value.
     let plain = body.code.len() < 60 && body.code.bytes().all(|b| b.is_ascii_alphanumeric());
-    let code = if plain && !body.code.is_empty() {
-        body.code.clone()
-    } else {
-        format!("HTTP status {}", response.status.as_u16())
-    };
-    Refused { error: failed(statement, &code), credentials: false }
+    let code = if plain { body.code.as_str() } else { "" };
+    Refused { error: failed(statement, code, response.status), credentials: false }
 }
 
 /// `User: ARN is not authorized to perform: neptune-db:ReadDataViaQuery on resource: …`
@@ -66,11 +64,19 @@ fn rejected(target: &str) -> Error {
         .remedy("Check that the cluster has IAM authentication, that NEPTUNE_HOST and the region are its own, and the role's policy: neptune-db:connect alone allows nothing since engine 1.2")
 }
 
-fn failed(statement: &Statement, code: &str) -> Error {
+/// The error of a code, which may be empty, and of the HTTP status that came with it.
+fn failed(statement: &Statement, code: &str, status: StatusCode) -> Error {
     let name = &statement.query.name;
     let writes = statement.query.mode == Mode::Write;
-    let error = |kind, what: &str| {
-        Error::new(kind, format!("query {name} {what}")).because(format!("Neptune says {code}"))
+    let said = match code {
+        "" => format!("the answer is HTTP status {} without a code", status.as_u16()),
+        code => format!("Neptune says {code}"),
+    };
+    let error =
+        |kind, what: &str| Error::new(kind, format!("query {name} {what}")).because(said.clone());
+    let not_run = || {
+        error(ErrorKind::DatabaseUnavailable, "was not run")
+            .remedy("Try again when the cluster has recovered")
     };
     match code {
         "MalformedQueryException" | "ParsingException" | "BadRequestException"
@@ -87,26 +93,42 @@ fn failed(statement: &Statement, code: &str) -> Error {
         "ReadOnlyViolationException" => error(ErrorKind::QueryDenied, "cannot write here")
             .remedy("Set NEPTUNE_HOST to the cluster endpoint, not the reader endpoint"),
         "ThrottlingException" | "TooManyRequestsException" | "QueryLimitExceededException"
-        | "ServerShutdownException" | "ServiceUnavailableException" => {
-            error(ErrorKind::DatabaseUnavailable, "was not run")
-                .remedy("Try again when the cluster has recovered")
-        }
+        | "ServiceUnavailableException" => not_run(),
         "ConcurrentModificationException" => error(ErrorKind::QueryFailed, "failed")
             .remedy("Another write touched the same data; try again")
             .transient(),
-        // What became of the transaction is not documented.
-        "InternalFailureException" | "HTTP status 500" | "HTTP status 502" | "HTTP status 503"
-        | "HTTP status 504"
-            if writes =>
-        {
-            outcome_unknown(statement).also(&format!("Neptune says {code}"))
+        // The next query may be smaller, so that this is not the cluster's state.
+        "MemoryLimitExceededException" => error(ErrorKind::QueryFailed, "ran out of memory")
+            .remedy("Try again when the cluster is less busy, or make the query smaller")
+            .transient(),
+        // Neptune does not document what became of the transaction.
+        "InternalFailureException" | "ServerShutdownException" if writes => {
+            outcome_unknown(statement).also(&said)
         }
+        "ServerShutdownException" => not_run(),
         "InternalFailureException" => error(ErrorKind::QueryFailed, "failed")
             .remedy("Try again, and look at the cluster's state")
             .transient(),
-        _ => error(ErrorKind::QueryFailed, "failed")
-            .remedy("Look the code up among Neptune's engine errors"),
+        _ => match status {
+            // Refused before anything ran.
+            StatusCode::TOO_MANY_REQUESTS => not_run(),
+            StatusCode::INTERNAL_SERVER_ERROR if !code.is_empty() => looked_up(error),
+            // Whoever answered may have passed a write on before.
+            status if may_have_run(status) && writes => outcome_unknown(statement).also(&said),
+            status if may_have_run(status) => error(ErrorKind::DatabaseUnavailable, "has no answer")
+                .remedy("Try again; look at the cluster's state, and at the proxies on the way to it"),
+            _ => looked_up(error),
+        },
     }
+}
+
+fn looked_up(error: impl Fn(ErrorKind, &str) -> Error) -> Error {
+    error(ErrorKind::QueryFailed, "failed").remedy("Look the code up among Neptune's engine errors")
+}
+
+/// Whether a status says that the server, or a gateway to it, failed on the way.
+fn may_have_run(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT
 }
 
 /// A write whose answer was lost.
@@ -121,4 +143,80 @@ pub(super) fn timed_out(statement: &Statement, why: &str) -> Error {
     Error::new(ErrorKind::QueryTimeout, format!("query {} timed out", statement.query.name))
         .because(why.to_owned())
         .remedy("Make it faster, or give the function a longer Timeout")
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::body::Bytes;
+
+    use super::super::statement::Language;
+    use super::*;
+
+    const READ: &str = "RETURN 1 AS one";
+    const WRITE: &str = "/*+++\nmode = \"write\"\n+++*/\nCREATE (n)";
+
+    fn error(text: &str, status: u16, body: &str) -> Error {
+        let statement = Statement::parse("q", Language::Cypher, text).unwrap();
+        let status = StatusCode::from_u16(status).unwrap();
+        let response = Response { status, body: Bytes::from(body.to_owned()) };
+        refused(&statement, "graph:8182", &response).error
+    }
+
+    #[test]
+    fn an_answer_without_a_code_is_judged_by_its_status() {
+        let page = "<html><body>s3cret</body></html>";
+        use ErrorKind::{DatabaseUnavailable, QueryFailed, QueryOutcomeUnknown};
+        for body in ["", page, "{}", "[]", r#"{"message":"s3cret"}"#, r#"{"code":"s3cret value"}"#]
+        {
+            for (status, read, write) in [
+                (429, DatabaseUnavailable, DatabaseUnavailable),
+                (408, DatabaseUnavailable, QueryOutcomeUnknown),
+                (500, DatabaseUnavailable, QueryOutcomeUnknown),
+                (502, DatabaseUnavailable, QueryOutcomeUnknown),
+                (503, DatabaseUnavailable, QueryOutcomeUnknown),
+                (504, DatabaseUnavailable, QueryOutcomeUnknown),
+                (520, DatabaseUnavailable, QueryOutcomeUnknown),
+                (400, QueryFailed, QueryFailed),
+                (302, QueryFailed, QueryFailed),
+            ] {
+                for (text, kind) in [(READ, read), (WRITE, write)] {
+                    let error = error(text, status, body);
+                    assert_eq!(error.kind(), kind, "{status} {body} {text}");
+                    assert_eq!(error.is_transient(), kind != QueryFailed, "{status}");
+                    let told = error.to_string();
+                    assert!(told.contains(&status.to_string()), "{told}");
+                    assert!(!told.contains("s3cret"), "{told}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_code_says_more_than_its_status() {
+        use ErrorKind::*;
+        for (code, status, read, write) in [
+            ("ThrottlingException", 500, DatabaseUnavailable, DatabaseUnavailable),
+            ("TooManyRequestsException", 429, DatabaseUnavailable, DatabaseUnavailable),
+            ("ServerShutdownException", 500, DatabaseUnavailable, QueryOutcomeUnknown),
+            ("InternalFailureException", 500, QueryFailed, QueryOutcomeUnknown),
+            ("MemoryLimitExceededException", 500, QueryFailed, QueryFailed),
+            ("ConcurrentModificationException", 500, QueryFailed, QueryFailed),
+            ("TimeLimitExceededException", 500, QueryTimeout, QueryTimeout),
+            ("ReadOnlyViolationException", 400, QueryDenied, QueryDenied),
+            ("MalformedQueryException", 400, QueryInvalid, QueryInvalid),
+            ("AnotherException", 503, DatabaseUnavailable, QueryOutcomeUnknown),
+        ] {
+            let body = format!(r#"{{"requestId":"r","code":"{code}","detailedMessage":"s3cret"}}"#);
+            for (text, kind) in [(READ, read), (WRITE, write)] {
+                let error = error(text, status, &body);
+                assert_eq!(error.kind(), kind, "{code} {text}");
+                let permanent = matches!(kind, QueryDenied | QueryInvalid);
+                assert_eq!(error.is_transient(), !permanent, "{code} {text}");
+                let told = error.to_string();
+                assert!(told.contains(code) && !told.contains("s3cret"), "{told}");
+            }
+        }
+        let failed = error(READ, 500, r#"{"code":"FailureByQueryException"}"#);
+        assert!(failed.kind() == QueryFailed && !failed.is_transient());
+    }
 }
