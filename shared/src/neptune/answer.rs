@@ -106,20 +106,66 @@ fn row(binding: &Object<'_>) -> Option<String> {
     Some(row)
 }
 
+/// XML Schema's types of numbers: <https://www.w3.org/TR/xmlschema11-2/#built-in-datatypes>
+const NUMBERS: [&str; 16] = [
+    "integer",
+    "decimal",
+    "double",
+    "float",
+    "long",
+    "int",
+    "short",
+    "byte",
+    "nonNegativeInteger",
+    "positiveInteger",
+    "nonPositiveInteger",
+    "negativeInteger",
+    "unsignedLong",
+    "unsignedInt",
+    "unsignedShort",
+    "unsignedByte",
+];
+
 fn plain(term: &Object<'_>, value: &str) -> Option<String> {
     let datatype = term.text("datatype").unwrap_or_default();
     let local = datatype.strip_prefix("http://www.w3.org/2001/XMLSchema#").unwrap_or_default();
-    let number = ["integer", "decimal", "double", "float", "int", "long", "short", "byte"];
-    if number.contains(&local) || local == "boolean" {
+    let is_number = NUMBERS.contains(&local);
+    if is_number || local == "boolean" {
         let text: String = serde_json::from_str(value).ok()?;
-        // XML Schema writes some numbers as JSON does not: +1, 01, NaN.
-        let same = serde_json::from_str::<serde_json::Value>(&text)
-            .is_ok_and(|parsed| parsed.is_number() || parsed.is_boolean());
-        if same {
-            return Some(text.trim().to_owned());
+        let json = if is_number { number(text.trim()) } else { boolean(text.trim()) };
+        if json.is_some() {
+            return json;
         }
     }
     Some(value.to_owned())
+}
+
+fn boolean(text: &str) -> Option<String> {
+    match text {
+        "true" | "1" => Some("true".into()),
+        "false" | "0" => Some("false".into()),
+        _ => None,
+    }
+}
+
+/// A number as JSON writes it, with the same digits. XML Schema writes some otherwise: `+1`, `01`, `.5`.
+/// None for `NaN` and `INF`, which JSON does not have.
+fn number(text: &str) -> Option<String> {
+    let (sign, unsigned) = match text.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (mantissa, exponent) =
+        unsigned.split_at(unsigned.find(['e', 'E']).unwrap_or(unsigned.len()));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let whole = match whole.trim_start_matches('0') {
+        "" if whole.is_empty() && fraction.is_empty() => return None,
+        "" => "0",
+        digits => digits,
+    };
+    let point = if fraction.is_empty() { "" } else { "." };
+    let json = format!("{sign}{whole}{point}{fraction}{exponent}");
+    serde_json::from_str::<serde_json::Number>(&json).is_ok().then_some(json)
 }
 
 #[cfg(test)]
@@ -155,6 +201,47 @@ mod tests {
         assert_eq!(rows, r#"[{"s":"urn:\"a","n":1.10,"x":"NaN","b":true}]"#);
         let ask = run(Language::Sparql, "ASK {}", r#"{"head":{},"boolean":true}"#).unwrap();
         assert_eq!(ask, r#"[{"boolean":true}]"#);
+    }
+
+    #[test]
+    fn every_number_and_boolean_of_xml_schema_is_one_of_json() {
+        for (datatype, value, json) in [
+            ("integer", "12345678901234567890123", "12345678901234567890123"),
+            ("nonNegativeInteger", "7", "7"),
+            ("positiveInteger", "+7", "7"),
+            ("nonPositiveInteger", "-0", "-0"),
+            ("negativeInteger", "-007", "-7"),
+            ("unsignedLong", "18446744073709551615", "18446744073709551615"),
+            ("unsignedInt", "4294967295", "4294967295"),
+            ("unsignedShort", "00", "0"),
+            ("unsignedByte", " 255 ", "255"),
+            ("long", "-1", "-1"),
+            ("int", "1", "1"),
+            ("short", "1", "1"),
+            ("byte", "1", "1"),
+            ("decimal", ".50", "0.50"),
+            ("decimal", "-5.", "-5"),
+            ("double", "1.0E+05", "1.0E+05"),
+            ("float", "-INF", "\"-INF\""),
+            ("double", "NaN", "\"NaN\""),
+            ("integer", "", "\"\""),
+            ("integer", "1,2", "\"1,2\""),
+            ("integer", "--1", "\"--1\""),
+            ("decimal", ".", "\".\""),
+            ("boolean", "true", "true"),
+            ("boolean", "1", "true"),
+            ("boolean", "0", "false"),
+            ("boolean", "yes", "\"yes\""),
+            ("date", "2026", "\"2026\""),
+            ("string", "1", "\"1\""),
+        ] {
+            let body = format!(
+                r#"{{"results":{{"bindings":[{{"x":{{"type":"literal",
+                "datatype":"http://www.w3.org/2001/XMLSchema#{datatype}","value":"{value}"}}}}]}}}}"#
+            );
+            let rows = run(Language::Sparql, "SELECT *", &body).unwrap();
+            assert_eq!(rows, format!("[{{\"x\":{json}}}]"), "{datatype} {value}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! terms.
 
 mod answer;
+mod clauses;
 mod config;
 mod http;
 mod neptune_error;

@@ -2,7 +2,8 @@
 //!
 //! openCypher's parameters are a JSON object beside the statement, whose values keep the digits that the
 //! event wrote. SPARQL over HTTP has no parameters: each `$name` of the file is replaced by one RDF term,
-//! a literal whose every special character is escaped, so that no value can end it.
+//! a literal whose every special character is escaped, so that no value can end it. Behind LIMIT and
+//! OFFSET it is replaced by digits, because no literal may stand there.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::value::RawValue;
 
 use super::statement::{Language, Statement};
-use super::tokens::{Kind, tokens};
+use super::tokens::{Kind, Token, tokens};
 use crate::error::Error;
 use crate::query::{Mode, ParamType, pick, unusable};
 
@@ -90,22 +91,25 @@ fn as_text(json: &str) -> Result<String, &'static str> {
 
 fn with_terms(statement: &Statement, values: &Values) -> Result<String, Error> {
     let query = &statement.query;
-    let mut terms = BTreeMap::new();
-    for (param, value) in pick(query, values)? {
-        let term = match value {
-            None => Err("SPARQL has no null: give a value or a default"),
-            Some(value) => term(value, param.param_type),
-        };
-        terms.insert(param.name.as_str(), term.map_err(|why| unusable(query, &param.name, why))?);
-    }
+    let values: BTreeMap<&str, _> = pick(query, values)?
+        .into_iter()
+        .map(|(param, value)| (param.name.as_str(), (param.param_type, value)))
+        .collect();
     let mut text = String::with_capacity(query.sql.len());
     let mut from = 0;
-    for token in tokens(&query.sql, Language::Sparql) {
+    let tokens = tokens(&query.sql, Language::Sparql);
+    for (index, token) in tokens.iter().enumerate() {
         if token.kind == Kind::Parameter
-            && let Some(term) = terms.get(token.text)
+            && let Some((declared, value)) = values.get(token.text)
         {
+            let counts = index.checked_sub(1).is_some_and(|before| takes_count(&tokens[before]));
+            let term = match value {
+                None => Err(NO_NULL),
+                Some(value) if counts => count(value),
+                Some(value) => term(value, *declared),
+            };
             text.push_str(&query.sql[from..token.place.start]);
-            text.push_str(term);
+            text.push_str(&term.map_err(|why| unusable(query, token.text, why))?);
             from = token.place.end;
         }
     }
@@ -113,11 +117,29 @@ fn with_terms(statement: &Statement, values: &Values) -> Result<String, Error> {
     Ok(text)
 }
 
+const NO_NULL: &str = "SPARQL has no null: give a value or a default";
+
+/// Whether a number without quotes and type follows, and no other term
+/// (<https://www.w3.org/TR/sparql11-query/#rLimitOffsetClauses>).
+fn takes_count(token: &Token<'_>) -> bool {
+    let words = ["LIMIT", "OFFSET"];
+    token.kind == Kind::Word && words.iter().any(|word| token.text.eq_ignore_ascii_case(word))
+}
+
+/// A value of LIMIT or OFFSET.
+fn count(value: &RawValue) -> Result<String, &'static str> {
+    let json = value.get().trim();
+    match json.bytes().all(|b| b.is_ascii_digit()) {
+        true => Ok(json.to_owned()),
+        false => Err("LIMIT and OFFSET take a whole number of 0 or more"),
+    }
+}
+
 /// A value as an RDF literal.
 fn term(value: &RawValue, declared: Option<ParamType>) -> Result<String, &'static str> {
     let json = value.get().trim();
     match (json.as_bytes().first(), declared) {
-        (Some(b'n'), _) => Err("SPARQL has no null: give a value or a default"),
+        (Some(b'n'), _) => Err(NO_NULL),
         (_, Some(ParamType::Array)) => Err("SPARQL has no arrays"),
         (_, Some(ParamType::Json)) => literal(json, None),
         (Some(b'"'), None | Some(ParamType::Text)) => {
@@ -194,6 +216,26 @@ mod tests {
         assert_eq!(text.lines().last().unwrap(), "SELECT ?s { ?s ?p \"26\" }");
         for value in ["null", "[1]", "{}", "\"\\u0000\"", "\"\\ud800\""] {
             assert!(sparql(&format!("{{\"n\":{value}}}")).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn limit_and_offset_take_digits() {
+        let text = "#+++\n# params = [{ name = \"n\" }, { name = \"m\", default = 0 }]\n#+++\n\
+            SELECT ?s { ?s ?p $n ; ex:my-limit $n } limit # $n\n $n OFFSET $m";
+        let statement = Statement::parse("q", Language::Sparql, text).unwrap();
+        let text = with_terms(&statement, &values("{\"n\":2}")).unwrap();
+        let two = "\"2\"^^<http://www.w3.org/2001/XMLSchema#integer>";
+        let expected =
+            format!("SELECT ?s {{ ?s ?p {two} ; ex:my-limit {two} }} limit # $n\n 2 OFFSET 0");
+        assert!(text.ends_with(&expected), "{text}");
+        for value in
+            ["-1", "-0", "1.0", "1e3", "true", "\"2\"", "\"2 } DROP ALL #\"", "null", "[2]"]
+        {
+            let error = with_terms(&statement, &values(&format!("{{\"n\":1,\"m\":{value}}}")));
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains("LIMIT and OFFSET") || error.contains("null"), "{error}");
+            assert!(!error.contains("DROP"), "{error}");
         }
     }
 

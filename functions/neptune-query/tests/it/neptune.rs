@@ -191,6 +191,7 @@ async fn results_time_outs_and_failures() {
     set_queries(&mut world);
     let mut function = world.function(4).await;
     rows_become_results_or_errors(&mut function).await;
+    limits_types_and_names_are_what_they_look_like(&mut function).await;
     a_slow_query_is_cancelled_on_the_server(&world, &mut function).await;
     function.stop().await;
     a_write_without_an_answer_has_an_unknown_outcome(&world).await;
@@ -221,6 +222,22 @@ fn set_queries(world: &mut World) {
             "UNWIND range(1,9) AS n RETURN reduce(s = 'xxxxxxxxxxxxxxxx', i IN range(1,16) | s + s) AS x",
         ),
         (
+            "limit.rq",
+            "#+++\n# params = [{ name = \"n\" }, { name = \"skip\", default = 0 }]\n#+++\n\
+             SELECT ?v { VALUES ?v { 1 2 3 } } ORDER BY ?v LIMIT $n OFFSET $skip",
+        ),
+        (
+            "types.rq",
+            "PREFIX xsd: <http://www.w3.org/2001/XMLSchema#>\n\
+             SELECT ?a ?b ?c ?d ?e { BIND(\"7\"^^xsd:nonNegativeInteger AS ?a) \
+             BIND(\"8\"^^xsd:unsignedInt AS ?b) BIND(\"+9\"^^xsd:positiveInteger AS ?c) \
+             BIND(\"1\"^^xsd:boolean AS ?d) BIND(\"0\"^^xsd:boolean AS ?e) }",
+        ),
+        (
+            "names.cypher",
+            "MATCH (n: Set) OPTIONAL MATCH (n)-[:LIKES|CREATE]->(create) RETURN {create: n.v} AS delete",
+        ),
+        (
             "put.cypher",
             "/*+++\nmode = \"write\"\nselectable = true\n+++*/\nCREATE (n:Put) RETURN 1 AS one",
         ),
@@ -240,6 +257,23 @@ async fn rows_become_results_or_errors(function: &mut Function) {
     ] {
         fails(function, query, kind).await;
     }
+}
+
+async fn limits_types_and_names_are_what_they_look_like(function: &mut Function) {
+    let limit = |params: Value| json!({ "query": "limit", "params": params }).to_string();
+    let answer = function.ok(limit(json!({ "n": 2 }))).await;
+    assert_eq!(answer["rows"], json!([{ "v": 1 }, { "v": 2 }]));
+    let answer = function.ok(limit(json!({ "n": 2, "skip": 2 }))).await;
+    assert_eq!(answer["rows"], json!([{ "v": 3 }]));
+    assert_eq!(function.ok(limit(json!({ "n": 0 }))).await["rows"], json!([]));
+    for wrong in [json!(-1), json!(1.5), json!("2"), json!("2 } DROP ALL #"), json!(true)] {
+        let error = function.error(limit(json!({ "n": wrong }))).await;
+        assert_eq!(error.error_type, "Query.BadParameter", "{wrong}");
+        assert!(!error.error_message.contains("DROP"), "{}", error.error_message);
+    }
+    let row = json!({ "a": 7, "b": 8, "c": 9, "d": true, "e": false });
+    assert_eq!(function.ok(run("types")).await["rows"], json!([row]));
+    assert_eq!(function.ok(run("names")).await["rows"], json!([]));
 }
 
 /// Invokes the function, which must fail with this error type.
