@@ -111,6 +111,10 @@ async fn every_fault_of_s3_has_its_error_and_leaves_nothing() {
         ("big", "complete", 0, 1, SlowDown, ""),
         ("small", "put", 0, 1, InternalError, ""),
         ("small", "put", 0, 1, ResetBefore, ""),
+        ("small", "put", 0, 2, Throttled, ""),
+        ("big", "create", 0, 1, Throttled, ""),
+        ("big", "part", 1, 1, Throttled, ""),
+        ("big", "complete", 0, 2, Throttled, ""),
         // What does not is an error.
         ("big", "part", 1, ALWAYS, ResetMidway, "Export.Unavailable"),
         ("big", "part", 1, ALWAYS, Full, "Export.Unavailable"),
@@ -127,6 +131,12 @@ async fn every_fault_of_s3_has_its_error_and_leaves_nothing() {
         ("small", "put", 0, 1, LoseAnswer, "Export.OutcomeUnknown"),
         ("small", "put", 0, 1, CutAnswer, "Export.OutcomeUnknown"),
         ("small", "put", 0, 1, Denied, "Export.Denied"),
+        ("small", "put", 0, ALWAYS, Throttled, "Export.Unavailable"),
+        ("big", "create", 0, ALWAYS, Throttled, "Export.Unavailable"),
+        ("big", "part", 0, ALWAYS, Throttled, "Export.Unavailable"),
+        ("big", "complete", 0, ALWAYS, Throttled, "Export.Unavailable"),
+        ("small", "put", 0, 1, Elsewhere, "Export.Failed"),
+        ("big", "create", 0, 1, Elsewhere, "Export.Failed"),
     ] {
         let plan = Plan { operation, from, times, fault };
         let start = tokio::time::Instant::now();
@@ -259,6 +269,8 @@ async fn random_faults_never_leave_half_an_object() {
         ErrorIn200,
         Full,
         Denied,
+        Throttled,
+        Elsewhere,
         OtherTag,
         Slow,
         Silence,

@@ -30,6 +30,10 @@ pub(crate) enum Fault {
     Full,
     /// 403 AccessDenied.
     Denied,
+    /// 400 ThrottlingException, of KMS.
+    Throttled,
+    /// 301 PermanentRedirect, to another region.
+    Elsewhere,
     /// Another ETag than S3's own.
     OtherTag,
     /// The answer comes late.
@@ -190,6 +194,8 @@ async fn relay(
         Some(Fault::ErrorIn200) => refuse(client, 200, "InternalError").await,
         Some(Fault::Full) => refuse(client, 507, "InsufficientStorage").await,
         Some(Fault::Denied) => refuse(client, 403, "AccessDenied").await,
+        Some(Fault::Throttled) => refuse(client, 400, "ThrottlingException").await,
+        Some(Fault::Elsewhere) => refuse(client, 301, "PermanentRedirect").await,
         fault => pass_on(client, upstream, &bytes, end, fault).await?,
     }
     Some(())
@@ -199,8 +205,9 @@ async fn refuse(mut client: TcpStream, status: u16, code: &str) {
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>s3cret</Message></Error>"
     );
+    let region = if status == 301 { "x-amz-bucket-region: eu-west-1\r\n" } else { "" };
     let answer = format!(
-        "HTTP/1.1 {status} X\r\nContent-Type: application/xml\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        "HTTP/1.1 {status} X\r\nContent-Type: application/xml\r\n{region}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );
     let _ = client.write_all(answer.as_bytes()).await;
