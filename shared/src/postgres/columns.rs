@@ -3,7 +3,7 @@
 //! What has an exact counterpart everywhere is read from PostgreSQL's binary form
 //! (<https://www.postgresql.org/docs/current/protocol-overview.html#PROTOCOL-FORMAT-CODES>): integers,
 //! floats, booleans, text, bytes, dates, timestamps, and numerics of a declared precision. The server
-//! renders everything else as text: arrays and composites as JSON, the rest as psql shows it.
+//! renders everything else as text: arrays, composites and records as JSON, the rest as psql shows it.
 
 use tokio_postgres::types::{FromSql, Kind, Type};
 
@@ -108,6 +108,11 @@ pub(super) fn mapping(column: &tokio_postgres::Column) -> (ColumnKind, Sent) {
             Some((precision, scale)) => ColumnKind::Decimal { precision, scale },
             None => return (ColumnKind::Text, Sent::Text),
         },
+        // Records without a type of their own, and the arrays in pg_stats.
+        Type::RECORD | Type::RECORD_ARRAY | Type::ANYARRAY => {
+            return (ColumnKind::Text, Sent::Json);
+        }
+        // A domain arrives as the type under it.
         ref other => {
             let json = matches!(other.kind(), Kind::Array(_) | Kind::Composite(_));
             return (ColumnKind::Text, if json { Sent::Json } else { Sent::Text });

@@ -31,9 +31,20 @@ const AWKWARD: &[&str] = &[
     "'\"a\"\"b\"'",
 ];
 
+/// Records with and without a type, in arrays, under domains and inside each other.
+const RECORDS: &str = "SELECT * FROM (VALUES
+    (1, ROW(1, 'v1'), ARRAY[ROW(1, 'a'), ROW(2, NULL)], ROW(1, ARRAY[1, 2], ROW('x', NULL)),
+        ROW(3, 'a \"b\"')::pair, ARRAY[ROW(4, NULL)::pair, NULL], ROW(5, 'd')::checked,
+        ARRAY[ROW(6, 'e')::checked], ARRAY[[1, NULL], [3, 4]], '{7,8}'::few, '3 1'::int2vector),
+    (2, NULL, NULL, ROW(NULL, NULL, NULL), ROW(NULL, NULL)::pair, '{}', NULL, NULL, '{}', NULL, ''))
+    v (n, r, rs, nested, p, ps, c, cs, matrix, few, vector) ORDER BY n";
+
 async fn world() -> World {
     let mut world = World::with_s3(env!("CARGO_BIN_EXE_export-query")).await;
     world.run(OWN_TYPES).await;
+    world
+        .run("CREATE DOMAIN checked AS pair CHECK ((VALUE).n > 0); CREATE DOMAIN few AS int[]")
+        .await;
     let mut columns = Vec::new();
     let mut values = Vec::new();
     for (index, (name, sample)) in SAMPLES.iter().enumerate() {
@@ -80,6 +91,7 @@ async fn world() -> World {
         ("awkward", &awkward),
         ("sole", sole),
         ("numbers", numbers),
+        ("records", RECORDS),
         ("infinite", "SELECT 1 AS n, 'infinity'::timestamptz AS t"),
         ("nan", "SELECT 'NaN'::numeric(5,2) AS d"),
         ("days", "SELECT '-infinity'::date AS d"),
@@ -125,7 +137,7 @@ async fn what_psql_writes_is_written_and_others_read_it_back() {
     let sql = |query: &str| std::fs::read_to_string(format!("{queries}/{query}.sql")).unwrap();
     let folder = world.folder().join("objects");
     std::fs::create_dir(&folder).unwrap();
-    for query in ["everything", "finite", "awkward", "sole", "numbers", "nothing"] {
+    for query in ["everything", "finite", "awkward", "sole", "numbers", "records", "nothing"] {
         let csv = export(&world, &mut function, query, "csv").await;
         let copy = format!("COPY ({}) TO STDOUT (FORMAT csv, HEADER)", sql(query));
         assert_eq!(text(csv.clone()), text(psql(&world, &copy)), "{query}");
@@ -151,7 +163,7 @@ async fn what_psql_writes_is_written_and_others_read_it_back() {
         .unwrap();
     let told = String::from_utf8_lossy(&read.stdout).into_owned();
     assert!(read.status.success(), "{told}{}", String::from_utf8_lossy(&read.stderr));
-    assert!(told.contains("29 files were read back"), "{told}");
+    assert!(told.contains("34 files were read back"), "{told}");
 
     let line = export(&world, &mut function, "line_breaks", "ndjson").await;
     assert_eq!(text(line), "{\"j\":{\"a\":   1}}\n");
