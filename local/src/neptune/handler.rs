@@ -1,4 +1,4 @@
-//! What the gate does with a request: signature, policy, engine, answer.
+//! A request on its way: signature, path, policies, answer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use axum::http::{Method, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use serde_json::json;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use super::cypher;
 use super::form::Form;
+use super::queries::QUERY_TIMEOUT;
 use super::refusal::Refusal;
 use super::running::Language;
 use super::signature::{Expected, Signature};
@@ -25,27 +25,21 @@ use crate::{REGION, sigv4};
 const LONGEST_BODY: usize = 157_286_400;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-/// Neptune's default `neptune_query_timeout`.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(120);
-
-const READ: &str = "neptune-db:ReadDataViaQuery";
-const WRITE: &str = "neptune-db:WriteDataViaQuery";
-const DELETE: &str = "neptune-db:DeleteDataViaQuery";
 
 /// An answer that is no error.
-struct Answer {
-    content_type: String,
-    body: Bytes,
+pub(super) struct Answer {
+    pub(super) content_type: String,
+    pub(super) body: Bytes,
 }
 
 impl Answer {
-    fn json(body: impl Into<Bytes>) -> Self {
+    pub(super) fn json(body: impl Into<Bytes>) -> Self {
         Self { content_type: "application/json".into(), body: body.into() }
     }
 }
 
 /// A signed request, and who signed it.
-struct Caller {
+pub(super) struct Caller {
     identity: Identity,
     peer: SocketAddr,
 }
@@ -113,7 +107,9 @@ impl Shared {
         path: &str,
         form: &Form,
     ) -> Result<Answer, Refusal> {
-        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        // AWS's sample in Python sends /status/, and graph-notebook //sparql. What was signed is the path
+        // as it was sent.
+        let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
         // The documentation writes openCypher, and the SDKs send opencypher.
         let first = segments.first().copied().unwrap_or_default();
         let language = match first {
@@ -127,6 +123,11 @@ impl Shared {
                 "rds-local has no Gremlin engine; it has /openCypher and /sparql",
                 "there is no Gremlin engine",
             )),
+            (None, ["statistics", "summary"])
+                if matches!(first, "propertygraph" | "pg") && method == Method::GET =>
+            {
+                self.summary(caller, form).await
+            }
             (Some(language), []) if method == Method::POST || method == Method::GET => {
                 match language {
                     Language::OpenCypher => self.open_cypher(caller, form).await,
@@ -149,7 +150,7 @@ impl Shared {
     }
 
     /// Asks the policies.
-    fn authorize(
+    pub(super) fn authorize(
         &self,
         caller: &Caller,
         action: &str,
@@ -205,145 +206,6 @@ impl Shared {
             "settings": settings,
         });
         Ok(Answer::json(status.to_string()))
-    }
-
-    fn allow_query(
-        &self,
-        caller: &Caller,
-        language: Language,
-        effects: cypher::Effects,
-        reads: bool,
-    ) -> Result<(), Refusal> {
-        for (action, needed) in [(READ, reads), (WRITE, effects.writes), (DELETE, effects.deletes)]
-        {
-            if needed {
-                self.authorize(caller, action, Some(language))?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn open_cypher(
-        self: &Arc<Self>,
-        caller: &Caller,
-        form: &Form,
-    ) -> Result<Answer, Refusal> {
-        let query = form.query("query")?.to_owned();
-        let parameters = form.parameters()?;
-        let effects = cypher::cypher_effects(&query);
-        let reads = effects == cypher::Effects::default();
-        self.allow_query(caller, Language::OpenCypher, effects, true)?;
-        let body = json!({
-            "language": "opencypher", "command": query, "params": parameters, "limit": -1
-        });
-        let shared = self.clone();
-        let work = async move { shared.engines.cypher(reads, body.to_string()).await };
-        let answer = self.run(Language::OpenCypher, None, &query, work).await?;
-        cypher::answer(&query, &answer).map(Answer::json)
-    }
-
-    async fn sparql(self: &Arc<Self>, caller: &Caller, form: &Form) -> Result<Answer, Refusal> {
-        let (kind, text) = match (form.get("query"), form.get("update")) {
-            (Some(text), None) => ("query", text.to_owned()),
-            (None, Some(text)) => ("update", text.to_owned()),
-            _ => {
-                let message = "Exactly one of the parameters query and update is needed";
-                return Err(Refusal::bad_request(message, "neither query nor update, or both"));
-            }
-        };
-        let mut effects = cypher::Effects::default();
-        if kind == "update" {
-            effects = cypher::sparql_effects(&text);
-            effects.writes |= !effects.deletes;
-        }
-        self.allow_query(caller, Language::Sparql, effects, kind == "query")?;
-        let accept = form.accept.clone();
-        let (shared, statement) = (self.clone(), text.clone());
-        let work = async move { shared.engines.sparql(kind, &accept, &statement).await };
-        let answer = self.run(Language::Sparql, form.get("queryId"), &text, work).await?;
-        match answer.status {
-            StatusCode::OK => Ok(Answer { content_type: answer.content_type, body: answer.body }),
-            StatusCode::NO_CONTENT => Ok(Answer::json("[]")),
-            _ => Err(Refusal::query(
-                StatusCode::BAD_REQUEST,
-                "MalformedQueryException",
-                &String::from_utf8_lossy(&answer.body),
-            )),
-        }
-    }
-
-    /// Runs a statement until it ends, times out or is cancelled: as on Neptune, a client that goes away
-    /// does not stop it.
-    async fn run(
-        self: &Arc<Self>,
-        language: Language,
-        id: Option<&str>,
-        text: &str,
-        work: impl Future<Output = Option<super::engines::Answer>> + Send + 'static,
-    ) -> Result<super::engines::Answer, Refusal> {
-        let failed = |code, message: &str| {
-            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, code, message, message)
-        };
-        let (entry, cancelled) = self.running.add(language, id, text).ok_or_else(|| {
-            Refusal::bad_request("A query with this queryId is running", "the queryId is in use")
-        })?;
-        let task = tokio::spawn(async move {
-            let result = tokio::select! {
-                answer = timeout(QUERY_TIMEOUT, work) => match answer {
-                    Ok(answer) => answer.ok_or(("InternalFailureException", "The request processing has failed.")),
-                    Err(_) => Err(("TimeLimitExceededException", "The request processing timed out.")),
-                },
-                _ = cancelled => Err(("CancelledByUserException", "The request processing was cancelled by an authorized client.")),
-            };
-            drop(entry);
-            result
-        });
-        match task.await {
-            Ok(result) => result.map_err(|(code, message)| failed(code, message)),
-            Err(_) => Err(failed("InternalFailureException", "The request processing has failed.")),
-        }
-    }
-
-    fn query_status(
-        &self,
-        caller: &Caller,
-        language: Language,
-        method: &Method,
-        id: Option<&str>,
-        form: &Form,
-    ) -> Result<Answer, Refusal> {
-        let cancels = method == Method::DELETE || form.get("cancelQuery").is_some();
-        let action = if cancels { "neptune-db:CancelQuery" } else { "neptune-db:GetQueryStatus" };
-        self.authorize(caller, action, Some(language))?;
-        let unknown = || {
-            let message = "Supplied queryId is invalid";
-            Refusal::bad_request(message, "no such query is running")
-        };
-        if cancels {
-            let id = id.ok_or_else(|| {
-                let message = "The parameter queryId is missing";
-                Refusal::new(StatusCode::BAD_REQUEST, "MissingParameterException", message, message)
-            })?;
-            let silent = form.get("silent") == Some("true");
-            if !self.running.cancel(language, id) && !silent {
-                return Err(unknown());
-            }
-            return Ok(Answer::json(r#"{"status":"200 OK","payload":true}"#));
-        }
-        let list = self.running.list(language, Instant::now());
-        match id {
-            None => Ok(Answer::json(
-                json!({
-                    "acceptedQueryCount": list.len(), "runningQueryCount": list.len(), "queries": list
-                })
-                .to_string(),
-            )),
-            Some(id) => list
-                .iter()
-                .find(|query| query["queryId"] == id)
-                .map(|query| Answer::json(query.to_string()))
-                .ok_or_else(unknown),
-        }
     }
 
     pub(super) fn log(&self, text: &str) {

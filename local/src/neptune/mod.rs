@@ -4,13 +4,19 @@
 //! The port is its own proxy: a client that sends `CONNECT` for the cluster's name (`HTTPS_PROXY`) then
 //! speaks TLS with the gate under that name, with nothing in the machine's name resolution changed.
 
+mod columns;
 mod cypher;
+mod effects;
 mod engines;
 mod form;
 mod handler;
+mod identity;
+mod lexer;
+mod queries;
 mod refusal;
 mod running;
 mod signature;
+mod summary;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

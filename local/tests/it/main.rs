@@ -19,6 +19,7 @@ mod fuzz_tokens;
 mod gate;
 mod gate_mysql;
 mod neptune;
+mod neptune_answers;
 mod neptune_sdk;
 mod neptune_signatures;
 mod policies;

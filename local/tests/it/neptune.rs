@@ -27,6 +27,7 @@ async fn other_peoples_clients() {
     the_aws_cli_assumes_a_role_and_awscurl_uses_it(folder).await;
     awscurl_writes_what_boto3_reads(folder).await;
     curl_updates_and_selects(folder).await;
+    requests_signed_by_botocore(folder).await;
     let elsewhere = run(folder, "curl -sS https://example.com/ 2>&1 || true").await;
     assert!(elsewhere.contains("403"), "{elsewhere}");
     cluster.stop().await.unwrap();
@@ -90,6 +91,32 @@ async fn curl_updates_and_selects(folder: &Path) {
     let select = format!("{curl} --data-urlencode 'query=SELECT ?o {{ <urn:a> ?p ?o }}'");
     let select: Value = serde_json::from_str(&run(folder, &select).await).unwrap();
     assert_eq!(select["results"]["bindings"][0]["o"]["value"], "x");
+}
+
+/// The paths of AWS's sample in Python and of graph-notebook, which both sign so.
+async fn requests_signed_by_botocore(folder: &Path) {
+    let told = run(
+        folder,
+        r#"python - <<'END'
+import os, requests
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.session import Session
+credentials = Session().get_credentials().get_frozen_credentials()
+def send(method, path, data=None):
+    url = f"https://{os.environ['NEPTUNE_HOST']}:8182{path}"
+    request = AWSRequest(method=method, url=url, data=data)
+    SigV4Auth(credentials, "neptune-db", "us-east-1").add_auth(request)
+    return requests.request(method, url, data=data, headers=dict(request.headers)).status_code
+print(send("GET", "/status/"), send("GET", "/openCypher/status/"),
+      send("POST", "/openCypher/", {"query": "MATCH (n) RETURN n"}),
+      send("POST", "/openCypher/status"),
+      send("POST", "/sparql/", {"update": "INSERT DATA { <urn:c> <urn:d> 1 }"}),
+      send("POST", "//sparql", {"query": "SELECT * { ?s ?p ?o }"}))
+END"#,
+    )
+    .await;
+    assert_eq!(told, "200 200 200 200 200 200\n");
 }
 
 /// A file of principals whose users have these actions, under these conditions.
