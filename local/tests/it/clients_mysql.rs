@@ -11,8 +11,13 @@ use common::{node, start_mysql, text, with_env_sourced};
 const TOKEN: &str = "aws rds generate-db-auth-token --hostname $MYSQL_HOST --port $MYSQL_TCP_PORT \
                      --username $MYSQL_USER --region us-east-1";
 
+/// The driver's extension in C brings an OpenSSL of its own, which loads only if Python has not loaded
+/// the system's older one: so it comes first, before boto3.
 const PYTHON: &str = r#"
-import os, sys, boto3
+import sys
+if sys.argv[1].startswith("extension"):
+    import _mysql_connector
+import os, boto3
 env = os.environ
 token = boto3.client("rds").generate_db_auth_token(
     DBHostname=env["MYSQL_HOST"], Port=int(env["MYSQL_TCP_PORT"]), DBUsername=env["MYSQL_USER"])
@@ -23,8 +28,15 @@ if sys.argv[1] == "pymysql":
     connection = pymysql.connect(ssl_ca=env["MYSQL_SSL_CA"], ssl_verify_identity=True, **where)
 else:
     import mysql.connector
+    # The extension loads no plugin that is not named.
+    options = {
+        "pure": dict(use_pure=True),
+        "extension": dict(use_pure=False, auth_plugin="mysql_clear_password"),
+        "extension-unnamed": dict(use_pure=False),
+    }[sys.argv[1]]
     connection = mysql.connector.connect(
-        ssl_ca=env["MYSQL_SSL_CA"], ssl_verify_identity=True, **where)
+        ssl_ca=env["MYSQL_SSL_CA"], ssl_verify_identity=True, **options, **where)
+    print(type(connection).__name__, file=sys.stderr)
 cursor = connection.cursor()
 cursor.execute("SELECT name FROM customers WHERE age > %s ORDER BY name", (29,))
 print([name for (name,) in cursor.fetchall()])
@@ -53,12 +65,18 @@ async fn mysql_and_its_python_drivers() {
         // The option file that the environment names says the rest.
         (format!("MYSQL_PWD=\"$({TOKEN})\" mysql -N -e 'SELECT 1'"), "1\n"),
         (python("pymysql"), list),
-        (python("connector"), list),
+        (python("pure"), list),
+        (python("extension"), list),
     ] {
         let output = with_env_sourced(folder, &script).await;
         let told = (text(&output.stdout), text(&output.stderr));
         assert_eq!(told.0, expected, "{script}: {}", told.1);
     }
+    let extension = with_env_sourced(folder, &python("extension")).await;
+    assert!(text(&extension.stderr).contains("CMySQLConnection"), "{extension:?}");
+    let unnamed = text(&with_env_sourced(folder, &python("extension-unnamed")).await.stderr);
+    assert!(unnamed.contains("2059") && unnamed.contains("plugin not enabled"), "{unnamed}");
+
     let wrong = format!("AWS_SECRET_ACCESS_KEY=wrong {}", python("pymysql"));
     let told = text(&with_env_sourced(folder, &wrong).await.stderr);
     let denied = "Access denied for user 'iam_ro_user'@'127.0.0.1' (using password: YES)";
@@ -68,7 +86,7 @@ async fn mysql_and_its_python_drivers() {
     let (accepted, refused): (Vec<_>, Vec<_>) =
         server.gate.log().records().into_iter().partition(|record| record.outcome.is_ok());
     assert!(accepted.iter().all(|record| record.outcome.as_deref() == Ok(developer)));
-    assert_eq!((accepted.len(), refused.len()), (5, 1));
+    assert_eq!((accepted.len(), refused.len()), (7, 1));
 
     // Ctrl-C of the client: a second connection, and the id from the greeting.
     let script = format!(
