@@ -11,6 +11,7 @@ pub mod check;
 pub mod credentials;
 pub mod database;
 pub mod demo;
+mod drain;
 pub mod environment;
 pub mod explain;
 pub mod gate;

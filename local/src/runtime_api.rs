@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use aws_smithy_async::time::SharedTimeSource;
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::StatusCode;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
@@ -19,10 +19,13 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::drain::{self, Unread};
 use crate::{ACCOUNT, REGION, Result};
 
 /// Lambda's limit for a buffered response.
 const LONGEST_RESPONSE: usize = 6 * 1024 * 1024;
+/// The outcome of an invocation whose response is longer.
+const TOO_LARGE: &[u8] = br#"{"errorType":"Function.ResponseSizeTooLarge","errorMessage":"Response payload size exceeded maximum allowed payload size (6291556 bytes)."}"#;
 
 /// The result of an invocation, as Lambda returns it to the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +102,10 @@ impl RuntimeApi {
             .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
             .route("/2020-01-01/extension/register", post(register_extension))
             .route("/2020-01-01/extension/event/next", get(std::future::pending::<StatusCode>))
-            .layer(DefaultBodyLimit::max(LONGEST_RESPONSE + 1))
+            .fallback(|headers, body| unknown(headers, body, StatusCode::NOT_FOUND))
+            .method_not_allowed_fallback(|headers, body| {
+                unknown(headers, body, StatusCode::METHOD_NOT_ALLOWED)
+            })
             .with_state(shared.clone());
         let task = tokio::spawn(async move {
             // It only returns when the listener fails; the sandbox then reports it.
@@ -138,7 +144,17 @@ impl Drop for RuntimeApi {
     }
 }
 
-async fn register_extension(State(shared): State<Arc<Shared>>) -> Response {
+async fn unknown(headers: HeaderMap, mut body: Body, status: StatusCode) -> StatusCode {
+    drain::discard(&headers, &mut body).await;
+    status
+}
+
+async fn register_extension(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    mut body: Body,
+) -> Response {
+    drain::discard(&headers, &mut body).await;
     shared.has_extension.store(true, Ordering::Relaxed);
     let body = serde_json::json!({ "functionName": shared.function, "functionVersion": "$LATEST", "handler": "bootstrap" });
     ([("Lambda-Extension-Identifier", "00000000-0000-0000-0000-000000000000")], body.to_string())
@@ -161,18 +177,40 @@ async fn next(State(shared): State<Arc<Shared>>) -> Response {
     (headers, pending.event).into_response()
 }
 
-async fn response(state: State<Arc<Shared>>, id: Path<String>, body: Bytes) -> StatusCode {
-    if body.len() > LONGEST_RESPONSE {
-        finish(state, id, Outcome::Error(Bytes::from_static(
-            br#"{"errorType":"Function.ResponseSizeTooLarge","errorMessage":"Response payload size exceeded maximum allowed payload size (6291556 bytes)."}"#,
-        ))).await;
-        return StatusCode::PAYLOAD_TOO_LARGE;
-    }
-    finish(state, id, Outcome::Response(body)).await
+async fn response(
+    state: State<Arc<Shared>>,
+    id: Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> StatusCode {
+    end(state, id, &headers, body, Outcome::Response).await
 }
 
-async fn error(state: State<Arc<Shared>>, id: Path<String>, body: Bytes) -> StatusCode {
-    finish(state, id, Outcome::Error(body)).await
+async fn error(
+    state: State<Arc<Shared>>,
+    id: Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> StatusCode {
+    end(state, id, &headers, body, Outcome::Error).await
+}
+
+/// Reads the outcome of an invocation, and finishes it.
+async fn end(
+    state: State<Arc<Shared>>,
+    id: Path<String>,
+    headers: &HeaderMap,
+    mut body: Body,
+    outcome: fn(Bytes) -> Outcome,
+) -> StatusCode {
+    match drain::read(headers, &mut body, LONGEST_RESPONSE).await {
+        Ok(body) => finish(state, id, outcome(body)).await,
+        Err(Unread::TooLong) => {
+            finish(state, id, Outcome::Error(Bytes::from_static(TOO_LARGE))).await;
+            StatusCode::PAYLOAD_TOO_LARGE
+        }
+        Err(Unread::Broken | Unread::Late) => StatusCode::BAD_REQUEST,
+    }
 }
 
 async fn finish(

@@ -16,13 +16,14 @@ use std::time::Duration;
 
 use aws_smithy_async::time::SharedTimeSource;
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
+use axum::body::Body;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::drain::{self, Unread};
 use crate::gate::Log;
 use crate::iam::{Circumstances, Iam, Identity, Session};
 use crate::sigv4;
@@ -99,10 +100,7 @@ impl Apis {
     ) -> Result<Self> {
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let service = Arc::new(Service { iam, clock, log, instance });
-        let router = Router::new()
-            .fallback(answer)
-            .layer(DefaultBodyLimit::max(LARGEST_BODY))
-            .with_state(service);
+        let router = Router::new().fallback(answer).with_state(service);
         let router = router.into_make_service_with_connect_info::<SocketAddr>();
         let task = tokio::spawn(async move {
             // It only returns when the listener fails; clients then see a refused connection.
@@ -124,8 +122,16 @@ async fn answer(
     method: Method,
     uri: Uri,
     headers: HeaderMap,
-    body: Bytes,
+    mut body: Body,
 ) -> Response {
+    let body = match drain::read(&headers, &mut body, LARGEST_BODY).await {
+        Ok(body) => body,
+        Err(Unread::TooLong) => {
+            let text = "Failed to buffer the request body: length limit exceeded";
+            return (StatusCode::PAYLOAD_TOO_LARGE, text).into_response();
+        }
+        Err(Unread::Broken | Unread::Late) => return StatusCode::REQUEST_TIMEOUT.into_response(),
+    };
     let query = uri.query().unwrap_or_default();
     let request = Received { method: &method, query, headers: &headers, body: &body };
     let (status, xml) = match service.handle(peer, &request) {

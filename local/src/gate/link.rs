@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::faults::Watch;
+use crate::drain;
 
 const BUFFER: usize = 64 * 1024;
 
@@ -39,16 +40,20 @@ impl Link {
     /// Carries bytes both ways, until the gate's end is closed and everything is delivered, or the
     /// client no longer accepts bytes.
     pub(super) async fn carry(mut self) {
-        let (from_client, to_client) = self.client.split();
-        let (from_gate, to_gate) = tokio::io::split(self.far);
-        // The kernel has answered the client's SYN already, so the first bytes wait for that round trip.
-        let handshake = self.latency * 2;
-        let up = pump(from_client, to_gate, self.latency, handshake, self.faults.clone());
-        let down = pump(from_gate, to_client, self.latency, Duration::ZERO, self.faults);
-        tokio::select! {
-            _ = down => {}
-            () = async { let _ = up.await; pending().await } => {}
+        {
+            let (from_client, to_client) = self.client.split();
+            let (from_gate, to_gate) = tokio::io::split(self.far);
+            // The kernel has answered the client's SYN already, so the first bytes wait for that round
+            // trip.
+            let handshake = self.latency * 2;
+            let up = pump(from_client, to_gate, self.latency, handshake, self.faults.clone());
+            let down = pump(from_gate, to_client, self.latency, Duration::ZERO, self.faults);
+            tokio::select! {
+                _ = down => {}
+                () = async { let _ = up.await; pending().await } => {}
+            }
         }
+        drain::linger(&mut self.client).await;
     }
 }
 

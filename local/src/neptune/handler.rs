@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::request::Parts;
 use axum::http::{Method, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use serde_json::json;
 use tokio::time::timeout;
@@ -18,13 +18,12 @@ use super::refusal::Refusal;
 use super::running::Language;
 use super::signature::{Expected, Signature};
 use super::{Shared, VERSION};
+use crate::drain::{self, Unread};
 use crate::iam::{Circumstances, Identity};
 use crate::{REGION, sigv4};
 
 /// Neptune's limit for a request.
 const LONGEST_BODY: usize = 157_286_400;
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An answer that is no error.
 pub(super) struct Answer {
@@ -50,10 +49,14 @@ pub(super) async fn answer(
     peer: SocketAddr,
     request: hyper::Request<Incoming>,
 ) -> Response<Full<Bytes>> {
-    let (parts, body) = request.into_parts();
+    let (parts, mut body) = request.into_parts();
     let request_id = uuid::Uuid::new_v4().to_string();
     let what = format!("{} {:?}", parts.method, parts.uri.path());
-    let result = shared.respond(peer, &parts, body).await;
+    let result = shared.respond(peer, &parts, &mut body).await;
+    if result.is_err() {
+        // The refusal may have been clear from the headers.
+        drain::discard(&parts.headers, &mut body).await;
+    }
     let (status, content_type, body) = match result {
         Ok((answer, principal)) => {
             shared.log(&format!("request accepted {what} principal={principal}"));
@@ -87,12 +90,12 @@ impl Shared {
         self: &Arc<Self>,
         peer: SocketAddr,
         parts: &Parts,
-        body: Incoming,
+        body: &mut Incoming,
     ) -> Result<(Answer, String), Refusal> {
         let signature = Signature::find(parts)?;
         let expected = Expected { endpoint: &self.endpoint, region: REGION, now: self.clock.now() };
         let identity = signature.check_claims(parts, &expected, &self.iam)?;
-        let body = read(body).await?;
+        let body = read(parts, body).await?;
         signature.check(parts, &body, &identity)?;
         let caller = Caller { identity, peer };
         let form = Form::parse(parts, signature.query(), &body)?;
@@ -213,16 +216,15 @@ impl Shared {
     }
 }
 
-async fn read(body: Incoming) -> Result<Bytes, Refusal> {
-    let body = timeout(BODY_TIMEOUT, Limited::new(body, LONGEST_BODY).collect()).await;
-    match body {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(_)) => Err(Refusal::bad_request(
+async fn read(parts: &Parts, body: &mut Incoming) -> Result<Bytes, Refusal> {
+    drain::read(&parts.headers, body, LONGEST_BODY).await.map_err(|why| match why {
+        Unread::TooLong => Refusal::bad_request(
             format!("Request size exceeds max allowed value of {LONGEST_BODY} bytes."),
-            "the body is too long, or broke off",
-        )),
-        Err(_) => Err(Refusal::bad_request("The request body did not arrive", "the body is late")),
-    }
+            "the body is too long",
+        ),
+        Unread::Broken => Refusal::bad_request("The request body broke off", "the body broke off"),
+        Unread::Late => Refusal::bad_request("The request body did not arrive", "the body is late"),
+    })
 }
 
 /// `Tue Nov 24 17:00:00 UTC 2026`, as `/status` shows the start.

@@ -36,6 +36,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::apis::Apis;
 use crate::certificates::Certificates;
+use crate::drain;
 use crate::environment::{self, Variables};
 use crate::gate::{Fault, Log};
 use crate::iam::{self, Iam, Identity};
@@ -335,6 +336,7 @@ async fn proxy(stream: &mut TcpStream, endpoint: &str) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() == LONGEST {
+            refuse(stream, "431 Request Header Fields Too Large", "the head is too long\n").await?;
             return Err(io::Error::other("a request for a proxy is too long"));
         }
         head.push(stream.read_u8().await?);
@@ -346,10 +348,17 @@ async fn proxy(stream: &mut TcpStream, endpoint: &str) -> io::Result<()> {
         return stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await;
     }
     let text = format!("rds-local: only {endpoint} is reachable here, by HTTPS\n");
-    let answer = format!(
-        "HTTP/1.1 403 Forbidden\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
-        text.len()
-    );
-    stream.write_all(answer.as_bytes()).await?;
+    refuse(stream, "403 Forbidden", &text).await?;
     Err(io::Error::other("neither TLS nor CONNECT to the cluster's name"))
+}
+
+/// Answers a request that is not the gate's, and takes the rest of it.
+async fn refuse(stream: &mut TcpStream, status: &str, text: &str) -> io::Result<()> {
+    let length = text.len();
+    let answer =
+        format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}");
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await?;
+    drain::linger(stream).await;
+    Ok(())
 }
