@@ -189,6 +189,8 @@ async fn prepare_postgres(
     let admin = postgres.superuser("postgres").await?;
     admin.batch_execute(&format!("CREATE DATABASE {DATABASE}")).await.map_err(sql)?;
     let admin = postgres.superuser(DATABASE).await?;
+    // PostgreSQL before 13 has no such switch: its view shows sessions without TLS.
+    let _ = admin.batch_execute(include_str!("pg_stat_ssl.sql")).await;
     // RDS has this role from the start; the rest is what an administrator runs there too.
     admin.batch_execute("CREATE ROLE rds_iam").await.map_err(sql)?;
     admin.batch_execute(&statements(include_str!("../../sql/roles.sql"))).await.map_err(sql)?;

@@ -117,6 +117,10 @@ struct Serve {
     /// Refuse tokens of the short form host:port?…, as older versions of Go's SDK write them
     #[arg(long)]
     strict: bool,
+    /// Accept tokens for PostgreSQL's replication connections, as RDS does with the parameter
+    /// rds.iam_auth_for_replication
+    #[arg(long)]
+    iam_auth_for_replication: bool,
     /// IAM policy document of the default user; or a file of users, roles, their policies,
     /// boundaries and trust (docs/iam.md). May be given more than once
     #[arg(long, value_name = "FILE")]
@@ -262,6 +266,7 @@ async fn run_serve(serve: Serve) -> Result<()> {
         latency: Duration::from_millis(serve.latency),
         proxy: serve.proxy,
         strict: serve.strict,
+        iam_auth_for_replication: serve.iam_auth_for_replication,
         policies: serve.policy,
         user_keys: serve.user_key_file,
         account: serve.account,

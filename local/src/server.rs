@@ -50,6 +50,9 @@ pub struct Options {
     pub proxy: bool,
     /// Whether tokens of the short form, as older versions of Go's SDK write them, are refused.
     pub strict: bool,
+    /// Whether a token opens PostgreSQL's connections for replication, as on RDS with the parameter
+    /// `rds.iam_auth_for_replication`.
+    pub iam_auth_for_replication: bool,
     /// Files of policies and principals, see docs/iam.md.
     pub policies: Vec<PathBuf>,
     /// Files of access keys for these principals.
@@ -83,6 +86,7 @@ impl Options {
             latency: Duration::ZERO,
             proxy: false,
             strict: false,
+            iam_auth_for_replication: false,
             policies: Vec::new(),
             user_keys: Vec::new(),
             account: ACCOUNT.into(),
@@ -134,6 +138,11 @@ impl Server {
         }
         if options.proxy && options.engine == Engine::Mysql {
             return Err("RDS Proxy is imitated for PostgreSQL only: leave out --proxy".into());
+        }
+        if options.iam_auth_for_replication && options.engine == Engine::Mysql {
+            return Err(
+                "--iam-auth-for-replication is a parameter of PostgreSQL: leave it out".into()
+            );
         }
         // Before anything starts: what is wrong with a policy is said at once.
         let (iam, developer) = directory(&options)?;
@@ -279,6 +288,7 @@ async fn serve(
         latency: options.latency,
         proxy: options.proxy,
         strict: options.strict,
+        iam_auth_for_replication: options.iam_auth_for_replication,
         log: Log::create(&dir.join("gate.log"), options.echo_log)?,
     };
     let gate = Gate::start(gate_listener, settings, Fault::None);

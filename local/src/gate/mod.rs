@@ -57,6 +57,8 @@ pub struct Settings {
     pub throttle: Option<Throttle>,
     /// Whether tokens of the short form are refused, see [`Expected::strict`].
     pub strict: bool,
+    /// Whether a token opens connections for replication: RDS's `rds.iam_auth_for_replication`.
+    pub iam_auth_for_replication: bool,
     /// The network's latency in each direction.
     pub latency: Duration,
     /// Whether to behave as RDS Proxy does: no start-up options, no cancel, and statements that

@@ -171,6 +171,7 @@ fn check(options: &Options) -> Result<()> {
         ("--latency", !options.latency.is_zero()),
         ("--proxy", options.proxy),
         ("--strict", options.strict),
+        ("--iam-auth-for-replication", options.iam_auth_for_replication),
         ("--fault", options.fault != Fault::None),
     ];
     match set.into_iter().find(|(_, set)| *set) {

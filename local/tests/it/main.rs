@@ -19,6 +19,7 @@ mod fuzz_policies;
 mod fuzz_tokens;
 mod gate;
 mod gate_mysql;
+mod gate_protocol;
 mod neptune;
 mod neptune_answers;
 mod neptune_sdk;

@@ -7,12 +7,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::frames::{Frame, Frames};
-use super::proxy;
+use super::{proxy, startup};
 use crate::gate::faults::{Fault, Faults, Reset};
 
 const BUFFER: usize = 64 * 1024;
 const READY_FOR_QUERY: u8 = b'Z';
 const BACKEND_KEY_DATA: u8 = b'K';
+pub(super) const NEGOTIATE_PROTOCOL_VERSION: u8 = b'v';
+pub(super) const ERROR: u8 = b'E';
 
 /// The state of a session that faults depend on.
 #[derive(Debug, Default)]
@@ -138,27 +140,16 @@ fn is_commit(frame: Frame<'_>) -> bool {
 }
 
 /// Passes PostgreSQL's answer to a start-up packet on, up to its first ReadyForQuery, and returns
-/// whether the session is open. Without `with_key`, leaves out the key for cancel requests.
+/// whether the session is open. Leaves out the protocol's negotiation, which the client has had, and
+/// without `with_key` the key for cancel requests.
 pub(super) async fn start_session<S: AsyncWrite + Unpin>(
     client: &mut S,
     server: &mut UnixStream,
     with_key: bool,
 ) -> io::Result<bool> {
-    loop {
-        let kind = match server.read_u8().await {
-            Ok(kind) => kind,
-            // PostgreSQL closes the connection after an error.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                client.shutdown().await?;
-                return Ok(false);
-            }
-            Err(error) => return Err(error),
-        };
-        let length = server.read_u32().await?;
-        let mut contents = vec![0; (length as usize).saturating_sub(4)];
-        server.read_exact(&mut contents).await?;
-        if kind != BACKEND_KEY_DATA || with_key {
-            let message = [&[kind], &length.to_be_bytes()[..], &contents].concat();
+    while let Some((kind, message)) = startup::read_message(server).await? {
+        let is_known = kind == NEGOTIATE_PROTOCOL_VERSION || kind == BACKEND_KEY_DATA && !with_key;
+        if !is_known {
             client.write_all(&message).await?;
         }
         if kind == READY_FOR_QUERY {
@@ -166,4 +157,7 @@ pub(super) async fn start_session<S: AsyncWrite + Unpin>(
             return Ok(true);
         }
     }
+    // PostgreSQL closes the connection after an error.
+    client.shutdown().await?;
+    Ok(false)
 }

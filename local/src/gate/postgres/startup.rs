@@ -14,6 +14,11 @@ const SSL_REQUEST: u32 = 80_877_103;
 const GSSENC_REQUEST: u32 = 80_877_104;
 const CANCEL_REQUEST: u32 = 80_877_102;
 
+/// Parameters of the protocol itself, which a server may not know, begin so.
+const PROTOCOL_OPTION: &[u8] = b"_pq_.";
+/// The parameters that the gate reads. PostgreSQL takes the last of each, and so does the gate.
+const READ_HERE: [&[u8]; 4] = [b"user", b"database", b"replication", b"options"];
+
 /// The first packet of a connection.
 #[derive(Debug)]
 pub(super) enum First {
@@ -25,17 +30,22 @@ pub(super) enum First {
     Cancel(Vec<u8>),
     /// Starts a session.
     Startup(Startup),
+    /// What PostgreSQL refuses before it asks for a password; the whole packet.
+    Malformed(Vec<u8>),
 }
 
 /// A start-up packet.
 #[derive(Debug)]
 pub(super) struct Startup {
-    /// The packet as received, for the server.
-    pub(super) packet: Vec<u8>,
+    version: u32,
     pub(super) user: String,
     pub(super) database: String,
     /// Whether the packet has command-line options for the server.
-    pub(super) options: bool,
+    pub(super) has_options: bool,
+    /// Whether it asks for a connection for replication.
+    pub(super) is_replication: bool,
+    /// Each parameter once, except those that only the server reads.
+    parameters: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 pub(super) async fn read_first<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<First> {
@@ -46,32 +56,115 @@ pub(super) async fn read_first<S: AsyncRead + Unpin>(stream: &mut S) -> io::Resu
     let mut body = vec![0; length - 4];
     stream.read_exact(&mut body).await?;
     let code = u32::from_be_bytes([body[0], body[1], body[2], body[3]]);
-    let mut packet = u32::try_from(length).unwrap_or(0).to_be_bytes().to_vec();
-    packet.extend_from_slice(&body);
-    match code {
-        SSL_REQUEST => Ok(First::Ssl),
-        GSSENC_REQUEST => Ok(First::GssEnc),
-        CANCEL_REQUEST => Ok(First::Cancel(packet)),
-        _ if code >> 16 == 3 => Startup::parse(packet, &body[4..]).map(First::Startup),
-        _ => Err(invalid("the client does not speak PostgreSQL's protocol")),
-    }
+    let packet = || packet(&body);
+    Ok(match code {
+        SSL_REQUEST => First::Ssl,
+        GSSENC_REQUEST => First::GssEnc,
+        CANCEL_REQUEST => First::Cancel(packet()),
+        _ => Startup::parse(code, &body[4..])
+            .map_or_else(|| First::Malformed(packet()), First::Startup),
+    })
+}
+
+/// A packet without a type: its length, which counts itself, and its body.
+fn packet(body: &[u8]) -> Vec<u8> {
+    [&u32::try_from(body.len() + 4).unwrap_or(0).to_be_bytes()[..], body].concat()
 }
 
 impl Startup {
-    fn parse(packet: Vec<u8>, parameters: &[u8]) -> io::Result<Self> {
-        let texts: Vec<&str> = parameters
-            .split(|byte| *byte == 0)
-            .map(|text| std::str::from_utf8(text).map_err(|_| invalid("a parameter is not UTF-8")))
-            .collect::<io::Result<_>>()?;
-        let find = |name: &str| {
-            texts.chunks_exact(2).find(|pair| pair[0] == name).map(|pair| pair[1].to_owned())
+    /// `None` for what PostgreSQL refuses: another protocol, a packet that does not end with its last
+    /// parameter, no user, a replication of no known kind.
+    fn parse(version: u32, mut rest: &[u8]) -> Option<Self> {
+        let mut parameters: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        let mut is_replication = false;
+        loop {
+            let name = take_text(&mut rest)?;
+            if name.is_empty() {
+                break;
+            }
+            let value = take_text(&mut rest)?;
+            if name == b"replication" {
+                is_replication = asks_for_replication(value)?;
+            }
+            if READ_HERE.contains(&name) {
+                parameters.retain(|(earlier, _)| earlier != name);
+            }
+            parameters.push((name.to_vec(), value.to_vec()));
+        }
+        let find = |name: &[u8]| parameters.iter().find(|(other, _)| other == name);
+        let text = |name: &[u8]| {
+            let (_, value) = find(name).filter(|(_, value)| !value.is_empty())?;
+            String::from_utf8(value.clone()).ok()
         };
-        let user = find("user").filter(|user| !user.is_empty());
-        let user = user.ok_or_else(|| invalid("the start-up packet names no user"))?;
-        let database = find("database").unwrap_or_else(|| user.clone());
-        let options = find("options").is_some();
-        Ok(Self { packet, user, database, options })
+        let user = text(b"user").filter(|_| rest.is_empty() && version >> 16 == 3)?;
+        let database = text(b"database").unwrap_or_else(|| user.clone());
+        let has_options = find(b"options").is_some();
+        Some(Self { version, user, database, has_options, is_replication, parameters })
     }
+
+    /// The packet for the server: what the gate has read, and nothing that could be read otherwise. The
+    /// session gets this parameter, too.
+    pub(super) fn packet(&self, name: &str, value: &str) -> Vec<u8> {
+        let added = (name.as_bytes(), value.as_bytes());
+        let all = self.parameters.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+        self.with_parameters(all.chain([added]))
+    }
+
+    /// A packet that makes the server negotiate the protocol as the real one does, and then refuse it,
+    /// because it names no user; `None` if there is nothing to negotiate.
+    pub(super) fn negotiation(&self) -> Option<Vec<u8>> {
+        let all = self.parameters.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+        let mut options = all.filter(|(name, _)| name.starts_with(PROTOCOL_OPTION)).peekable();
+        let is_plain = self.version & 0xffff == 0 && options.peek().is_none();
+        (!is_plain).then(|| self.with_parameters(options))
+    }
+
+    fn with_parameters<'a>(&self, all: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<u8> {
+        let mut body = self.version.to_be_bytes().to_vec();
+        for (name, value) in all {
+            body.extend_from_slice(&[name, &[0], value, &[0]].concat());
+        }
+        body.push(0);
+        packet(&body)
+    }
+}
+
+/// Takes a text and its NUL.
+fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let end = rest.iter().position(|byte| *byte == 0)?;
+    let text = &rest[..end];
+    *rest = &rest[end + 1..];
+    Some(text)
+}
+
+/// Whether this value of `replication` asks for it, by PostgreSQL's rules for a boolean; `None` if it is
+/// neither a boolean nor a database.
+fn asks_for_replication(value: &[u8]) -> Option<bool> {
+    if value == b"database" {
+        return Some(true);
+    }
+    let value = std::str::from_utf8(value).ok()?.to_ascii_lowercase();
+    let begins = |word: &str, shortest: usize| value.len() >= shortest && word.starts_with(&value);
+    if begins("true", 1) || begins("yes", 1) || begins("on", 2) || value == "1" {
+        return Some(true);
+    }
+    let is_false = begins("false", 1) || begins("no", 1) || begins("off", 2) || value == "0";
+    is_false.then_some(false)
+}
+
+/// Reads one message of the server's before a session, with its type and length; `None` at the end.
+pub(super) async fn read_message<S: AsyncRead + Unpin>(
+    stream: &mut S,
+) -> io::Result<Option<(u8, Vec<u8>)>> {
+    let kind = match stream.read_u8().await {
+        Ok(kind) => kind,
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let length = stream.read_u32().await?;
+    let mut contents = vec![0; (length as usize).saturating_sub(4)];
+    stream.read_exact(&mut contents).await?;
+    Ok(Some((kind, [&[kind], &length.to_be_bytes()[..], &contents].concat())))
 }
 
 /// Asks for a clear-text password, as RDS does for `rds_iam` logins, and reads it.
@@ -93,7 +186,7 @@ pub(super) async fn ask_password<S: AsyncRead + AsyncWrite + Unpin>(
     String::from_utf8(body).map_err(|_| invalid("the password is not UTF-8"))
 }
 
-/// Ends the connection with a FATAL error in PostgreSQL's form.
+/// Sends a FATAL error in PostgreSQL's form, which ends the connection.
 pub(super) async fn refuse<S: AsyncWrite + Unpin>(
     stream: &mut S,
     sqlstate: &str,
@@ -108,13 +201,77 @@ pub(super) async fn refuse<S: AsyncWrite + Unpin>(
         fields.push(0);
     }
     fields.push(0);
-    let mut packet = vec![b'E'];
-    packet.extend_from_slice(&u32::try_from(fields.len() + 4).unwrap_or(0).to_be_bytes());
-    packet.extend_from_slice(&fields);
-    stream.write_all(&packet).await?;
+    stream.write_all(&[b"E", packet(&fields).as_slice()].concat()).await?;
     stream.shutdown().await
 }
 
-fn invalid(what: &str) -> io::Error {
+pub(super) fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(parameters: &str) -> Option<Startup> {
+        Startup::parse(3 << 16, parameters.replace(' ', "\0").as_bytes())
+    }
+
+    #[test]
+    fn the_last_of_each_parameter_counts_and_the_server_gets_no_other() {
+        let startup = parse(
+            "user a database d user b application_name x database e replication true \
+             replication off options o options p application_name y  ",
+        );
+        let startup = startup.unwrap();
+        let Startup { user, database, is_replication, has_options, .. } = &startup;
+        assert_eq!((user.as_str(), database.as_str()), ("b", "e"));
+        assert_eq!((*is_replication, *has_options), (false, true));
+        let packet = startup.packet("added", "z");
+        assert_eq!(packet[..4], u32::try_from(packet.len()).unwrap().to_be_bytes());
+        let sent = String::from_utf8(packet[8..].to_vec()).unwrap().replace('\0', " ");
+        assert_eq!(
+            sent,
+            "user b application_name x database e replication off options p application_name y added z  "
+        );
+        assert!(startup.negotiation().is_none());
+    }
+
+    #[test]
+    fn what_postgresql_refuses_is_malformed() {
+        for parameters in [
+            "",
+            " ",
+            "user",
+            "user a",
+            "user a ",
+            "user  database d  ",
+            "database d  ",
+            "user a   ",
+            "user a  user b  ",
+            "user a replication maybe  ",
+            "user a replication o  ",
+            "user a replication DATABASE  ",
+            "user a replication tru  x",
+        ] {
+            assert!(parse(parameters).is_none(), "{parameters:?}");
+        }
+        for version in [2 << 16, 4 << 16, 0, u32::MAX, SSL_REQUEST] {
+            assert!(Startup::parse(version, b"user\0a\0\0").is_none(), "{version:x}");
+        }
+        assert_eq!(parse("user a database   ").unwrap().database, "a");
+    }
+
+    #[test]
+    fn replication_is_read_as_a_boolean() {
+        for value in ["database", "true", "TRUE", "t", "yes", "y", "on", "ON", "1"] {
+            assert_eq!(asks_for_replication(value.as_bytes()), Some(true), "{value}");
+        }
+        for value in ["false", "F", "no", "n", "off", "of", "0"] {
+            assert_eq!(asks_for_replication(value.as_bytes()), Some(false), "{value}");
+        }
+        for value in ["", "o", "2", "truee", "Database", "\u{e9}"] {
+            assert_eq!(asks_for_replication(value.as_bytes()), None, "{value}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod https;
 pub mod recipe;
+pub mod wire;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
