@@ -20,11 +20,13 @@ pub enum Fault {
     Refuse,
     /// Connections are reset after TLS, before the server asks for a token
     ResetBeforeLogin,
-    /// Connections are reset when the client has sent a query, before PostgreSQL receives it
+    /// Connections are reset when the client has sent a query, or prepares or binds one, before
+    /// PostgreSQL receives it
     ResetBeforeQuery,
     /// Connections are reset when PostgreSQL has run a query, before the client receives the answer
     ResetBeforeAnswer,
-    /// Connections are reset when PostgreSQL has run COMMIT, before the client receives the answer
+    /// Connections are reset when PostgreSQL has run COMMIT (in whatever form: END, COMMIT AND CHAIN,
+    /// both halves of a two-phase commit), before the client receives the answer
     ResetAtCommit,
     /// Each login takes two seconds
     SlowLogin,
@@ -66,6 +68,11 @@ impl Faults {
             Fault::Drop => state.drops += 1,
             _ => *state = State { fault, once, ..*state },
         });
+    }
+
+    /// Whether this fault is on. Unlike [`Faults::hits`], the question does not use it up.
+    pub(super) fn is_on(&self, fault: Fault) -> bool {
+        self.state.borrow().fault == fault
     }
 
     /// Whether this fault is on at the point that a connection has reached.

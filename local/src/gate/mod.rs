@@ -11,6 +11,7 @@ mod log;
 mod mysql;
 mod postgres;
 mod silence;
+mod sql;
 mod throttle;
 mod token;
 

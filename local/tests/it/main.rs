@@ -18,6 +18,7 @@ mod early_answers;
 mod fuzz_policies;
 mod fuzz_tokens;
 mod gate;
+mod gate_faults;
 mod gate_mysql;
 mod gate_protocol;
 mod neptune;

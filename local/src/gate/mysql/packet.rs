@@ -5,6 +5,8 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::gate::sql::{Dialect, Token, statements};
+
 /// A packet of a login is shorter: a token has one to two kilobytes, and connection attributes are
 /// limited to 64 KiB.
 const LONGEST: usize = 256 * 1024;
@@ -78,30 +80,36 @@ impl Command<'_> {
             // COM_STMT_EXECUTE
             Some((0x17, _)) => true,
             // Of a long packet, the statements that were cut off may be anything.
-            Some((0x03, text)) => self.cut || first_words(text).any(|word| !is_control(&word)),
+            Some((0x03, text)) => {
+                self.cut || has_statement(text, |statement| !is_control(statement))
+            }
             _ => false,
         }
     }
 
     pub(super) fn is_commit(self) -> bool {
-        matches!(self.start.split_first(), Some((0x03, text))
-            if first_words(text).next().is_some_and(|word| word == "COMMIT"))
+        matches!(self.start.split_first(), Some((0x03, text)) if has_statement(text, is_commit))
     }
 }
 
-/// The first word of each statement.
-fn first_words(text: &[u8]) -> impl Iterator<Item = String> {
-    let words = text.split(|byte| *byte == b';').map(|statement| {
-        let statement = statement.trim_ascii();
-        let end = statement.iter().position(|byte| !byte.is_ascii_alphabetic());
-        let word = &statement[..end.unwrap_or(statement.len())];
-        String::from_utf8_lossy(word).to_ascii_uppercase()
-    });
-    words.filter(|word| !word.is_empty())
+/// Whether one of a text's statements is such.
+fn has_statement(text: &[u8], is_such: impl Fn(&[Token<'_>]) -> bool) -> bool {
+    let text = String::from_utf8_lossy(text);
+    statements(&text, Dialect::Mysql).iter().any(|statement| is_such(statement))
 }
 
-fn is_control(word: &str) -> bool {
-    matches!(word, "BEGIN" | "START" | "COMMIT" | "ROLLBACK" | "SET" | "PREPARE")
+fn is_control(statement: &[Token<'_>]) -> bool {
+    const CONTROL: [&str; 6] = ["BEGIN", "START", "COMMIT", "ROLLBACK", "SET", "PREPARE"];
+    statement.first().is_some_and(|first| first.is_any(&CONTROL))
+}
+
+/// `COMMIT`, or a half of a two-phase commit: its work stays.
+fn is_commit(statement: &[Token<'_>]) -> bool {
+    match statement {
+        [xa, half, ..] if xa.is("XA") => half.is_any(&["COMMIT", "PREPARE"]),
+        [first, ..] => first.is("COMMIT"),
+        [] => false,
+    }
 }
 
 /// Finds a client's commands in its stream of bytes.
@@ -163,6 +171,27 @@ mod tests {
     fn packet(sequence: u8, body: &[u8]) -> Vec<u8> {
         let [a, b, c, _] = u32::try_from(body.len()).unwrap().to_le_bytes();
         [&[a, b, c, sequence], body].concat()
+    }
+
+    #[test]
+    fn a_commit_is_one_however_it_is_written() {
+        let command = |text: &str| {
+            let start = [b"\x03", text.as_bytes()].concat();
+            let command = Command { start: &start, cut: false };
+            (command.is_query(), command.is_commit())
+        };
+        for text in ["COMMIT", "commit;", "/* c */ COMMIT WORK", "# c\nCOMMIT", "/*! COMMIT */"] {
+            assert_eq!(command(text), (false, true), "{text}");
+        }
+        for text in ["INSERT INTO t VALUES (1); COMMIT", "XA COMMIT 'x'", "XA PREPARE 'x'"] {
+            assert_eq!(command(text), (true, true), "{text}");
+        }
+        for text in ["/* c */ SELECT 1", "SELECT 'x; COMMIT'", "SELECT `; COMMIT`"] {
+            assert_eq!(command(text), (true, false), "{text}");
+        }
+        for text in ["/* ping */", "", "SET a = 'b; SELECT'", "-- c\nstart transaction"] {
+            assert_eq!(command(text), (false, false), "{text}");
+        }
     }
 
     #[test]

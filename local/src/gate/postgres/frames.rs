@@ -1,7 +1,11 @@
 //! PostgreSQL's messages in a stream of bytes: a type, a length, and the start of the contents
 //! (<https://www.postgresql.org/docs/current/protocol-message-formats.html>).
 
-/// How many bytes of a message are kept: enough to recognise a statement.
+use std::borrow::Cow;
+
+/// How many bytes of a message are kept: of a statement, enough to see the COMMIT behind many others.
+const KEPT_STATEMENT: usize = 1024 * 1024;
+/// Of any other message, enough for the names that it begins with.
 const KEPT: usize = 1024;
 
 /// One complete message.
@@ -41,7 +45,9 @@ impl Frames {
                 self.kept.clear();
             } else {
                 let taken = self.missing.min(bytes.len());
-                let kept = taken.min(KEPT.saturating_sub(self.kept.len()));
+                let most =
+                    if matches!(self.header[0], b'Q' | b'P') { KEPT_STATEMENT } else { KEPT };
+                let kept = taken.min(most.saturating_sub(self.kept.len()));
                 self.kept.extend_from_slice(&bytes[..kept]);
                 self.missing -= taken;
                 bytes = &bytes[taken..];
@@ -54,22 +60,20 @@ impl Frames {
     }
 }
 
-impl Frame<'_> {
-    /// The kept part of a Query or Parse message's statement; `None` for other messages.
-    pub(super) fn statement(&self) -> Option<String> {
-        let text = match self.kind {
-            b'Q' => self.start,
-            // After the prepared statement's name.
-            b'P' => self.start.splitn(2, |byte| *byte == 0).nth(1)?,
-            _ => return None,
-        };
-        let text = text.split(|byte| *byte == 0).next()?;
-        Some(String::from_utf8_lossy(text).into_owned())
+impl<'a> Frame<'a> {
+    /// The contents' text of this number; each ends with a NUL.
+    pub(super) fn bytes(&self, number: usize) -> &'a [u8] {
+        self.start.split(|byte| *byte == 0).nth(number).unwrap_or_default()
     }
 
-    /// Whether a statement is prepared under a name, to be used again.
-    pub(super) fn is_named_parse(&self) -> bool {
-        self.kind == b'P' && self.start.first().is_some_and(|byte| *byte != 0)
+    /// The same, where it is SQL.
+    pub(super) fn text(&self, number: usize) -> Cow<'a, str> {
+        String::from_utf8_lossy(self.bytes(number))
+    }
+
+    /// Whether the message is longer than what is kept of it.
+    pub(super) fn is_cut(&self) -> bool {
+        self.start.len() < self.length
     }
 }
 
@@ -93,6 +97,7 @@ mod tests {
             message(b'S', b""),
             message(b'd', &long),
             message(b'P', b"name\0SELECT 2\0\0\0"),
+            message(b'Q', &long),
         ]
         .concat();
         for size in [1, 2, 5, 7, 4096] {
@@ -100,20 +105,18 @@ mod tests {
             let mut seen = Vec::new();
             for chunk in stream.chunks(size) {
                 frames.feed(chunk, |frame| {
-                    seen.push((
-                        frame.kind,
-                        frame.statement(),
-                        frame.is_named_parse(),
-                        frame.length,
-                    ));
+                    let texts = [frame.text(0).into_owned(), frame.text(1).into_owned()];
+                    seen.push((frame.kind, texts, frame.is_cut(), frame.length));
                 });
             }
+            let texts = |first: &str, second: &str| [first.to_owned(), second.to_owned()];
             let expected = [
-                (b'Q', Some("BEGIN".to_owned()), false, 6),
-                (b'P', Some("SELECT 1".to_owned()), false, 12),
-                (b'S', None, false, 0),
-                (b'd', None, false, 3000),
-                (b'P', Some("SELECT 2".to_owned()), true, 16),
+                (b'Q', texts("BEGIN", ""), false, 6),
+                (b'P', texts("", "SELECT 1"), false, 12),
+                (b'S', texts("", ""), false, 0),
+                (b'd', texts(&"x".repeat(KEPT), ""), true, 3000),
+                (b'P', texts("name", "SELECT 2"), false, 16),
+                (b'Q', texts(&"x".repeat(3000), ""), false, 3000),
             ];
             assert_eq!(seen, expected, "in pieces of {size}");
         }

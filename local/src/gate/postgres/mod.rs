@@ -1,12 +1,14 @@
 //! PostgreSQL's side of the gate: an `rds_iam` member is asked for a clear-text password, and every
 //! wrong token is refused with the same `PAM authentication failed`.
 
+mod asked;
 mod frames;
 mod members;
 mod proxy;
 mod relay;
 mod startup;
 mod tls;
+mod traffic;
 
 use std::io;
 use std::path::{Path, PathBuf};

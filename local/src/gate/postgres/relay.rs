@@ -6,26 +6,18 @@ use std::sync::{Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::frames::{Frame, Frames};
-use super::{proxy, startup};
-use crate::gate::faults::{Fault, Faults, Reset};
+use super::frames::Frames;
+use super::startup;
+use super::traffic::{Passage, Traffic};
+use crate::gate::faults::{Faults, Reset};
 
 const BUFFER: usize = 64 * 1024;
+/// How many bytes of answers wait for the one to COMMIT.
+const LONGEST_HELD: usize = 1024 * 1024;
 const READY_FOR_QUERY: u8 = b'Z';
 const BACKEND_KEY_DATA: u8 = b'K';
 pub(super) const NEGOTIATE_PROTOCOL_VERSION: u8 = b'v';
 pub(super) const ERROR: u8 = b'E';
-
-/// The state of a session that faults depend on.
-#[derive(Debug, Default)]
-struct Traffic {
-    /// Answers that PostgreSQL still owes: one for each Query and Sync.
-    owed: usize,
-    /// The answers are to be withheld, and the connection reset after the last.
-    withheld: bool,
-    /// The client has sent Terminate.
-    terminated: bool,
-}
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,14 +40,14 @@ pub(super) async fn relay<S: AsyncRead + AsyncWrite + Unpin>(
     let (from_client, to_client) = tokio::io::split(client);
     let (from_server, to_server) = server.into_split();
     let up = queries(from_client, to_server, &traffic, faults, pinned);
-    let down = answers(from_server, to_client, &traffic);
+    let down = answers(from_server, to_client, &traffic, faults);
     // When either side ends, so does the other.
     tokio::select! {
         result = up => result?,
         result = down => result?,
     }
-    let terminated = traffic.lock().unwrap_or_else(PoisonError::into_inner).terminated;
-    Ok(if terminated { End::Terminated } else { End::Closed })
+    let is_terminated = traffic.lock().unwrap_or_else(PoisonError::into_inner).is_terminated;
+    Ok(if is_terminated { End::Terminated } else { End::Closed })
 }
 
 async fn queries(
@@ -72,23 +64,16 @@ async fn queries(
         if length == 0 {
             return to.shutdown().await;
         }
-        let mut reset = false;
+        let mut is_reset = false;
         frames.feed(&buffer[..length], |frame| {
             let mut traffic = traffic.lock().unwrap_or_else(PoisonError::into_inner);
-            traffic.owed += usize::from(matches!(frame.kind, b'Q' | b'S'));
-            traffic.terminated |= frame.kind == b'X';
-            if is_query(frame) {
-                reset |= faults.hits(Fault::ResetBeforeQuery);
-                traffic.withheld |= faults.hits(Fault::ResetBeforeAnswer);
-            }
-            if is_commit(frame) {
-                traffic.withheld |= faults.hits(Fault::ResetAtCommit);
-            }
-            if let Some(why) = proxy::pins(frame) {
+            let (resets, pins) = traffic.sent(frame, faults);
+            is_reset |= resets;
+            if let Some(why) = pins {
                 pinned(why);
             }
         });
-        if reset {
+        if is_reset {
             return Err(Reset.into());
         }
         to.write_all(&buffer[..length]).await?;
@@ -99,44 +84,37 @@ async fn answers(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     traffic: &Mutex<Traffic>,
+    faults: &Faults,
 ) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     let mut frames = Frames::default();
+    let mut held = Vec::new();
     loop {
         let length = from.read(&mut buffer).await?;
-        if length == 0 {
+        let passage = {
+            let mut traffic = traffic.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut is_reset = false;
+            frames.feed(&buffer[..length], |frame| is_reset |= traffic.answered(frame, faults));
+            if is_reset { Passage::Reset } else { traffic.passage() }
+        };
+        let is_last = length == 0;
+        match passage {
+            Passage::Reset => return Err(Reset.into()),
+            Passage::Withhold if is_last => return Err(Reset.into()),
+            Passage::Withhold => continue,
+            Passage::Hold if !is_last && held.len() < LONGEST_HELD => {
+                held.extend_from_slice(&buffer[..length]);
+                continue;
+            }
+            Passage::Hold | Passage::Pass => {}
+        }
+        to.write_all(&std::mem::take(&mut held)).await?;
+        to.write_all(&buffer[..length]).await?;
+        if is_last {
             return to.shutdown().await;
         }
-        let withheld = {
-            let mut traffic = traffic.lock().unwrap_or_else(PoisonError::into_inner);
-            frames.feed(&buffer[..length], |frame| {
-                if frame.kind == READY_FOR_QUERY {
-                    traffic.owed = traffic.owed.saturating_sub(1);
-                }
-            });
-            if traffic.withheld && traffic.owed == 0 {
-                return Err(Reset.into());
-            }
-            traffic.withheld
-        };
-        if !withheld {
-            to.write_all(&buffer[..length]).await?;
-            to.flush().await?;
-        }
+        to.flush().await?;
     }
-}
-
-/// Whether a message is a query of the client's: not an empty Query, which only probes the server,
-/// and not BEGIN, COMMIT or ROLLBACK.
-fn is_query(frame: Frame<'_>) -> bool {
-    frame.statement().is_some_and(|statement| {
-        let first = statement.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
-        !statement.is_empty() && !matches!(first, "BEGIN" | "COMMIT" | "ROLLBACK")
-    })
-}
-
-fn is_commit(frame: Frame<'_>) -> bool {
-    frame.kind == b'Q' && frame.statement().is_some_and(|statement| statement == "COMMIT")
 }
 
 /// Passes PostgreSQL's answer to a start-up packet on, up to its first ReadyForQuery, and returns

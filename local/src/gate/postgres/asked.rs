@@ -1,0 +1,208 @@
+//! What a client asks PostgreSQL to do, by the meaning of its messages: in the simple protocol a Query
+//! says it, in the extended one a Parse that may have come long before the Execute.
+
+use std::collections::HashMap;
+
+use super::frames::Frame;
+use super::proxy;
+use crate::gate::sql::{Dialect, Token, statements};
+
+/// What the statements of a text do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Meaning {
+    /// Whether one does more than to begin or end a transaction, or to change or reset the session.
+    pub(super) queries: bool,
+    /// Whether one ends a transaction so that its work stays.
+    pub(super) commits: bool,
+    /// Why the text pins a session of RDS Proxy.
+    pub(super) pins: Option<&'static str>,
+}
+
+impl Meaning {
+    /// A statement whose text the gate has not seen.
+    const UNKNOWN: Self = Self { queries: true, commits: false, pins: None };
+
+    fn of(text: &str, is_cut: bool) -> Self {
+        let mut meaning = Self { queries: is_cut, ..Self::default() };
+        for statement in statements(text, Dialect::Postgres) {
+            meaning.queries |= !is_control(&statement);
+            meaning.commits |= is_commit(&statement);
+            meaning.pins = meaning.pins.or_else(|| proxy::pins(&statement));
+        }
+        if text.len() > proxy::LONGEST_UNPINNED {
+            meaning.pins = Some(proxy::TOO_LONG);
+        }
+        meaning
+    }
+}
+
+/// Whether a statement is about transactions only, or changes a setting, or gives up what the session
+/// holds, as pools of connections do.
+fn is_control(statement: &[Token<'_>]) -> bool {
+    const TRANSACTIONS: [&str; 8] =
+        ["BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"];
+    const SESSIONS: [&str; 6] = ["SET", "RESET", "DISCARD", "DEALLOCATE", "CLOSE", "UNLISTEN"];
+    let first = statement.first();
+    let is_control =
+        first.is_some_and(|first| first.is_any(&TRANSACTIONS) || first.is_any(&SESSIONS));
+    is_control || prepares_transaction(statement)
+}
+
+fn is_commit(statement: &[Token<'_>]) -> bool {
+    let first = statement.first();
+    first.is_some_and(|first| first.is_any(&["COMMIT", "END"])) || prepares_transaction(statement)
+}
+
+/// Whether a statement is the first half of a two-phase commit: its work stays, too.
+fn prepares_transaction(statement: &[Token<'_>]) -> bool {
+    matches!(statement, [first, second, ..] if first.is("PREPARE") && second.is("TRANSACTION"))
+}
+
+/// Whether PostgreSQL says by this tag that it has run such a statement.
+pub(super) fn is_commit_tag(tag: &[u8]) -> bool {
+    [b"COMMIT\0".as_slice(), b"COMMIT PREPARED\0", b"PREPARE TRANSACTION\0"].contains(&tag)
+}
+
+/// What one message asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// To prepare a statement, or to bind it.
+    Prepare(Meaning),
+    /// To run it.
+    Run(Meaning),
+    /// Something else.
+    Other,
+}
+
+/// The statements that a client has prepared and bound, by name.
+#[derive(Debug, Default)]
+pub(super) struct Prepared {
+    statements: HashMap<Vec<u8>, Meaning>,
+    portals: HashMap<Vec<u8>, Meaning>,
+}
+
+impl Prepared {
+    /// What a client's message asks for.
+    pub(super) fn asks(&mut self, frame: Frame<'_>) -> Asked {
+        match frame.kind {
+            b'Q' => Asked::Run(Meaning::of(&frame.text(0), frame.is_cut())),
+            b'P' => {
+                let meaning = Meaning::of(&frame.text(1), frame.is_cut());
+                self.statements.insert(frame.bytes(0).to_vec(), meaning);
+                Asked::Prepare(meaning)
+            }
+            b'B' => {
+                let meaning = self.statements.get(frame.bytes(1)).copied();
+                let meaning = meaning.unwrap_or(Meaning::UNKNOWN);
+                self.portals.insert(frame.bytes(0).to_vec(), meaning);
+                Asked::Prepare(meaning)
+            }
+            b'E' => {
+                let meaning = self.portals.get(frame.bytes(0)).copied();
+                Asked::Run(meaning.unwrap_or(Meaning::UNKNOWN))
+            }
+            // A call of a function by its number.
+            b'F' => Asked::Run(Meaning::UNKNOWN),
+            b'C' => {
+                let (kind, name) = frame.start.split_first().unwrap_or((&0, &[]));
+                let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+                match kind {
+                    b'S' => self.statements.remove(name),
+                    _ => self.portals.remove(name),
+                };
+                Asked::Other
+            }
+            _ => Asked::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meaning(text: &str) -> (bool, bool) {
+        let Meaning { queries, commits, .. } = Meaning::of(text, false);
+        (queries, commits)
+    }
+
+    #[test]
+    fn a_commit_is_one_however_it_is_written() {
+        for text in [
+            "COMMIT",
+            "commit",
+            "COMMIT;",
+            " \n commit work ;",
+            "COMMIT TRANSACTION",
+            "END",
+            "end work",
+            "COMMIT AND CHAIN",
+            "END AND NO CHAIN",
+            "/* c */ -- d\n COMMIT",
+            "SET a = 1; COMMIT",
+            "COMMIT PREPARED 'p'",
+            "PREPARE TRANSACTION 'p'",
+            "ROLLBACK; BEGIN; COMMIT",
+        ] {
+            assert_eq!(meaning(text), (false, true), "{text}");
+        }
+        for text in ["INSERT INTO t VALUES (1); COMMIT", "BEGIN; SELECT ';'; END;"] {
+            assert_eq!(meaning(text), (true, true), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_statements_are_queries_or_control() {
+        for text in [
+            "SELECT 1",
+            "select 'COMMIT'",
+            "SELECT 1 AS commit",
+            "SELECT CASE WHEN a THEN 1 END",
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END",
+            "DO $$ BEGIN COMMIT; END $$",
+            "COPY t TO STDOUT",
+            "FETCH 1 FROM c",
+            "EXECUTE p",
+            "SET a = 1; SELECT 1",
+            "CALL p()",
+        ] {
+            assert_eq!(meaning(text), (true, false), "{text}");
+        }
+        for text in [
+            "",
+            ";",
+            "-- ping",
+            "/* ping */",
+            "begin",
+            "START TRANSACTION READ ONLY",
+            "ROLLBACK TO s",
+            "ABORT",
+            "SAVEPOINT s",
+            "RELEASE s",
+            "BEGIN; SET LOCAL a = 1",
+            "RESET ALL",
+            "close all; unlisten *; DEALLOCATE ALL; DISCARD ALL",
+        ] {
+            assert_eq!(meaning(text), (false, false), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_execute_means_what_was_prepared() {
+        let mut prepared = Prepared::default();
+        let mut asks =
+            |kind: u8, start: &[u8]| prepared.asks(Frame { kind, start, length: start.len() });
+        let commit = Meaning { commits: true, ..Meaning::default() };
+        assert_eq!(asks(b'P', b"c\0COMMIT\0\0\0"), Asked::Prepare(commit));
+        assert_eq!(asks(b'P', b"\0SELECT 1\0\0\0"), Asked::Prepare(Meaning::UNKNOWN));
+        for (bind, expected) in
+            [(b"\0c\0".as_slice(), commit), (b"p\0c\0", commit), (b"\0\0\0", Meaning::UNKNOWN)]
+        {
+            assert_eq!(asks(b'B', bind), Asked::Prepare(expected));
+        }
+        assert_eq!(asks(b'E', b"p\0\0\0\0\0"), Asked::Run(commit));
+        assert_eq!(asks(b'E', b"\0\0\0\0\0"), Asked::Run(Meaning::UNKNOWN));
+        assert_eq!(asks(b'C', b"Sc\0"), Asked::Other);
+        assert_eq!(asks(b'B', b"\0c\0"), Asked::Prepare(Meaning::UNKNOWN));
+    }
+}

@@ -1,0 +1,126 @@
+//! Where a session stands, from the messages of both sides: what faults depend on.
+
+use super::asked::{Asked, Prepared, is_commit_tag};
+use super::frames::Frame;
+use crate::gate::faults::{Fault, Faults};
+
+/// The state of one session.
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
+    prepared: Prepared,
+    /// Messages ReadyForQuery that PostgreSQL still owes: one for each Query and Sync.
+    owed: usize,
+    /// Messages Execute since the last Sync whose answers are still to come.
+    running: usize,
+    /// Whether messages of the extended protocol wait for their Sync.
+    is_open: bool,
+    /// The answers are to be withheld, and the connection reset after the last.
+    is_withheld: bool,
+    /// A COMMIT was sent while [`Fault::ResetAtCommit`] was on: nothing passes before its answer.
+    is_held: bool,
+    /// The same, once the client has sent the data of its COPY.
+    is_withheld_after_copy: bool,
+    /// Whether a Sync came since the last Execute: PostgreSQL ignores it if that was a COPY.
+    is_synced: bool,
+    /// The client has sent Terminate.
+    pub(super) is_terminated: bool,
+}
+
+/// What happens to an answer of PostgreSQL's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passage {
+    /// It passes, and so does what was held.
+    Pass,
+    /// It waits until it is clear whether PostgreSQL runs the COMMIT.
+    Hold,
+    /// The client never gets it.
+    Withhold,
+    /// The connection is reset.
+    Reset,
+}
+
+impl Traffic {
+    /// Takes a message of the client's on its way to PostgreSQL. Returns whether the connection is to be
+    /// reset before it gets there, and why RDS Proxy would pin the session.
+    pub(super) fn sent(
+        &mut self,
+        frame: Frame<'_>,
+        faults: &Faults,
+    ) -> (bool, Option<&'static str>) {
+        match frame.kind {
+            // Each ends what is open, and is answered up to a ReadyForQuery.
+            b'Q' | b'F' | b'S' => {
+                (self.owed, self.is_open, self.running) = (self.owed + 1, false, 0);
+                self.is_synced = frame.kind == b'S';
+            }
+            b'P' | b'B' | b'D' | b'C' | b'H' => self.is_open = true,
+            b'E' => {
+                (self.is_open, self.running) = (true, self.running + 1);
+                self.is_synced = false;
+            }
+            b'c' | b'f' => self.end_copy(),
+            b'X' => self.is_terminated = true,
+            _ => {}
+        }
+        match self.prepared.asks(frame) {
+            Asked::Prepare(meaning) => {
+                (meaning.queries && faults.hits(Fault::ResetBeforeQuery), None)
+            }
+            Asked::Run(meaning) => {
+                let reset = meaning.queries && faults.hits(Fault::ResetBeforeQuery);
+                self.is_withheld |= meaning.queries && faults.hits(Fault::ResetBeforeAnswer);
+                self.is_held |= meaning.commits && faults.is_on(Fault::ResetAtCommit);
+                (reset, meaning.pins)
+            }
+            Asked::Other => (false, None),
+        }
+    }
+
+    /// Takes a message of PostgreSQL's. Returns whether the connection is to be reset before it gets to
+    /// the client.
+    pub(super) fn answered(&mut self, frame: Frame<'_>, faults: &Faults) -> bool {
+        match frame.kind {
+            b'Z' => {
+                self.owed = self.owed.saturating_sub(1);
+                self.is_held &= !self.is_settled();
+                self.is_withheld && self.is_settled()
+            }
+            // CommandComplete's tag says what has run, whatever the client's text looked like.
+            b'C' if is_commit_tag(frame.start) && faults.hits(Fault::ResetAtCommit) => true,
+            // CopyInResponse and CopyBothResponse: without them, PostgreSQL waits for the client for ever.
+            b'G' | b'W' => {
+                self.is_withheld_after_copy |= std::mem::take(&mut self.is_withheld);
+                self.is_held = false;
+                false
+            }
+            // CommandComplete, PortalSuspended, EmptyQueryResponse and ErrorResponse end a run.
+            b'C' | b's' | b'I' | b'E' if self.owed == 0 => {
+                self.running = self.running.saturating_sub(1);
+                // A client that asked with Flush may wait for this before its Sync.
+                self.is_held &= self.running > 0;
+                self.is_withheld && self.running == 0
+            }
+            _ => false,
+        }
+    }
+
+    fn end_copy(&mut self) {
+        if std::mem::take(&mut self.is_synced) {
+            self.owed = self.owed.saturating_sub(1);
+        }
+        self.is_withheld |= std::mem::take(&mut self.is_withheld_after_copy);
+    }
+
+    fn is_settled(&self) -> bool {
+        self.owed == 0 && !self.is_open
+    }
+
+    /// What happens to the answers that have just been taken.
+    pub(super) fn passage(&self) -> Passage {
+        match (self.is_withheld, self.is_held) {
+            (true, _) => Passage::Withhold,
+            (false, true) => Passage::Hold,
+            (false, false) => Passage::Pass,
+        }
+    }
+}
