@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::request::Parts;
@@ -10,7 +9,6 @@ use axum::http::{Method, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use serde_json::json;
-use tokio::time::timeout;
 
 use super::form::Form;
 use super::queries::QUERY_TIMEOUT;
