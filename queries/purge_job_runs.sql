@@ -8,7 +8,10 @@ params = [
     { name = "chunk", default = 1000 },
 ]
 +++*/
-DELETE FROM job_runs WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM job_runs
-    WHERE status <> 'running' AND progressed_at < now() - make_interval(days => $1)
-    LIMIT $2))
+-- The condition stands twice, so that a run that is sent again meanwhile stays.
+DELETE FROM job_runs
+WHERE (job, run) IN (
+        SELECT job, run FROM job_runs
+        WHERE status <> 'running' AND progressed_at < now() - make_interval(days => $1)
+        LIMIT $2)
+    AND status <> 'running' AND progressed_at < now() - make_interval(days => $1)

@@ -10,8 +10,12 @@ params = [
     { name = "chunk", default = 1000 },
 ]
 +++*/
--- By row address: no join, and no second look-up. The condition needs an index on received_at.
-DELETE FROM orders WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM orders
+-- By the rows' addresses, which are unique only together with the table. The last condition keeps a row that
+-- another session renews meanwhile, and spares the partitions that have no row of the chunk. It needs an index
+-- on received_at.
+WITH due AS MATERIALIZED (
+    SELECT tableoid AS o, ctid AS c, received_at AS r FROM orders
     WHERE received_at < now() - make_interval(days => $1)
-    LIMIT $2))
+    ORDER BY received_at LIMIT $2)
+DELETE FROM orders WHERE (tableoid, ctid) IN (SELECT o, c FROM due)
+    AND received_at BETWEEN (SELECT min(r) FROM due) AND (SELECT max(r) FROM due)

@@ -19,6 +19,8 @@ CREATE TABLE orders (
     total numeric NOT NULL CHECK (total >= 0),
     received_at timestamptz
 );
+-- For the jobs that remove what is old.
+CREATE INDEX orders_received_at ON orders (received_at);
 CREATE TABLE uploads (
     bucket text NOT NULL,
     key text NOT NULL,

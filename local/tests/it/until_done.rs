@@ -19,7 +19,7 @@ const ROWS: i64 = 1000;
 const PURGE: &str =
     "/*+++\nmode = \"write\"\nresult = \"affected\"\nrepeat = \"until-no-rows\"\npause = 0.05\n\
     params = [{ name = \"chunk\", default = 10 }]\n+++*/
-    DELETE FROM items WHERE ctid = ANY (ARRAY(SELECT ctid FROM items LIMIT $1))";
+    DELETE FROM items WHERE (tableoid, ctid) IN (SELECT tableoid, ctid FROM items LIMIT $1)";
 
 fn command(folder: &Path) -> Command {
     let batch_job = Path::new(env!("CARGO_BIN_EXE_rds-local")).with_file_name("batch-job");

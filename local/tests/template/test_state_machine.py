@@ -32,7 +32,7 @@ mode = "write"
 result = "affected"
 repeat = "until-no-rows"
 +++*/
-DELETE FROM items WHERE ctid = ANY (ARRAY(SELECT ctid FROM items LIMIT 10))
+DELETE FROM items WHERE (tableoid, ctid) IN (SELECT tableoid, ctid FROM items LIMIT 10)
     AND (SELECT pg_sleep(0.05) IS NOT NULL)
 """
 

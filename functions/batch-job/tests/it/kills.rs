@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(900);
 const PURGE: &str = "/*+++\nmode = \"write\"\nresult = \"affected\"\nrepeat = \"until-no-rows\"\n\
     params = [{ name = \"chunk\" }]\n+++*/
     WITH gone AS (
-        DELETE FROM items WHERE ctid = ANY (ARRAY(SELECT ctid FROM items LIMIT $1))
+        DELETE FROM items WHERE (tableoid, ctid) IN (SELECT tableoid, ctid FROM items LIMIT $1)
             AND (SELECT pg_sleep(0.02) IS NOT NULL) RETURNING n
     ), noted AS (
         INSERT INTO audit (sandbox, owner, transaction, rows)
