@@ -5,7 +5,7 @@
 //! records a message together with its write, `jobs` the chunks of a batch job, `message_limit` keeps a
 //! huge row out of memory, `outcome` and `statement_error` describe how a statement ended. `stream` hands
 //! on the rows of a large result, with the types that `columns` knows. `describe` asks PostgreSQL about a
-//! query without running it.
+//! query without running it, and `review` reads its text for what PostgreSQL would accept.
 
 mod columns;
 mod connect;
@@ -16,6 +16,7 @@ pub(crate) mod ledger;
 mod login_error;
 mod message_limit;
 pub(crate) mod outcome;
+pub(crate) mod review;
 pub(crate) mod statement_error;
 pub(crate) mod stream;
 mod text;
@@ -25,5 +26,6 @@ pub use crate::retry::LoginError;
 pub use columns::{Column, ColumnKind, Value};
 pub use connect::{Connection, Connector, login_settings};
 pub use describe::{Description, describe};
+pub use review::{review, uncounted};
 pub use stream::{RowForm, StreamedRow};
 pub use tls::tls_connector;

@@ -1,4 +1,4 @@
-//! The part of PostgreSQL's lexical rules that finds comments and the last token.
+//! The part of PostgreSQL's lexical rules that finds comments and where each token ends.
 //!
 //! <https://www.postgresql.org/docs/current/sql-syntax-lexical.html>. The rules are those of
 //! `standard_conforming_strings = on`, PostgreSQL's default since 9.1.
@@ -38,6 +38,53 @@ pub(super) fn last_semicolon(text: &str) -> Option<usize> {
         at += length;
     }
     semicolon
+}
+
+/// The tokens of a text, without white space and comments. A string that is written in several parts is
+/// several tokens.
+#[cfg(feature = "postgres")]
+pub(crate) fn tokens(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        while let Some(length) = comment(rest)
+            .or_else(|| rest.chars().next().filter(|c| is_space(*c)).map(char::len_utf8))
+        {
+            rest = &rest[length..];
+        }
+        let first = rest.chars().next()?;
+        let length = match first {
+            '0'..='9' => rest.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '.'),
+            '$' if rest[1..].starts_with(|c: char| c.is_ascii_digit()) => {
+                rest[1..].find(|c: char| !c.is_ascii_digit()).map(|end| end + 1)
+            }
+            ':' if rest.starts_with("::") => Some(2),
+            c if is_operator(c) => Some(operator(rest)),
+            _ => Some(token(rest)),
+        };
+        let (token, after) = rest.split_at(length.unwrap_or(rest.len()));
+        rest = after;
+        Some(token)
+    })
+}
+
+/// The length of the operator that a text begins with: it ends before a comment, and a sign at its end
+/// belongs to what follows, unless the operator has a character that standard SQL's have not.
+#[cfg(feature = "postgres")]
+fn operator(text: &str) -> usize {
+    let end = text.find(|c: char| !is_operator(c)).unwrap_or(text.len());
+    let comment = ["--", "/*"].into_iter().filter_map(|start| text[..end].find(start)).min();
+    let mut operator = &text[..comment.unwrap_or(end)];
+    if !operator.contains(['~', '!', '@', '#', '%', '^', '&', '|', '`', '?']) {
+        while operator.len() > 1 && operator.ends_with(['+', '-']) {
+            operator = &operator[..operator.len() - 1];
+        }
+    }
+    operator.len()
+}
+
+#[cfg(feature = "postgres")]
+fn is_operator(c: char) -> bool {
+    "+-*/<>=~!@#%^&|`?".contains(c)
 }
 
 fn is_space(c: char) -> bool {
@@ -153,6 +200,23 @@ mod tests {
         assert_eq!(skip("-- only"), "");
         assert_eq!(skip("/* open"), "");
         assert_eq!(skip("- 1"), "- 1");
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn tokens_end_where_postgresql_ends_them() {
+        for (text, expected) in [
+            ("copy/**/t--x\nTO", &["copy", "t", "TO"][..]),
+            ("COPY(SELECT 1)", &["COPY", "(", "SELECT", "1", ")"]),
+            ("a.ctid=-1", &["a", ".", "ctid", "=", "-", "1"]),
+            ("a<=$12::int", &["a", "<=", "$12", "::", "int"]),
+            ("a=/* b */'c;'", &["a", "=", "'c;'"]),
+            ("days=>1.5e3", &["days", "=>", "1.5e3"]),
+            ("$$ copy $$ $a", &["$$ copy $$", "$", "a"]),
+            ("\"Copy\"@-1", &["\"Copy\"", "@-", "1"]),
+        ] {
+            assert_eq!(tokens(text).collect::<Vec<_>>(), expected, "{text}");
+        }
     }
 
     #[test]

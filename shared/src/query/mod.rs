@@ -1,7 +1,7 @@
 //! Query files: front matter, parameters, and rows as raw JSON. Nothing here knows a database engine.
 //!
 //! A query is one SQL statement in `NAME.sql`, with TOML front matter in its leading comment. The
-//! statement goes to the server as written: it is never parsed or edited here, at most wrapped.
+//! statement goes to the server as written: it is never edited here, at most wrapped.
 
 mod answer;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
@@ -20,6 +20,8 @@ mod rows;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod rules;
 mod source;
+#[cfg(feature = "postgres")]
+mod tree;
 
 use std::path::Path;
 use std::time::Duration;
@@ -48,6 +50,8 @@ pub(crate) use rules::{Stage, answer, outcome_unknown};
 #[cfg(feature = "neptune")]
 pub(crate) use rules::{has_violations, not_one};
 pub use source::{Field, Source, resolve};
+#[cfg(feature = "postgres")]
+pub(crate) use tree::{Token, first_word, tree};
 
 use crate::error::{Error, ErrorKind};
 

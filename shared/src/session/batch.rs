@@ -10,7 +10,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
 use crate::postgres::Connection;
 use crate::postgres::outcome::{Failure, Progress};
-use crate::postgres::{execute, ledger};
+use crate::postgres::{execute, ledger, review};
 use crate::query::{
     Delivered, Mode, NO_TIME_LEFT, Parameters, Query, no_answer_in_time, server_timeout, timed_out,
 };
@@ -54,7 +54,8 @@ impl Session {
     /// [`QueryTimeout`](ErrorKind::QueryTimeout).
     ///
     /// # Errors
-    /// Fails as a whole only if the first login fails, with its error; nothing was run then.
+    /// Fails as a whole only if the first login fails, with its error; nothing was run then. A batch that
+    /// has no statement to send needs no login.
     ///
     /// # Cancel safety
     /// As [`Session::run`].
@@ -63,8 +64,11 @@ impl Session {
         jobs: &[Job<'_>],
         work: &mut Work,
     ) -> Result<Vec<Outcome>, Error> {
-        let mut lease = self.keeper.lease(work).await?;
         let mut slots: Vec<Slot<'_>> = jobs.iter().map(Slot::new).collect();
+        if !slots.is_empty() && !slots.iter().any(Slot::is_open) {
+            return Ok(slots.into_iter().map(|slot| slot.into_outcome(work.deadline)).collect());
+        }
+        let mut lease = self.keeper.lease(work).await?;
         let start = Instant::now();
         loop {
             let usable = self.attempt_batch(lease.connection(), &mut slots, work.deadline).await;
@@ -147,7 +151,9 @@ struct Slot<'a> {
 
 impl<'a> Slot<'a> {
     fn new(job: &'a Job<'a>) -> Self {
-        Self { job, progress: Progress::new(), sent: false, result: None }
+        // A statement that the connection cannot take ends here: the others are not to fail with it.
+        let refused = review::refuse(job.query).err().map(|error| Err(Failure::refused(error)));
+        Self { job, progress: Progress::new(), sent: false, result: refused }
     }
 
     /// Whether it may still run.

@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind};
 use crate::postgres::execute;
 use crate::postgres::jobs::{Claim, Ending, Entry, Holder, Position, Seen, Undone};
 use crate::postgres::outcome::{Failure, Progress, Stage};
+use crate::postgres::review;
 use crate::query::{
     Answer, Metrics, Mode, NO_TIME_LEFT, Parameters, Query, no_answer_in_time, server_timeout,
     timed_out,
@@ -122,6 +123,8 @@ impl Session {
     /// # Errors
     /// - [`JobOverlap`](ErrorKind::JobOverlap) if another run of the job is running;
     /// - [`EventInvalid`](ErrorKind::EventInvalid) if the run began with another input;
+    /// - [`QueryInvalid`](ErrorKind::QueryInvalid) or [`QueryBadParameter`](ErrorKind::QueryBadParameter),
+    ///   before anything is run, if a step would be repeated for ever or has chunks of no rows;
     /// - as [`Session::run`], for the login and for the statements. The row then has the status
     ///   `failed`, with the error, unless the database could not be reached.
     ///
@@ -136,6 +139,9 @@ impl Session {
     ) -> Result<JobState, Error> {
         if run.steps.is_empty() {
             return Err(Error::new(ErrorKind::EventInvalid, "the job has no query"));
+        }
+        for step in run.steps {
+            review::refuse_step(&step.query, &step.parameters)?;
         }
         let start = Instant::now();
         let budget = work.deadline.remaining();

@@ -6,6 +6,7 @@ use super::Session;
 use super::postgres::Lease;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
+use crate::postgres::review;
 use crate::postgres::stream::{self, Running};
 use crate::postgres::{Column, RowForm, StreamedRow};
 use crate::query::{Failure, Mode, NO_TIME_LEFT, Parameters, Query, server_timeout, timed_out};
@@ -48,6 +49,7 @@ impl Session {
         if query.mode == Mode::Write {
             return Err(super::run::only_reads(query));
         }
+        review::refuse(query)?;
         let mut lease = self.keeper.lease(work).await?;
         loop {
             let deadline = work.deadline;

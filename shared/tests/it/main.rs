@@ -20,6 +20,7 @@ mod mysql;
 #[cfg(feature = "mysql")]
 mod mysql_session;
 mod proxy;
+mod refused;
 mod regions;
 mod results;
 mod round_trips;

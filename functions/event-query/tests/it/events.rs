@@ -5,7 +5,7 @@ use crate::common;
 use common::{root, start};
 use rds_local::runtime_api::Outcome;
 use rds_local::testing::World;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn event(file: &str) -> Vec<u8> {
     std::fs::read(root().join("events/event-query").join(file)).unwrap()
@@ -210,5 +210,38 @@ async fn a_write_without_an_answer_in_time_has_an_unknown_outcome() {
     let written = world.rows("SELECT count(*) FROM orders").await[0].get::<_, i64>(0) as usize;
     let acknowledged = 60 - failed.len();
     assert!((acknowledged..=acknowledged + unknown).contains(&written), "{written}");
+    world.stop().await;
+}
+
+/// A query that is wrong fails the records that ask for it, each by itself and for good.
+#[tokio::test]
+async fn a_record_of_a_copy_fails_alone() {
+    let mut world = start().await;
+    let record = |id: &str, query: &str| {
+        let attribute = json!({ "query": { "stringValue": query, "dataType": "String" } });
+        json!({
+            "messageId": id, "body": "{}", "messageAttributes": attribute,
+            "attributes": { "SentTimestamp": "1795435200000" }, "eventSource": "aws:sqs",
+        })
+    };
+    let front = "/*+++\nmode = \"write\"\nresult = \"affected\"\nselectable = true\n+++*/";
+    let copy = format!("{front} -- all\n copy orders FROM STDIN");
+    let insert = format!("{front} INSERT INTO orders SELECT count(*), 1 FROM orders");
+    world.queries(&[("copy", &copy), ("insert", &insert)]);
+    let mut function = world.function().await;
+    let copies = json!({ "Records": [record("1", "copy"), record("2", "copy")] });
+    let response = function.ok(copies.to_string()).await;
+    assert_eq!(response["batchItemFailures"].as_array().unwrap().len(), 2, "{response}");
+    assert_eq!(world.logins(), (0, vec![]), "nothing was to be sent");
+    let mixed = [record("3", "insert"), record("4", "copy"), record("5", "insert")];
+    let response = function.ok(json!({ "Records": mixed }).to_string()).await;
+    assert_eq!(response, json!({ "batchItemFailures": [{ "itemIdentifier": "4" }] }));
+    assert_eq!(world.rows("SELECT count(*) FROM orders").await[0].get::<_, i64>(0), 2);
+    let log = function.stop().await;
+    let failed = log.iter().filter(|line| line.contains("record failed")).collect::<Vec<_>>();
+    assert_eq!(failed.len(), 3, "{log:#?}");
+    for line in failed {
+        assert!(line.contains("Query.Invalid") && line.contains("\"transient\":false"), "{line}");
+    }
     world.stop().await;
 }

@@ -104,3 +104,19 @@ async fn a_missing_or_wrong_prefix_is_reported_by_every_invocation() {
     }
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_copy_is_refused_without_a_login() {
+    let mut world = World::with_s3(env!("CARGO_BIN_EXE_export-query")).await;
+    world.queries(&[("copy", "-- all\nCOPY customers TO STDOUT")]);
+    let mut function = world.function().await;
+    for format in ["ndjson", "csv", "parquet"] {
+        let event = format!(r#"{{"query":"copy","to":"{{run}}.{format}"}}"#);
+        let error = function.error(event).await;
+        assert_eq!(error.error_type, "Query.Invalid", "{}", error.error_message);
+        assert!(error.error_message.contains("COPY"), "{}", error.error_message);
+    }
+    function.stop().await;
+    assert_eq!(world.logins(), (0, vec![]));
+    world.stop().await;
+}

@@ -241,3 +241,16 @@ fn a_start_by_hand_explains_the_program() {
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.contains("Lambda function") && told.contains("rds-local invoke"), "{told}");
 }
+
+#[tokio::test]
+async fn a_copy_is_refused_without_a_login() {
+    let mut world = common::start().await;
+    let copy = "/*+++\nresult = \"affected\"\n+++*/ /* all */ Copy customers TO STDOUT;";
+    world.queries(&[("copy", copy)]);
+    let mut function = world.function().await;
+    let error = function.error(r#"{"query":"copy"}"#).await;
+    assert_eq!(error.error_type, "Query.Invalid", "{}", error.error_message);
+    function.stop().await;
+    assert_eq!(world.logins(), (0, vec![]));
+    world.stop().await;
+}

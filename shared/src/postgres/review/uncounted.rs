@@ -1,0 +1,83 @@
+//! Triggers and rules that take a write's rows away from it. PostgreSQL does not count those rows, and a
+//! job takes a chunk of no rows for the last.
+
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use super::shape::{Statement, Verb};
+use crate::error::{Error, ErrorKind};
+use crate::postgres::statement_error::statement_error;
+use crate::query::{Query, tree};
+
+/// The events of a trigger (`pg_trigger.h`).
+const INSERT: i16 = 4;
+const DELETE: i16 = 8;
+const UPDATE: i16 = 16;
+
+/// Finds them on the tables that a statement writes to, their partitions and children, and the tables
+/// behind a view. A trigger's source says whether it may keep a row; a rule counts if it has the same
+/// command.
+const LOOK: &str = r"
+WITH RECURSIVE reached (relation, event) AS (
+    SELECT to_regclass(name)::oid, event
+    FROM unnest($1::text[], $2::smallint[]) AS written (name, event)
+    UNION
+    SELECT next.relation, reached.event
+    FROM reached CROSS JOIN LATERAL (
+        SELECT inhrelid FROM pg_catalog.pg_inherits WHERE inhparent = reached.relation
+        UNION ALL
+        SELECT refobjid FROM pg_catalog.pg_rewrite AS r
+        JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+        WHERE r.ev_class = reached.relation AND r.ev_type = '1'
+            AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class
+    ) AS next (relation)
+)
+SELECT DISTINCT 'trigger ' || tgname || ' on ' || relation::regclass || ' may RETURN NULL'
+FROM reached
+JOIN pg_catalog.pg_trigger ON tgrelid = relation AND NOT tgisinternal AND tgenabled IN ('O', 'A')
+    AND tgtype & 1 <> 0 AND tgtype & (2 | 64) <> 0 AND tgtype & event <> 0
+JOIN pg_catalog.pg_proc AS p ON p.oid = tgfoid
+WHERE prosrc ~* '\mreturn\s*\(*\s*null\M|\mskip\M' OR proname = 'suppress_redundant_updates_trigger'
+UNION ALL
+SELECT DISTINCT 'rule ' || rulename || ' on ' || relation::regclass || ' does something else INSTEAD'
+FROM reached
+CROSS JOIN (VALUES ('2', 16, 'update'), ('3', 4, 'insert'), ('4', 8, 'delete')) AS c (type, bit, command)
+JOIN pg_catalog.pg_rewrite AS r ON ev_class = relation AND is_instead AND ev_enabled IN ('O', 'A') AND ev_type::text = type
+WHERE event & bit <> 0 AND pg_get_ruledef(r.oid) !~* ('do instead.*\m' || command || '\M')
+ORDER BY 1";
+
+/// What keeps PostgreSQL from counting the rows of a query that batch-job repeats until there are no more:
+/// one finding for each trigger and rule.
+///
+/// # Errors
+/// As a statement that runs.
+pub async fn uncounted(client: &Client, query: &Query) -> Result<Vec<Error>, Error> {
+    let tokens = tree(&query.sql);
+    let Some(statement) = Statement::parse(&tokens).filter(|_| query.repeat.is_some()) else {
+        return Ok(Vec::new());
+    };
+    let (mut names, mut events) = (Vec::new(), Vec::new());
+    for write in statement.writes() {
+        let quoted =
+            write.table.path.iter().map(|part| format!("\"{}\"", part.replace('"', "\"\"")));
+        names.push(quoted.collect::<Vec<_>>().join("."));
+        events.push(match write.verb {
+            Verb::Insert => INSERT,
+            Verb::Delete => DELETE,
+            Verb::Update => UPDATE,
+            Verb::Merge => INSERT | DELETE | UPDATE,
+        });
+    }
+    let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
+        [(&names, Type::TEXT_ARRAY), (&events, Type::INT2_ARRAY)];
+    let rows = client.query_typed(LOOK, &values).await;
+    let rows = rows.map_err(|error| statement_error(query, &error, 0))?;
+    let found = rows.iter().filter_map(|row| row.try_get::<_, String>(0).ok());
+    Ok(found.map(|what| finding(query, &what)).collect())
+}
+
+fn finding(query: &Query, what: &str) -> Error {
+    Error::new(ErrorKind::QueryInvalid, format!("query {} may end with rows left", query.name))
+        .because(format!("{what}: PostgreSQL does not count such a row, and a chunk of no rows is the last"))
+        .remedy("Write in the query what the trigger or rule does, an UPDATE say, and leave the rows out that it keeps")
+}
