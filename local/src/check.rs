@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_smithy_async::time::SharedTimeSource;
-use rds_iam::Config;
 use rds_iam::postgres::{Connection, Connector};
-use rds_iam::postgres::{Description, describe};
+use rds_iam::postgres::{Description, describe, review, uncounted};
 use rds_iam::query::Query;
+use rds_iam::{Config, Error};
 use tokio::time::{Instant, timeout_at};
 
 use crate::Result;
@@ -20,35 +20,66 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub async fn run(paths: &[PathBuf], database: bool) -> Result<usize> {
     let files = find(paths)?;
     let connection = if database { Some(login().await?) } else { None };
-    let mut wrong = 0;
+    let (mut wrong, mut warnings) = (0, 0);
     for file in &files {
         match check(file, connection.as_ref()).await {
-            Ok(description) => println!("{}: ok{description}", file.display()),
+            Ok(checked) => {
+                println!("{}: ok{}", file.display(), checked.description);
+                for warning in &checked.warnings {
+                    println!("{}: warning: {warning}", file.display());
+                }
+                warnings += checked.warnings.len();
+            }
             Err(why) => {
                 wrong += 1;
-                println!("{}: {why}", file.display());
+                for why in why {
+                    println!("{}: {why}", file.display());
+                }
             }
         }
     }
     if let Some(connection) = connection {
         connection.close(Duration::from_secs(1)).await;
     }
-    let plural = if files.len() == 1 { "" } else { "s" };
-    println!("{} file{plural}, {wrong} wrong", files.len());
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let warned = match warnings {
+        0 => String::new(),
+        count => format!(", {count} warning{}", plural(count)),
+    };
+    println!("{} file{}, {wrong} wrong{warned}", files.len(), plural(files.len()));
     Ok(wrong)
 }
 
-async fn check(file: &Path, connection: Option<&Connection>) -> Result<String> {
+/// A file that is right.
+#[derive(Default)]
+struct Checked {
+    /// What PostgreSQL says about it, to be shown behind it.
+    description: String,
+    /// What the database has that may keep it from working.
+    warnings: Vec<Error>,
+}
+
+/// Fails with everything that is wrong with the file.
+async fn check(
+    file: &Path,
+    connection: Option<&Connection>,
+) -> std::result::Result<Checked, Vec<String>> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
     let folder = file.parent().unwrap_or(Path::new("."));
-    let query = Query::load(folder, &name).map_err(|error| error.to_string())?;
-    let Some(connection) = connection else { return Ok(String::new()) };
-    let described =
-        timeout_at(Instant::now() + TIMEOUT, describe(&connection.client, &query)).await;
-    let description = described
-        .map_err(|_| "the database did not answer in time".to_owned())?
-        .map_err(|error| error.to_string())?;
-    Ok(shown(&description))
+    let told = |error: Error| vec![error.to_string()];
+    let query = Query::load(folder, &name).map_err(told)?;
+    let found = review(&query);
+    if !found.is_empty() {
+        return Err(found.iter().map(ToString::to_string).collect());
+    }
+    let Some(connection) = connection else { return Ok(Checked::default()) };
+    let asked = async {
+        let description = describe(&connection.client, &query).await?;
+        let warnings = uncounted(&connection.client, &query).await?;
+        Ok(Checked { description: shown(&description), warnings })
+    };
+    let checked = timeout_at(Instant::now() + TIMEOUT, asked).await;
+    checked.map_err(|_| vec!["the database did not answer in time".to_owned()])?.map_err(told)
 }
 
 fn shown(description: &Description) -> String {
@@ -88,7 +119,7 @@ fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 
 /// Logs in as a function does, with the environment's settings.
 async fn login() -> Result<Connection> {
-    let told = |error: rds_iam::Error| error.to_string();
+    let told = |error: Error| error.to_string();
     let config = Config::from_env().map_err(told)?;
     let provider = config.credentials();
     let signer = config.token_signer();

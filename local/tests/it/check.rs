@@ -100,3 +100,121 @@ async fn with_a_database_it_prints_types_and_refusals() {
     assert!(!well && told.contains("PGHOST"), "{told}");
     server.stop().await.unwrap();
 }
+
+const JOB: &str =
+    "/*+++\nmode = \"write\"\nresult = \"affected\"\nrepeat = \"until-no-rows\"\n+++*/\n";
+
+/// Files that people have copied from earlier examples, and what the check says.
+#[test]
+fn offline_it_finds_purges_that_take_too_much_and_jobs_that_cannot_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = "DELETE FROM orders WHERE ctid = ANY (ARRAY(\n    SELECT ctid FROM orders\n    WHERE received_at < now() - interval '1 year'\n    LIMIT 1000))";
+    let by_key = "DELETE FROM orders WHERE order_id IN (\n    SELECT order_id FROM orders WHERE received_at < now() - interval '1 year' LIMIT 1000)";
+    let count = "WITH d AS (DELETE FROM orders RETURNING *) SELECT count(*) FROM d";
+    for (name, sql, expected) in [
+        (
+            "old",
+            old,
+            &["by ctid without tableoid", "WHERE (tableoid, ctid) IN (SELECT o, c FROM due)"][..],
+        ),
+        (
+            "by_key",
+            by_key,
+            &["its condition on received_at", "Repeat the condition on received_at outside"],
+        ),
+        ("count", count, &["would be repeated for ever", "set max_chunks"]),
+        (
+            "zero",
+            "DELETE FROM orders WHERE n IN (SELECT n FROM orders LIMIT 0)",
+            &["its LIMIT is 0"],
+        ),
+        ("copy", "-- all\ncopy orders TO STDOUT", &["COPY moves its rows beside the answer"]),
+    ] {
+        let file = write(folder.path(), &format!("{name}.sql"), &format!("{JOB}{sql};\n"));
+        let (told, well) = check(&[&file], &[]);
+        assert!(!well && told.ends_with("1 file, 1 wrong\n"), "{told}");
+        for part in expected {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+    }
+    let (told, well) = check(&[&folder.path().display().to_string()], &[]);
+    assert!(!well && told.ends_with("5 files, 5 wrong\n"), "{told}");
+    // Two findings in one file are two lines, and one wrong file.
+    let twice = "WITH a AS (DELETE FROM t WHERE ctid = $1), b AS (DELETE FROM u WHERE ctid = $1) SELECT * FROM a";
+    let file = write(folder.path(), "twice.sql", &format!("{JOB}{twice}"));
+    let (told, _) = check(&[&file], &[]);
+    assert!(told.matches("twice.sql: query").count() == 2 && told.ends_with("1 wrong\n"), "{told}");
+}
+
+/// Triggers and rules that take a write's rows away from it, where they hide: `t` is plain, `p` has them on
+/// a partition, `v` is a view of `t`.
+const KEEPERS: &str = "
+    CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN IF old.n > 5 THEN UPDATE log SET n = n; RETURN  (NULL); END IF; RETURN old; END';
+    CREATE FUNCTION pass() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
+    CREATE TABLE log (n int);
+    CREATE TABLE t (n int); CREATE TABLE u (n int); CREATE TABLE w (n int);
+    CREATE TRIGGER soft BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION keep();
+    CREATE TRIGGER after AFTER DELETE ON u FOR EACH ROW EXECUTE FUNCTION keep();
+    CREATE TRIGGER passes BEFORE UPDATE ON u FOR EACH ROW EXECUTE FUNCTION pass();
+    CREATE TRIGGER same BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+    CREATE TABLE p (n int) PARTITION BY LIST (n);
+    CREATE TABLE p1 PARTITION OF p DEFAULT;
+    CREATE TRIGGER hidden BEFORE DELETE ON p1 FOR EACH ROW EXECUTE FUNCTION keep();
+    CREATE VIEW v AS SELECT * FROM t;
+    CREATE RULE gone AS ON DELETE TO w DO INSTEAD UPDATE w SET n = 0 WHERE n = old.n;
+    CREATE RULE noted AS ON UPDATE TO w DO ALSO INSERT INTO log VALUES (1);
+    CREATE VIEW x AS SELECT * FROM u;
+    CREATE RULE through AS ON DELETE TO x DO INSTEAD DELETE FROM u WHERE n = old.n;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON t, u, w, p, v, x, log TO iam_ro_user";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_database_it_warns_of_triggers_and_rules_that_hide_rows() {
+    let (server, folder) = common::start(|options| options).await;
+    let admin = server.database.superuser(rds_local::DATABASE).await.unwrap();
+    admin.batch_execute(KEEPERS).await.unwrap();
+    let variables: Vec<(String, String)> = server.variables().into_iter().collect();
+    for (name, sql, expected) in [
+        ("table", "DELETE FROM t WHERE n < 5", &["trigger soft on t may RETURN NULL"][..]),
+        ("named", "DELETE FROM ONLY public.\"t\" AS a WHERE n < 5", &["trigger soft on t"]),
+        ("partition", "DELETE FROM p WHERE n < 5", &["trigger hidden on p1"]),
+        ("view", "DELETE FROM v WHERE n < 5", &["trigger soft on t"]),
+        ("update", "UPDATE t SET n = 0 WHERE n < 5", &["trigger same on t"]),
+        ("rule", "DELETE FROM w WHERE n < 5", &["rule gone on w does something else INSTEAD"]),
+        (
+            "with",
+            "WITH d AS (DELETE FROM t RETURNING *) INSERT INTO log SELECT * FROM d",
+            &["trigger soft on t"],
+        ),
+        (
+            "merge",
+            "MERGE INTO t USING u ON t.n = u.n WHEN MATCHED THEN DELETE",
+            &["trigger same", "trigger soft"],
+        ),
+        ("insert", "INSERT INTO t SELECT * FROM u", &[]),
+        ("after", "DELETE FROM u WHERE n < 5", &[]),
+        ("passes", "UPDATE u SET n = 0 WHERE n < 5", &[]),
+        ("also", "UPDATE w SET n = 0 WHERE n < 5", &[]),
+        ("through", "DELETE FROM x WHERE n < 5", &[]),
+    ] {
+        let file = write(folder.path(), &format!("{name}.sql"), &format!("{JOB}{sql}"));
+        let (told, well) = check(&["--database", &file], &variables);
+        assert!(well, "{told}");
+        assert_eq!(told.matches("warning: query").count(), expected.len(), "{name}: {told}");
+        for part in expected {
+            assert!(told.contains(part), "{name}: {told}");
+        }
+        let end = match expected.len() {
+            0 => "0 wrong\n",
+            1 => "0 wrong, 1 warning\n",
+            _ => "0 wrong, 2 warnings\n",
+        };
+        assert!(told.ends_with(end), "{told}");
+        // What runs once ends in any case.
+        let once = JOB.replace("repeat = \"until-no-rows\"\n", "");
+        let file = write(folder.path(), "once.sql", &format!("{once}{sql}"));
+        let (told, well) = check(&["--database", &file], &variables);
+        assert!(well && told.ends_with("1 file, 0 wrong\n"), "{told}");
+    }
+    server.stop().await.unwrap();
+}
