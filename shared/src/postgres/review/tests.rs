@@ -156,7 +156,7 @@ fn a_condition_that_is_checked_only_once_is_found() {
             "MERGE INTO orders o USING (SELECT id FROM orders WHERE received_at < now()) d ON o.id = d.id WHEN MATCHED THEN DELETE",
             "WITH moved AS (DELETE FROM orders WHERE id IN (SELECT id FROM orders WHERE received_at < now()) RETURNING *)
              INSERT INTO archive SELECT * FROM moved",
-            // Before 15.15, 16.11, 17.7 and 18.1 a Tid Scan was not checked again.
+            // Older minor versions (seen on 16.2) do not check a Tid Scan again after the lock wait.
             "DELETE FROM orders WHERE (tableoid, ctid) IN (SELECT tableoid, ctid FROM orders WHERE received_at < now())",
             "DELETE FROM ONLY orders WHERE ctid IN (SELECT ctid FROM ONLY orders WHERE received_at < now())",
             "DELETE FROM orders WHERE id IN (SELECT o.id FROM orders o JOIN customers c USING (customer_id)
