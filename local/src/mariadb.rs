@@ -12,16 +12,13 @@ use nix::sys::signal::Signal;
 use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
 
-use crate::gate::{Secret, native_hash};
+use crate::gate::{Secret, for_mariadb, native_hash};
 use crate::process::{Home, Process, Program, without_variables};
 use crate::template::make_data;
 use crate::{Result, process};
 
 const SOCKET: &str = "mariadb.sock";
 const PID: &str = "mariadb.pid";
-/// What Aurora's users are created with (<https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.IAMDBAuth.DBAccounts.html>).
-const PLUGIN: [&str; 5] = ["IDENTIFIED", "WITH", "AWSAuthenticationPlugin", "AS", "'RDS'"];
-
 /// A running server.
 #[derive(Debug)]
 pub struct MariaDb {
@@ -119,7 +116,8 @@ impl MariaDb {
         let write = async {
             if let Some(mut input) = input {
                 // A client that stops at an error does not read the rest.
-                let _ = input.write_all(self.with_password(sql).as_bytes()).await;
+                let replaced = for_mariadb(sql.as_bytes(), &self.secret);
+                let _ = input.write_all(replaced.as_deref().unwrap_or(sql.as_bytes())).await;
             }
         };
         let ((), output) = tokio::join!(write, child.wait_with_output());
@@ -131,8 +129,8 @@ impl MariaDb {
     }
 
     /// Runs a script as the administrator. `IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS'`, which
-    /// MariaDB does not know, becomes a password that only the gate knows. `REQUIRE SSL` is fulfilled
-    /// by the gate, and has no meaning on the socket behind it.
+    /// MariaDB does not know, becomes a password that only the gate knows. The gate fulfils `REQUIRE SSL`,
+    /// which the socket behind it cannot.
     ///
     /// # Errors
     /// With the script's name and MariaDB's message, which names the line.
@@ -185,11 +183,6 @@ impl MariaDb {
         };
         self.process.within_start_timeout(ready).await
     }
-
-    fn with_password(&self, sql: &str) -> String {
-        let password = format!("IDENTIFIED BY PASSWORD '{}'", native_hash(&self.secret.0));
-        replace_words(sql, &PLUGIN, &password)
-    }
 }
 
 /// Sets the administrator's password, and removes the users that would shadow others on a socket.
@@ -237,39 +230,6 @@ fn new_secret() -> Secret {
     Secret(format!("{:x}{:x}", uuid::Uuid::new_v4().as_simple(), uuid::Uuid::new_v4().as_simple()))
 }
 
-/// Replaces a sequence of words, in any case and with any space between them.
-fn replace_words(text: &str, words: &[&str], by: &str) -> String {
-    let mut replaced = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = find_words(rest, words) {
-        replaced.push_str(&rest[..at.start]);
-        replaced.push_str(by);
-        // Lines keep their numbers, which messages name.
-        replaced.push_str(&"\n".repeat(rest[at.clone()].matches('\n').count()));
-        rest = &rest[at.end..];
-    }
-    replaced.push_str(rest);
-    replaced
-}
-
-fn find_words(text: &str, words: &[&str]) -> Option<std::ops::Range<usize>> {
-    let lower = text.to_ascii_lowercase();
-    let first = words.first()?.to_ascii_lowercase();
-    lower.match_indices(&first).find_map(|(start, _)| {
-        let mut end = start;
-        for (index, word) in words.iter().enumerate() {
-            let rest = &lower[end..];
-            let space = rest.len() - rest.trim_start().len();
-            let word = word.to_ascii_lowercase();
-            if (index > 0 && space == 0) || !rest.trim_start().starts_with(&word) {
-                return None;
-            }
-            end += space + word.len();
-        }
-        Some(start..end)
-    })
-}
-
 fn find_program(name: &str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
@@ -278,27 +238,4 @@ fn find_program(name: &str) -> Result<PathBuf> {
     folders.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file()).ok_or_else(
         || format!("cannot find {name}: run make setup, or install the package mariadb-server"),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_plugin_becomes_a_password_and_lines_keep_their_numbers() {
-        let replace = |text: &str| replace_words(text, &PLUGIN, "X");
-        assert_eq!(
-            replace("CREATE USER a IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS';"),
-            "CREATE USER a X;"
-        );
-        assert_eq!(
-            replace(
-                "identified with\n  awsauthenticationplugin as 'rds', b IDENTIFIED WITH\tAWSAuthenticationPlugin AS 'RDS'"
-            ),
-            "X\n, b X"
-        );
-        for other in ["IDENTIFIED WITH mysql_native_password", "IDENTIFIED BY 'AS'", ""] {
-            assert_eq!(replace(other), other);
-        }
-    }
 }

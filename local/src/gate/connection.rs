@@ -42,12 +42,13 @@ impl Connection {
         let (link, near) = Link::new(stream, settings.latency, watch.clone());
         let Ok(socket) = link.socket() else { return };
         let mut carry = std::pin::pin!(link.carry());
-        let ended = tokio::select! {
-            () = watch.clone().reset() => Err(faults::Reset.into()),
+        let mut run = std::pin::pin!(self.run(near));
+        let (ended, gone) = tokio::select! {
+            () = watch.clone().reset() => (Err(faults::Reset.into()), false),
             () = drop_on_demand(watch, &socket, &log) => return,
-            result = self.run(near) => result,
-            // The client is gone.
-            () = &mut carry => return,
+            result = &mut run => (result, false),
+            // The client is gone. The session finds its end closed, and has its line in the log.
+            () = &mut carry => (run.await, true),
         };
         match ended {
             Err(error) if faults::is_reset(&error) => {
@@ -62,7 +63,9 @@ impl Connection {
             }
             _ => {}
         }
-        carry.await;
+        if !gone {
+            carry.await;
+        }
     }
 
     async fn run(&self, near: link::Stream) -> io::Result<()> {

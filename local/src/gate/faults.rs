@@ -134,6 +134,16 @@ impl Watch {
     }
 }
 
+/// The end of a session: a side that closes without a goodbye ends it like any other, and only a fault is
+/// an error.
+pub(super) fn only_reset<T>(ended: io::Result<T>) -> io::Result<Option<T>> {
+    match ended {
+        Ok(ended) => Ok(Some(ended)),
+        Err(error) if is_reset(&error) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
 /// Ends a connection by a reset.
 #[derive(Debug)]
 pub(super) struct Reset;

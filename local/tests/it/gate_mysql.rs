@@ -15,7 +15,12 @@ use rds_local::Server;
 use rds_local::iam::{Identity, dbuser_arn};
 
 /// A login with the `mysql` client, and its message.
-async fn login(folder: &Path, user: &str, password: &str, options: &[&str]) -> Result<(), String> {
+pub async fn login(
+    folder: &Path,
+    user: &str,
+    password: &str,
+    options: &[&str],
+) -> Result<(), String> {
     let mut client = Command::new("mysql");
     client
         .arg(format!("--defaults-file={}", folder.join("my.cnf").display()))
@@ -144,9 +149,9 @@ fn framed(sequence: u8, body: &[u8]) -> Vec<u8> {
 }
 
 /// A client that writes what it likes.
-struct Raw<S>(S);
+pub struct Raw<S>(pub S);
 
-type Tls = native_tls::TlsStream<TcpStream>;
+pub type Tls = native_tls::TlsStream<TcpStream>;
 
 impl<S: Read + Write> Raw<S> {
     fn packet(&mut self) -> (u8, Vec<u8>) {
@@ -158,7 +163,7 @@ impl<S: Read + Write> Raw<S> {
         (header[3], body)
     }
 
-    fn send(&mut self, sequence: u8, body: &[u8]) {
+    pub fn send(&mut self, sequence: u8, body: &[u8]) {
         self.0.write_all(&framed(sequence, body)).unwrap();
     }
 
@@ -200,7 +205,7 @@ fn secure(server: &Server) -> Raw<Tls> {
 }
 
 /// Logs in up to the OK packet.
-fn logged_in(server: &Server, token: &str) -> Raw<Tls> {
+pub fn logged_in(server: &Server, token: &str) -> Raw<Tls> {
     let mut raw = secure(server);
     raw.send(2, &response());
     assert_eq!(raw.packet().0, 3);

@@ -9,6 +9,8 @@
 mod handshake;
 mod packet;
 mod relay;
+mod users;
+mod words;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,7 +25,8 @@ use super::{Secret, link};
 pub(crate) use handshake::native_hash;
 use handshake::{First, Greeting, Response};
 use packet::Packet;
-use relay::End;
+use relay::{End, relay};
+pub(crate) use users::for_mariadb;
 
 /// MySQL's default `connect_timeout`.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -88,7 +91,8 @@ impl Mysql {
             return Ok(());
         }
         let refused = login.access_denied();
-        let end = relay::relay(login.stream, server, &gate.shared.faults, &refused).await?;
+        let faults = &gate.shared.faults;
+        let end = relay(login.stream, server, faults, &self.secret, &refused).await?;
         gate.log(match end {
             End::Quit => "session ended: COM_QUIT",
             End::Closed => "session ended: connection closed without COM_QUIT",

@@ -10,7 +10,10 @@ use crate::gate::sql::{Dialect, Token, statements};
 /// A packet of a login is shorter: a token has one to two kilobytes, and connection attributes are
 /// limited to 64 KiB.
 const LONGEST: usize = 256 * 1024;
-/// How many bytes of a command are kept: enough to recognise a statement.
+/// A command that is not longer passes as a whole, when all of it has come, so that its text can be read
+/// and changed.
+const LONGEST_HELD: usize = 64 * 1024;
+/// How many bytes are kept of a longer one: enough to recognise a statement.
 const KEPT: usize = 1024;
 
 /// One packet of a login.
@@ -87,9 +90,33 @@ impl Command<'_> {
         }
     }
 
+    /// Whether it commits a transaction that was open before.
     pub(super) fn is_commit(self) -> bool {
-        matches!(self.start.split_first(), Some((0x03, text)) if has_statement(text, is_commit))
+        let Some((0x03, text)) = self.start.split_first() else { return false };
+        let text = String::from_utf8_lossy(text);
+        let statements = statements(&text, Dialect::Mysql);
+        let ends = statements.iter().position(|statement| is_commit(statement));
+        ends.is_some_and(|at| !statements[..at].iter().any(|statement| is_begin(statement)))
     }
+}
+
+impl<'a> Command<'a> {
+    /// The SQL of COM_QUERY or COM_STMT_PREPARE, if all of it is here.
+    pub(super) fn text(self) -> Option<&'a [u8]> {
+        match self.start.split_first() {
+            Some((0x03 | 0x16, text)) if !self.cut => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// What the gate does with a command.
+#[derive(Debug)]
+pub(super) enum Passed {
+    Unchanged,
+    /// With another text behind its first byte.
+    WithText(Vec<u8>),
+    Refused,
 }
 
 /// Whether one of a text's statements is such.
@@ -101,6 +128,10 @@ fn has_statement(text: &[u8], is_such: impl Fn(&[Token<'_>]) -> bool) -> bool {
 fn is_control(statement: &[Token<'_>]) -> bool {
     const CONTROL: [&str; 6] = ["BEGIN", "START", "COMMIT", "ROLLBACK", "SET", "PREPARE"];
     statement.first().is_some_and(|first| first.is_any(&CONTROL))
+}
+
+fn is_begin(statement: &[Token<'_>]) -> bool {
+    statement.first().is_some_and(|first| first.is_any(&["BEGIN", "START"]))
 }
 
 /// `COMMIT`, or a half of a two-phase commit: its work stays.
@@ -116,51 +147,83 @@ fn is_commit(statement: &[Token<'_>]) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Commands {
     header: Vec<u8>,
+    /// The packet, or the start of a long one.
     kept: Vec<u8>,
     missing: usize,
     length: usize,
 }
 
 impl Commands {
-    /// Takes the next bytes, and calls `each` for every command that they complete, until it returns
-    /// `false`. Returns how many of the bytes may be passed on: those before the refused command.
+    /// Takes the next bytes, and calls `each` for every command that they complete, until it refuses one
+    /// (`true`). What may be passed on goes into `out`.
     pub(super) fn feed(
         &mut self,
-        bytes: &[u8],
-        mut each: impl FnMut(Command<'_>) -> bool,
-    ) -> (usize, bool) {
-        let (mut at, mut begin) = (0, 0);
-        while at < bytes.len() {
+        mut bytes: &[u8],
+        out: &mut Vec<u8>,
+        mut each: impl FnMut(Command<'_>) -> Passed,
+    ) -> bool {
+        while !bytes.is_empty() {
             if self.header.len() < 4 {
-                if self.header.is_empty() {
-                    begin = at;
-                }
-                self.header.push(bytes[at]);
-                at += 1;
-                if self.header.len() < 4 {
-                    continue;
-                }
-                let length = [0, 1, 2].map(|index: usize| self.header[index]);
-                self.length = u32::from_le_bytes([length[0], length[1], length[2], 0]) as usize;
-                self.missing = self.length;
-                self.kept.clear();
+                self.take_header(&mut bytes, out);
             } else {
-                let taken = self.missing.min(bytes.len() - at);
-                let kept = taken.min(KEPT.saturating_sub(self.kept.len()));
-                self.kept.extend_from_slice(&bytes[at..at + kept]);
-                self.missing -= taken;
-                at += taken;
+                self.take_body(&mut bytes, out);
             }
-            if self.missing == 0 {
-                let command = Command { start: &self.kept, cut: self.length > KEPT };
-                // Others belong to the command before: the rest of a long one, or a file's contents.
-                if self.header[3] == 0 && !each(command) {
-                    return (begin, false);
+            if self.header.len() == 4 && self.missing == 0 {
+                let passed = match self.header[3] {
+                    0 => each(Command { start: &self.kept, cut: self.is_long() }),
+                    // Others belong to the command before: the rest of a long one, or a file's contents.
+                    _ => Passed::Unchanged,
+                };
+                match passed {
+                    Passed::Refused => return true,
+                    Passed::WithText(text) => self.pass_with(&text, out),
+                    Passed::Unchanged if self.is_long() => {}
+                    Passed::Unchanged => {
+                        out.extend_from_slice(&self.header);
+                        out.extend_from_slice(&self.kept);
+                    }
                 }
                 self.header.clear();
             }
         }
-        (at, true)
+        false
+    }
+
+    fn is_long(&self) -> bool {
+        self.length > LONGEST_HELD
+    }
+
+    fn take_header(&mut self, bytes: &mut &[u8], out: &mut Vec<u8>) {
+        let (taken, rest) = bytes.split_at((4 - self.header.len()).min(bytes.len()));
+        self.header.extend_from_slice(taken);
+        *bytes = rest;
+        if let [a, b, c, _] = self.header[..] {
+            self.length = u32::from_le_bytes([a, b, c, 0]) as usize;
+            self.missing = self.length;
+            self.kept.clear();
+            if self.is_long() {
+                out.extend_from_slice(&self.header);
+            }
+        }
+    }
+
+    fn take_body(&mut self, bytes: &mut &[u8], out: &mut Vec<u8>) {
+        let (taken, rest) = bytes.split_at(self.missing.min(bytes.len()));
+        let most = if self.is_long() { KEPT } else { LONGEST_HELD };
+        let kept = taken.len().min(most.saturating_sub(self.kept.len()));
+        self.kept.extend_from_slice(&taken[..kept]);
+        if self.is_long() {
+            out.extend_from_slice(taken);
+        }
+        self.missing -= taken.len();
+        *bytes = rest;
+    }
+
+    fn pass_with(&self, text: &[u8], out: &mut Vec<u8>) {
+        let [a, b, c, _] = u32::try_from(text.len() + 1).unwrap_or(0).to_le_bytes();
+        out.extend_from_slice(&[a, b, c, self.header[3]]);
+        out.extend(self.kept.first());
+        out.extend_from_slice(text);
     }
 }
 
@@ -196,30 +259,50 @@ mod tests {
 
     #[test]
     fn commands_are_found_however_the_bytes_are_cut() {
-        let long = [b"\x03SELECT ".as_slice(), &vec![b'x'; 3000]].concat();
+        let long = [b"\x03SELECT ".as_slice(), &vec![b'x'; 70_000]].concat();
         let stream = [
             packet(0, b"\x03start transaction read only; SET @a = 1"),
             packet(0, b"\x03SELECT 1"),
             packet(0, &long),
             packet(1, b"\x11 the contents of a file"),
-            packet(0, b"\x03 COMMIT"),
+            packet(0, b"\x03 /* all */ commit;"),
             packet(0, b"\x17...."),
+            packet(0, b"\x03START TRANSACTION; SELECT 1; COMMIT"),
+            packet(0, b"\x03SHOW WARNINGS; COMMIT; SET @a = 1"),
             packet(0, b"\x01"),
         ]
         .concat();
-        for size in [1, 2, 5, 7, 4096] {
+        for size in [1, 2, 5, 7, 4096, 100_000] {
             let mut commands = Commands::default();
-            let mut seen = Vec::new();
+            let (mut seen, mut passed) = (Vec::new(), Vec::new());
             for chunk in stream.chunks(size) {
-                commands.feed(chunk, |command| {
+                commands.feed(chunk, &mut passed, |command| {
                     assert!(!command.is_change_user());
                     seen.push((command.is_query(), command.is_commit(), command.is_quit()));
-                    true
+                    Passed::Unchanged
                 });
             }
+            assert_eq!(passed, stream, "in pieces of {size}");
             let (query, other) = ((true, false, false), (false, false, false));
-            let expected = [other, query, query, (false, true, false), query, (false, false, true)];
+            let commit = (false, true, false);
+            let both = (true, true, false);
+            let expected = [other, query, query, commit, query, query, both, (false, false, true)];
             assert_eq!(seen, expected, "in pieces of {size}");
         }
+    }
+
+    #[test]
+    fn a_text_can_be_changed_and_a_command_refused() {
+        let stream =
+            [packet(0, b"\x03a"), packet(0, b"\x16b"), packet(0, b"\x11c"), packet(0, b"\x03d")];
+        let (stream, mut passed) = (stream.concat(), Vec::new());
+        let mut commands = Commands::default();
+        let refused = commands.feed(&stream, &mut passed, |command| match command.text() {
+            Some(b"b") => Passed::WithText(b"longer".to_vec()),
+            Some(_) => Passed::Unchanged,
+            None => Passed::Refused,
+        });
+        assert!(refused);
+        assert_eq!(passed, [packet(0, b"\x03a"), packet(0, b"\x16longer")].concat());
     }
 }

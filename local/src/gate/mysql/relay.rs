@@ -1,4 +1,5 @@
-//! Between an accepted client and MariaDB: packets pass unchanged, until a fault stops them.
+//! Between an accepted client and MariaDB: packets pass, until a fault stops them. Only statements that make
+//! users of Aurora's plugin are changed.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -6,8 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::packet::{self, Commands};
-use crate::gate::faults::{Fault, Faults, Reset};
+use super::packet::{self, Commands, Passed};
+use super::users::for_mariadb;
+use crate::gate::Secret;
+use crate::gate::faults::{Fault, Faults, Reset, only_reset};
 
 const BUFFER: usize = 64 * 1024;
 
@@ -35,6 +38,7 @@ pub(super) async fn relay<S: AsyncRead + AsyncWrite + Unpin>(
     client: S,
     server: UnixStream,
     faults: &Faults,
+    secret: &Secret,
     change_user_refused: &[u8],
 ) -> io::Result<End> {
     let traffic = Mutex::new(Traffic::default());
@@ -42,10 +46,10 @@ pub(super) async fn relay<S: AsyncRead + AsyncWrite + Unpin>(
     let (from_server, to_server) = server.into_split();
     // When either side ends, so does the other.
     let refused = tokio::select! {
-        passed = commands(from_client, to_server, &traffic, faults) => !passed?,
-        result = answers(from_server, &mut to_client, &traffic) => { result?; false }
+        refused = commands(from_client, to_server, &traffic, faults, secret) => refused,
+        result = answers(from_server, &mut to_client, &traffic) => result.map(|()| false),
     };
-    if refused {
+    if only_reset(refused)? == Some(true) {
         packet::write(&mut to_client, 1, change_user_refused).await?;
         to_client.shutdown().await?;
         return Ok(End::ChangeUser);
@@ -54,12 +58,13 @@ pub(super) async fn relay<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(if quit { End::Quit } else { End::Closed })
 }
 
-/// Passes commands on. Returns `false` at one that the gate refuses.
+/// Passes commands on, until the client ends (`false`), or sends one that the gate refuses (`true`).
 async fn commands(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     traffic: &Mutex<Traffic>,
     faults: &Faults,
+    secret: &Secret,
 ) -> io::Result<bool> {
     let mut buffer = vec![0; BUFFER];
     let mut commands = Commands::default();
@@ -67,10 +72,11 @@ async fn commands(
         let length = from.read(&mut buffer).await?;
         if length == 0 {
             to.shutdown().await?;
-            return Ok(true);
+            return Ok(false);
         }
         let mut reset = false;
-        let (passed, all) = commands.feed(&buffer[..length], |command| {
+        let mut passed = Vec::with_capacity(length);
+        let refused = commands.feed(&buffer[..length], &mut passed, |command| {
             let mut traffic = traffic.lock().unwrap_or_else(PoisonError::into_inner);
             traffic.quit |= command.is_quit();
             if command.is_query() {
@@ -80,14 +86,20 @@ async fn commands(
             if command.is_commit() {
                 traffic.withheld |= faults.hits(Fault::ResetAtCommit);
             }
-            !command.is_change_user()
+            if command.is_change_user() {
+                return Passed::Refused;
+            }
+            match command.text().and_then(|text| for_mariadb(text, secret)) {
+                Some(text) => Passed::WithText(text),
+                None => Passed::Unchanged,
+            }
         });
         if reset {
             return Err(Reset.into());
         }
-        to.write_all(&buffer[..passed]).await?;
-        if !all {
-            return Ok(false);
+        to.write_all(&passed).await?;
+        if refused {
+            return Ok(true);
         }
     }
 }

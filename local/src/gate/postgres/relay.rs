@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 use super::frames::Frames;
 use super::startup;
 use super::traffic::{Passage, Traffic};
-use crate::gate::faults::{Faults, Reset};
+use crate::gate::faults::{Faults, Reset, only_reset};
 
 const BUFFER: usize = 64 * 1024;
 /// How many bytes of answers wait for the one to COMMIT.
@@ -42,10 +42,11 @@ pub(super) async fn relay<S: AsyncRead + AsyncWrite + Unpin>(
     let up = queries(from_client, to_server, &traffic, faults, pinned);
     let down = answers(from_server, to_client, &traffic, faults);
     // When either side ends, so does the other.
-    tokio::select! {
-        result = up => result?,
-        result = down => result?,
-    }
+    let ended = tokio::select! {
+        result = up => result,
+        result = down => result,
+    };
+    only_reset(ended)?;
     let is_terminated = traffic.lock().unwrap_or_else(PoisonError::into_inner).is_terminated;
     Ok(if is_terminated { End::Terminated } else { End::Closed })
 }
