@@ -121,14 +121,14 @@ pub mod emf;
 #[cfg(feature = "query")]
 pub mod json;
 #[cfg(feature = "query")]
+pub mod mysql;
+#[cfg(feature = "query")]
 pub mod query;
 #[cfg(feature = "query")]
 mod work;
 
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub mod config;
-#[cfg(feature = "mysql")]
-pub mod mysql;
 #[cfg(feature = "neptune")]
 pub mod neptune;
 #[cfg(feature = "postgres")]

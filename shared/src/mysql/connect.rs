@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
+use mysql_async::{Conn, Error as MysqlError, Opts, OptsBuilder, SslOpts};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::login_error;
@@ -21,6 +21,9 @@ const LONGEST_PACKET: usize = 16 * 1024 * 1024;
 const WAIT_TIMEOUT: usize = 28_800;
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
+const RESET_TIMEOUT: Duration = Duration::from_secs(1);
+/// The driver logs in with it. On MySQL, a reset of the session returns to the server's own.
+pub(super) const LOGIN_COLLATION: &str = "utf8mb4_general_ci";
 
 /// Logs in to one database. It knows nothing of credentials: each login brings a token.
 #[derive(Debug)]
@@ -31,10 +34,15 @@ pub struct Connector {
 /// A logged-in connection. Dropping it closes the socket; [`Connection::close`] says goodbye first.
 pub struct Connection {
     pub(super) conn: Conn,
-    /// For `KILL QUERY`.
+    /// For `KILL`, and for the database after a reset.
     opts: Opts,
     /// Whether an answer may still be on its way, so that nothing else can be asked.
     pub(super) broken: bool,
+    /// Whether the session was reset since its login.
+    was_reset: bool,
+    /// Whether the server runs statements at a login, which no reset repeats.
+    init_connect: Option<bool>,
+    longest_packet: Option<usize>,
 }
 
 impl Connector {
@@ -91,7 +99,7 @@ impl Connector {
             let share = left / u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
             let opts = self.opts(token, *address);
             match timeout(share, Conn::new(opts.clone())).await {
-                Ok(Ok(conn)) => return Ok(Connection { conn, opts, broken: false }),
+                Ok(Ok(conn)) => return Ok(Connection::new(conn, opts)),
                 Ok(Err(refused)) => {
                     last = login_error::explain(&self.config, &refused);
                     if last.error.kind() != ErrorKind::NetworkUnreachable {
@@ -130,6 +138,11 @@ impl Connector {
 }
 
 impl Connection {
+    fn new(conn: Conn, opts: Opts) -> Self {
+        let (init_connect, longest_packet) = (None, None);
+        Self { conn, opts, broken: false, was_reset: false, init_connect, longest_packet }
+    }
+
     /// Whether the connection can run nothing more.
     pub fn is_broken(&self) -> bool {
         self.broken
@@ -141,16 +154,53 @@ impl Connection {
         !self.broken
     }
 
-    /// Asks the server, over another connection, to stop what this one runs. A token that has expired
-    /// meanwhile opens none.
+    /// The server's `max_allowed_packet`: a round trip for the first that asks.
+    pub(super) async fn longest_packet(&mut self) -> Result<usize, MysqlError> {
+        if let Some(known) = self.longest_packet {
+            return Ok(known);
+        }
+        let most = self.conn.query_first("SELECT @@max_allowed_packet").await?;
+        Ok(*self.longest_packet.insert(most.unwrap_or(LONGEST_PACKET)))
+    }
+
+    /// Has the server release everything that the session holds: variables, locks, temporary tables and
+    /// prepared statements. If it cannot, or `last` says that more is left, the connection is of no more
+    /// use.
+    pub(super) async fn reset(&mut self, last: bool, bound: Instant) {
+        self.broken = true;
+        let bound = bound.min(Instant::now() + RESET_TIMEOUT);
+        let restorable = timeout_at(bound, self.try_reset(last)).await;
+        self.was_reset = true;
+        self.broken = last || !matches!(restorable, Ok(Ok(true)));
+    }
+
+    /// Whether the session is afterwards as a login makes it.
+    async fn try_reset(&mut self, last: bool) -> Result<bool, MysqlError> {
+        if !self.conn.reset().await? || last {
+            return Ok(false);
+        }
+        if self.init_connect.is_none() {
+            let sets: Option<bool> = self.conn.query_first("SELECT @@init_connect <> ''").await?;
+            self.init_connect = sets;
+        }
+        Ok(self.init_connect == Some(false))
+    }
+
+    /// The database that the next statement has to choose: a reset keeps another.
+    pub(super) fn database_to_choose(&self) -> Option<&str> {
+        self.opts.db_name().filter(|_| self.was_reset)
+    }
+
+    /// Asks the server, over another connection, to end this one's session with what it runs and holds. A
+    /// token that has expired meanwhile opens none.
     pub(super) async fn kill(&self, bound: Instant) {
         let ask = async {
             let mut other = Conn::new(self.opts.clone()).await.ok()?;
-            other.query_drop(format!("KILL QUERY {}", self.conn.id())).await.ok()
+            other.query_drop(format!("KILL {}", self.conn.id())).await.ok()
         };
         let bound = bound.min(Instant::now() + CANCEL_TIMEOUT);
         if timeout_at(bound, ask).await.ok().flatten().is_none() {
-            tracing::debug!("the statement could not be killed");
+            tracing::debug!("the session could not be killed");
         }
     }
 

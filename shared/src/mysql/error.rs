@@ -5,6 +5,8 @@
 
 use mysql_async::{DriverError, Error as MysqlError};
 
+use super::statement::{DECLARE_THEM, OTHER_PARAMETERS, placeholders};
+use super::warning::is_of_a_value;
 use crate::error::{Error, ErrorKind};
 use crate::query::{Failure, Mode, Query, Stage, outcome_unknown, timed_out};
 
@@ -14,6 +16,12 @@ const ENDS_SESSION: [u16; 5] = [1053, 1077, 1927, 3169, IDLE];
 const IDLE: u16 = 4031;
 /// The server takes no writes: `read_only`, or `innodb_read_only` of a reader.
 const TAKES_NO_WRITES: [u16; 2] = [1290, 1836];
+/// Another transaction was in the way: a changed row (MariaDB's snapshot isolation), a deadlock, a changed
+/// table, twice, and a deadlock of GET_LOCK. After some of them the transaction is gone, and a next statement
+/// would commit: so the packet ends there, and ROLLBACK follows.
+const IN_ANOTHERS_WAY: [u16; 5] = [1020, 1213, 1412, 1615, 3058];
+/// The packet is longer than `max_allowed_packet`. The server closes the connection.
+const TOO_LONG: u16 = 1153;
 
 /// From a statement that the server refused, so that it changed nothing. `parsing` tells that PREPARE did,
 /// and `entered` that a ledger keeps the statement from happening twice.
@@ -69,55 +77,79 @@ fn takes_no_writes(query: &Query, code: u16) -> Error {
 fn statement_error(query: &Query, error: &MysqlError, parsing: bool) -> Error {
     let MysqlError::Server(refusal) = error else { return connection_broke(query) };
     let (code, state) = (refusal.code, refusal.state.as_str());
-    let (kind, what, remedy) = match code {
+    match code {
         // max_statement_time, max_execution_time, KILL QUERY
         1317 | 1969 | 3024 => return timed_out(query, &ran_too_long(query)),
-        1205 => (
-            ErrorKind::QueryTimeout,
-            "got no lock in time",
-            "Look in information_schema.innodb_trx for the session that holds it",
-        ),
-        1290 | 1792 | 1836 => (
-            ErrorKind::QueryDenied,
-            "tried to write where nothing may be written",
-            "A query that writes needs mode = \"write\"; a reader takes no writes",
-        ),
-        1044 | 1142 | 1143 | 1227 | 1370 => (
-            ErrorKind::QueryDenied,
-            "is not permitted",
-            "GRANT the right to the database user, or use a user that has it",
-        ),
-        1210 => (
-            ErrorKind::QueryInvalid,
-            "has other parameters than its front matter declares",
-            "Declare one entry in params for each ?, in that order",
-        ),
-        1213 => {
-            (ErrorKind::QueryFailed, "failed", "Another transaction was in its way: run it again")
-        }
-        code if ENDS_SESSION.contains(&code) => (
-            ErrorKind::DatabaseUnavailable,
-            "could not run",
-            "Try again when the database has recovered",
-        ),
-        _ if parsing => (
-            ErrorKind::QueryInvalid,
-            "is not valid",
-            "A query file holds one statement that MySQL can prepare",
-        ),
-        _ => (
-            ErrorKind::QueryFailed,
-            "failed",
-            "Look the code up in MySQL's manual, and the values in the server's own log",
-        ),
-    };
+        TOO_LONG => return too_long(query),
+        _ => {}
+    }
+    let (kind, what, remedy) = meaning(query, code, parsing);
     let why = match parsing {
         true => format!("{} ({code}, SQLSTATE {state})", refusal.message),
         false => format!("error {code}, SQLSTATE {state}"),
     };
     let error =
         Error::new(kind, format!("query {} {what}", query.name)).because(why).remedy(remedy);
-    if code == 1213 { error.transient() } else { error }
+    if IN_ANOTHERS_WAY.contains(&code) { error.transient() } else { error }
+}
+
+/// The kind of an error, what goes after "query NAME", and what to do.
+fn meaning(query: &Query, code: u16, parsing: bool) -> (ErrorKind, &'static str, &'static str) {
+    use ErrorKind::*;
+    let has_parameters = !query.params.is_empty();
+    match code {
+        1205 => (
+            QueryTimeout,
+            "got no lock in time",
+            "Look in information_schema.innodb_trx for the session that holds it",
+        ),
+        1290 | 1792 | 1836 => (
+            QueryDenied,
+            "tried to write where nothing may be written",
+            "A query that writes needs mode = \"write\"; a reader takes no writes",
+        ),
+        1044 | 1142 | 1143 | 1227 | 1370 => (
+            QueryDenied,
+            "is not permitted",
+            "GRANT the right to the database user, or use a user that has it",
+        ),
+        // EXECUTE has one code for too few variables, and for a value that LIMIT does not take.
+        1210 if has_parameters && placeholders(query) == Some(query.params.len()) => (
+            QueryBadParameter,
+            "has a parameter that does not fit",
+            "LIMIT and OFFSET take whole numbers from 0",
+        ),
+        1210 => (QueryInvalid, OTHER_PARAMETERS, DECLARE_THEM),
+        code if IN_ANOTHERS_WAY.contains(&code) => {
+            (QueryFailed, "failed", "Another transaction was in its way: run it again")
+        }
+        code if ENDS_SESSION.contains(&code) => {
+            (DatabaseUnavailable, "could not run", "Try again when the database has recovered")
+        }
+        _ if parsing => (
+            QueryInvalid,
+            "is not valid",
+            "A query file holds one statement that MySQL can prepare",
+        ),
+        code if has_parameters && is_of_a_value(code) => (
+            QueryBadParameter,
+            "has a parameter that does not fit",
+            "Send a value of the type and length that the column takes; docs/mysql.md has times",
+        ),
+        _ => (
+            QueryFailed,
+            "failed",
+            "Look the code up in MySQL's manual, and the values in the server's own log",
+        ),
+    }
+}
+
+/// The error of parameters that are longer than a packet of the server.
+pub(super) fn too_long(query: &Query) -> Error {
+    let what = format!("query {} has parameters that are too long", query.name);
+    Error::new(ErrorKind::QueryBadParameter, what)
+        .because("the server takes no packet of that length")
+        .remedy("Send less, or raise the server's max_allowed_packet")
 }
 
 pub(super) fn connection_broke(query: &Query) -> Error {

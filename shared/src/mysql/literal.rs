@@ -1,14 +1,21 @@
 //! Parameters as literals of a SET statement, which no value can leave.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::error::{Error, ErrorKind};
 use crate::query::{Kind, Parameters, Query, Value};
 
 /// MySQL's most digits of a DECIMAL. A longer number would lose some, so it is written as text.
 const MOST_DIGITS: usize = 65;
 
-/// Text as a literal, in hexadecimal.
+/// Text as a literal, hardly longer than the text: what fits into `max_allowed_packet` still does. The
+/// server's `sql_mode` decides what a backslash in a string means, so text with one is in Base64.
 pub(super) fn text(text: &str) -> String {
-    format!("CONVERT({} USING utf8mb4)", bytes(text))
+    if text.contains('\\') {
+        return format!("CONVERT(FROM_BASE64('{}') USING utf8mb4)", STANDARD.encode(text));
+    }
+    format!("_utf8mb4'{}'", text.replace('\'', "''"))
 }
 
 /// The bytes of a text as a literal, in hexadecimal.
@@ -65,8 +72,9 @@ mod tests {
         assert_eq!(written("-1.5e3"), "-1.5e3");
         assert_eq!(written("true"), "TRUE");
         assert_eq!(written("null"), "CAST(NULL AS CHAR)");
-        assert_eq!(written("\"'; --\""), "CONVERT(X'273b202d2d' USING utf8mb4)");
-        assert_eq!(written("\"\""), "CONVERT(X'' USING utf8mb4)");
-        assert!(written(&"9".repeat(66)).starts_with("CONVERT("));
+        assert_eq!(written("\"'; --\""), "_utf8mb4'''; --'");
+        assert_eq!(written("\"\""), "_utf8mb4''");
+        assert_eq!(written(r#""\\'""#), "CONVERT(FROM_BASE64('XCc=') USING utf8mb4)");
+        assert_eq!(written(&"9".repeat(66)), format!("_utf8mb4'{}'", "9".repeat(66)));
     }
 }

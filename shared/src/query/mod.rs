@@ -89,15 +89,6 @@ pub struct Query {
 }
 
 impl Query {
-    /// The first word of the statement; empty if it begins otherwise, or with a comment that a server may
-    /// run.
-    #[cfg(feature = "mysql")]
-    pub(crate) fn first_word(&self) -> &str {
-        let rest = &self.sql[lexer::skip_comments(&self.sql, "/*!")..];
-        let end = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
-        &rest[..end]
-    }
-
     /// Reads `NAME.sql` in a folder.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::keeper::{Engine, Keeper, warn_of_an_alias};
 use crate::config::MysqlConfig;
 use crate::error::Error;
-use crate::mysql::{Connection, Connector, execute};
+use crate::mysql::{Connection, Connector, check_read, execute};
 use crate::query::{Answer, Delivered, Parameters, Query};
 use crate::retry::LoginError;
 use crate::token::AuthToken;
@@ -122,6 +122,8 @@ impl MysqlSession {
         message_id: Option<&str>,
         work: &mut Work,
     ) -> Result<Delivered, Error> {
+        // Without a login.
+        check_read(query)?;
         let mut lease = self.keeper.lease(work).await?;
         loop {
             let start = Instant::now();

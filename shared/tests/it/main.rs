@@ -18,7 +18,11 @@ mod logins;
 #[cfg(feature = "mysql")]
 mod mysql;
 #[cfg(feature = "mysql")]
+mod mysql_leftovers;
+#[cfg(feature = "mysql")]
 mod mysql_session;
+#[cfg(feature = "mysql")]
+mod mysql_values;
 mod proxy;
 mod refused;
 mod regions;
