@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_smithy_async::time::SharedTimeSource;
+use rds_iam::mysql;
 use rds_iam::postgres::{Connection, Connector};
 use rds_iam::postgres::{Description, describe, review, uncounted};
 use rds_iam::query::Query;
@@ -11,18 +12,21 @@ use rds_iam::{Config, Error};
 use tokio::time::{Instant, timeout_at};
 
 use crate::Result;
+use crate::database::Engine;
 
 /// The bound of the login, and of each file.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Checks query files, and all query files of folders, and returns how many are wrong. With
-/// `database`, the database that the environment names prepares each statement.
-pub async fn run(paths: &[PathBuf], database: bool) -> Result<usize> {
+/// `database`, the database that the environment names prepares each statement of PostgreSQL. Without
+/// `engine`, files in a folder `mysql` are for MySQL.
+pub async fn run(paths: &[PathBuf], engine: Option<Engine>, database: bool) -> Result<usize> {
     let files = find(paths)?;
     let connection = if database { Some(login().await?) } else { None };
     let (mut wrong, mut warnings) = (0, 0);
     for file in &files {
-        match check(file, connection.as_ref()).await {
+        let engine = engine.unwrap_or_else(|| engine_of(file));
+        match check(file, engine, connection.as_ref()).await {
             Ok(checked) => {
                 println!("{}: ok{}", file.display(), checked.description);
                 for warning in &checked.warnings {
@@ -59,15 +63,28 @@ struct Checked {
     warnings: Vec<Error>,
 }
 
+/// Whose SQL a file has, by its folder: `queries/mysql` is mysql-query's.
+fn engine_of(file: &Path) -> Engine {
+    let whole = file.canonicalize().unwrap_or_default();
+    let folder = whole.parent().and_then(Path::file_name);
+    if folder.is_some_and(|folder| folder == "mysql") { Engine::Mysql } else { Engine::Postgres }
+}
+
 /// Fails with everything that is wrong with the file.
 async fn check(
     file: &Path,
+    engine: Engine,
     connection: Option<&Connection>,
 ) -> std::result::Result<Checked, Vec<String>> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
     let folder = file.parent().unwrap_or(Path::new("."));
     let told = |error: Error| vec![error.to_string()];
     let query = Query::load(folder, &name).map_err(told)?;
+    if engine == Engine::Mysql {
+        mysql::check(&query).map_err(told)?;
+        let unasked = connection.map(|_| ": without the database, which is PostgreSQL".to_owned());
+        return Ok(Checked { description: unasked.unwrap_or_default(), ..Checked::default() });
+    }
     let found = review(&query);
     if !found.is_empty() {
         return Err(found.iter().map(ToString::to_string).collect());

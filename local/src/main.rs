@@ -51,12 +51,17 @@ enum Command {
     /// prepares each statement, and the output shows the types of parameters and columns. The
     /// environment names the database, as for a function:
     ///   . target/rds-local/env; rds-local check --database
+    /// For mysql-query, a read that could write is wrong, and so are other parameters than the statement has:
+    ///   rds-local check --engine mysql queries/mysql
     #[command(verbatim_doc_comment)]
     Check {
         /// Files, or folders of them
         #[arg(default_value = "queries", value_name = "PATH")]
         paths: Vec<PathBuf>,
-        /// Prepare each statement on the database
+        /// Whose SQL the files have [default: mysql in a folder of that name, else postgres]
+        #[arg(long, value_enum)]
+        engine: Option<Engine>,
+        /// Prepare each statement on the database, which is PostgreSQL
         #[arg(long)]
         database: bool,
     },
@@ -215,8 +220,8 @@ fn main() -> ExitCode {
             Command::Serve(serve) => run_serve(serve).await.map(|()| ExitCode::SUCCESS),
             Command::Invoke(invoke) => run_invoke(invoke).await,
             Command::Token(token) => run_token(token).await.map(|()| ExitCode::SUCCESS),
-            Command::Check { paths, database } => {
-                let wrong = check::run(&paths, database).await?;
+            Command::Check { paths, engine, database } => {
+                let wrong = check::run(&paths, engine, database).await?;
                 Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
             }
             Command::Doctor { arguments } => run_doctor(&arguments),

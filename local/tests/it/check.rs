@@ -59,6 +59,39 @@ fn offline_it_names_file_line_and_the_key_that_was_meant() {
     }
 }
 
+#[test]
+fn of_mysql_it_finds_reads_that_write_and_other_parameters() {
+    let (told, well) = check(&["queries/mysql"], &[]);
+    assert!(well && told.contains("queries/mysql/customers.sql: ok"), "{told}");
+    let folder = tempfile::tempdir().unwrap();
+    let truncate = write(folder.path(), "truncate.sql", "-- all\nTRUNCATE TABLE t");
+    write(folder.path(), "into.sql", "SELECT 1 /*! INTO OUTFILE 'x' */");
+    write(folder.path(), "with.sql", "WITH a AS (SELECT 1) DELETE FROM t");
+    write(folder.path(), "two.sql", "/*+++\nparams = [{ name = \"a\" }]\n+++*/\nSELECT ?, '?', ?");
+    write(folder.path(), "good.sql", "/*+++\nmode = \"write\"\n+++*/\nTRUNCATE TABLE t");
+    let path = folder.path().display().to_string();
+    let (told, well) = check(&["--engine", "mysql", &path], &[]);
+    assert!(!well && told.ends_with("5 files, 4 wrong\n"), "{told}");
+    for expected in [
+        "query truncate is not a read: it begins with TRUNCATE",
+        "query into is not a read: it has INTO OUTFILE",
+        "query with is not a read: it begins with WITH … DELETE",
+        "declares 1, and the statement has 2",
+    ] {
+        assert!(told.contains(expected), "{expected}: {told}");
+    }
+    // The folder's name tells, and the option is believed.
+    let mysql = folder.path().join("mysql");
+    std::fs::create_dir(&mysql).unwrap();
+    let moved = write(&mysql, "moved.sql", "TRUNCATE TABLE t");
+    assert!(!check(&[&moved], &[]).1);
+    for (arguments, expected) in
+        [(["--engine", "mysql", &truncate], false), (["--engine", "postgres", &moved], true)]
+    {
+        assert_eq!(check(&arguments, &[]).1, expected, "{arguments:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_a_database_it_prints_types_and_refusals() {
     let (server, folder) = common::start(|options| Options { ..options }).await;
