@@ -82,7 +82,11 @@ async fn one_of_a_hundred_messages_fails_alone() {
     );
     let failed: Vec<&String> = log.iter().filter(|line| line.contains("record failed")).collect();
     assert_eq!(failed.len(), 2);
-    assert!(failed[0].contains("Query.Failed") && !failed[0].contains("many"), "{}", failed[0]);
+    assert!(
+        failed[0].contains("Query.BadParameter") && !failed[0].contains("many"),
+        "{}",
+        failed[0]
+    );
     world.stop().await;
 }
 
@@ -133,6 +137,75 @@ async fn a_repeated_invocation_writes_once() {
     assert_eq!(function.ok(r#"{"query":"add"}"#).await["affected"], 1);
     assert_eq!(ask(&world, "SELECT COUNT(*) FROM customers WHERE name = 'x'").await, "3");
     function.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_time_of_an_event_is_stored() {
+    let mut world = common::start().await;
+    world.set("QUERY", "record_order_event");
+    let mut function = world.function().await;
+    let rule = r#"{"id":"e1","detail-type":"x","source":"y","time":"2026-11-23T06:00:00Z","detail":{"orderId":"a","total":1.5}}"#;
+    assert_eq!(function.ok(rule).await["affected"], 1);
+    let stored = ask(&world, "SELECT order_id, total, received_at FROM orders").await;
+    assert_eq!(stored, "a\t1.50\t2026-11-23 06:00:00.000");
+    function.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_value_that_the_server_changes_is_in_the_log_without_it() {
+    let mut world = common::start().await;
+    let param = "params = [{ name = \"v\" }]";
+    let read = format!("/*+++\n{param}\n+++*/\nSELECT customer_id FROM customers WHERE age >= ?");
+    let write = format!(
+        "/*+++\n{param}\nmode = \"write\"\nselectable = true\nresult = \"affected\"\n+++*/\n\
+         INSERT IGNORE INTO customers (customer_id, age) VALUES (9, ?)"
+    );
+    world.queries(&[("at_least", &read), ("add", &write)]);
+    let mut function = world.function().await;
+    let with = |query: &str, value: &str| json!({ "query": query, "params": { "v": value } });
+    assert_eq!(function.ok(with("at_least", "s3cret").to_string()).await["row_count"], 3);
+    assert_eq!(function.ok(with("add", "s3cret").to_string()).await["affected"], 1);
+    // No line: the value fits, or is a duplicate.
+    function.ok(with("at_least", "26").to_string()).await;
+    function.ok(with("add", "26").to_string()).await;
+    let log = function.stop().await;
+    let warned: Vec<Value> = log
+        .iter()
+        .filter(|line| line.contains("the database changed a value"))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let of = |line: &Value| (line["query"].clone(), line["code"].clone(), line["level"].clone());
+    let expected = [("at_least", 1292), ("add", 1366)];
+    let expected = expected.map(|(query, code)| (json!(query), json!(code), json!("WARN")));
+    assert_eq!(warned.iter().map(of).collect::<Vec<_>>(), expected);
+    assert!(!log.iter().any(|line| line.contains("s3cret")), "{log:#?}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_read_that_writes_is_permanent_and_costs_no_login() {
+    let mut world = common::start().await;
+    world.queries(&[("empty", "TRUNCATE TABLE customers")]);
+    world.set("QUERY", "empty");
+    let mut function = world.function().await;
+    for event in
+        ["{}".to_owned(), r#"{"id":"e","detail-type":"x","source":"y","detail":{}}"#.into()]
+    {
+        let error = function.error(event).await;
+        assert_eq!(error.error_type, "Query.Invalid", "{}", error.error_message);
+        assert!(error.error_message.contains("begins with TRUNCATE"), "{}", error.error_message);
+    }
+    let answer = function.ok(batch([order(1), order(2)])).await;
+    assert_eq!(answer["batchItemFailures"].as_array().unwrap().len(), 2);
+    let log = function.stop().await;
+    let failed: Vec<&String> = log.iter().filter(|line| line.contains("record failed")).collect();
+    assert!(failed.len() == 2 && failed.iter().all(|line| line.contains("\"transient\":false")));
+    assert_eq!(
+        (world.logins().0, ask(&world, "SELECT COUNT(*) FROM customers").await.as_str()),
+        (0, "3")
+    );
     world.stop().await;
 }
 
