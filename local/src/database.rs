@@ -137,12 +137,9 @@ impl Database {
         match (self, fault) {
             (Self::Postgres(postgres), Fault::Restart) => postgres.restart().await,
             (Self::Postgres(postgres), fault) => {
-                let new = match fault {
-                    Fault::ReadOnly => Some("on"),
-                    Fault::Failover => Some("off"),
-                    _ => None,
-                };
-                postgres.set_read_only(DATABASE, new).await
+                let read_only = matches!(fault, Fault::ReadOnly | Fault::Failover);
+                let new_may_write = fault == Fault::Failover;
+                postgres.set_read_only(DATABASE, read_only, new_may_write).await
             }
             (Self::Mysql(mariadb), Fault::Restart) => mariadb.restart().await,
             (Self::Mysql(mariadb), fault) => mariadb.set_read_only(fault == Fault::ReadOnly).await,

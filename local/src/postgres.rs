@@ -128,32 +128,34 @@ impl Postgres {
         self.wait_until_ready().await
     }
 
-    /// Makes the server refuse writes in open sessions. New sessions of this database start with
-    /// `default_transaction_read_only` set to `new`. `None` resets both.
-    pub async fn set_read_only(&self, database: &str, new: Option<&str>) -> Result<()> {
+    /// Makes the server refuse writes, or accept them again. It is a setting of the whole server, which
+    /// clients tell from one of a user or a database. With `new_may_write`, new sessions of this database
+    /// are not affected.
+    pub async fn set_read_only(
+        &self,
+        database: &str,
+        read_only: bool,
+        new_may_write: bool,
+    ) -> Result<()> {
         let admin = self.superuser("postgres").await?;
         let default = "default_transaction_read_only";
-        let statements = match new {
-            Some(new) => vec![
-                format!("ALTER DATABASE {database} SET {default} = {new}"),
-                format!("ALTER SYSTEM SET {default} = on"),
-            ],
-            None => vec![
-                format!("ALTER DATABASE {database} RESET {default}"),
-                format!("ALTER SYSTEM RESET {default}"),
-            ],
-        };
-        let mut all = vec![format!("SET {default} = off")];
-        all.extend(statements);
-        all.push("SELECT pg_reload_conf()".into());
-        for statement in all {
+        let new =
+            if new_may_write { format!("SET {default} = off") } else { format!("RESET {default}") };
+        let open =
+            if read_only { format!("SET {default} = on") } else { format!("RESET {default}") };
+        for statement in [
+            format!("SET {default} = off"),
+            format!("ALTER DATABASE {database} {new}"),
+            format!("ALTER SYSTEM {open}"),
+            "SELECT pg_reload_conf()".into(),
+        ] {
             admin
                 .batch_execute(&statement)
                 .await
                 .map_err(|error| format!("PostgreSQL refused {statement}: {error}"))?;
         }
         // The postmaster reads the file first, then signals every session.
-        let expected = if new.is_some() { "on" } else { "off" };
+        let expected = if read_only { "on" } else { "off" };
         let told = async {
             loop {
                 let other = self.superuser("postgres").await?;
