@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use tokio_postgres::Client;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
 use super::message_limit::{Limited, TooLong};
-use super::tls;
+use super::{read_only, tls};
 use crate::config::{Config, SslNegotiation, TargetSessionAttrs};
 use crate::error::Error;
 use crate::retry::LoginError;
@@ -43,6 +43,12 @@ pub struct Connection {
     too_long: TooLong,
     /// The server's address: a reader endpoint's name resolves to another instance each time.
     peer: SocketAddr,
+    /// Whether it leads to RDS Proxy.
+    proxy: bool,
+    /// Whether it serves no other invocation.
+    spent: AtomicBool,
+    /// Whether the driver keeps prepared statements of its own in the session.
+    has_statements: AtomicBool,
 }
 
 /// The task that moves a connection's bytes.
@@ -135,15 +141,25 @@ impl Connector {
         let read_only = ["in_hot_standby", "default_transaction_read_only"]
             .iter()
             .any(|name| connection.parameter(name) == Some("on"));
-        let driver = tokio::spawn(async move {
+        let driver = Driver(tokio::spawn(async move {
             // The client's calls report a broken connection; this task can only log it.
             if let Err(error) = std::future::poll_fn(|cx| poll_quietly(&mut connection, cx)).await {
                 tracing::debug!(reason = %error, "the database connection ended");
             }
-        });
-        let connection = Connection { client, driver: Driver(driver), too_long, peer };
+        }));
+        let connection = Connection {
+            client,
+            driver,
+            too_long,
+            peer,
+            proxy: self.config.proxy,
+            spent: AtomicBool::new(false),
+            has_statements: AtomicBool::new(false),
+        };
         if self.config.target_session_attrs == TargetSessionAttrs::ReadWrite && read_only {
-            return Err(LoginError::not_writable(&self.config));
+            // Only now: a setting of the user or database looks like a reader, and stays.
+            let cause = read_only::ask(&connection.client).await;
+            return Err(LoginError::not_writable(&self.config, cause.as_ref()));
         }
         Ok((connection, steps))
     }
@@ -209,6 +225,35 @@ impl Connection {
     /// Whether the connection is known to be gone.
     pub fn is_closed(&self) -> bool {
         self.client.is_closed() || self.driver.0.is_finished()
+    }
+
+    /// Whether it leads to RDS Proxy.
+    pub(crate) fn is_proxy(&self) -> bool {
+        self.proxy
+    }
+
+    /// Keeps the connection from serving another invocation.
+    pub(super) fn spend(&self) {
+        self.spent.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it serves no other invocation: a setting or a lock of this one may be left on it.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.spent.load(Ordering::Relaxed)
+    }
+
+    /// A statement with its parameters and columns described. For types that are not built in, the driver
+    /// prepares statements of its own, and keeps them.
+    pub(super) async fn prepare(
+        &self,
+        sql: &str,
+    ) -> Result<tokio_postgres::Statement, tokio_postgres::Error> {
+        self.has_statements.store(true, Ordering::Relaxed);
+        self.client.prepare(sql).await
+    }
+
+    pub(super) fn has_statements(&self) -> bool {
+        self.has_statements.load(Ordering::Relaxed)
     }
 
     /// Whether the connection ended because one message, a row usually, was longer than a response can

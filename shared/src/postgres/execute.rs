@@ -17,8 +17,9 @@ use tokio_postgres::Client;
 use tokio_postgres::error::{DbError, Severity};
 
 use super::outcome::{Failure, NoAnswer, Progress, Stage};
-use super::statement_error::{statement_error, takes_no_writes};
-use super::text;
+use super::read_only::{refuses_writes, takes_no_writes};
+use super::statement_error::statement_error;
+use super::{Connection, Leaves, text};
 use crate::query::{
     Answer, Mode, Parameters, Query, ResultKind, Rows, SHOWN_VIOLATIONS, answer, outcome_unknown,
 };
@@ -26,7 +27,7 @@ use crate::query::{
 /// Runs a query by its mode. `statement_timeout` is left out behind RDS Proxy, where SET pins the
 /// session. Without `keeps_rows`, rows that the caller does not use are only counted.
 pub(crate) async fn run(
-    client: &Client,
+    connection: &Connection,
     query: &Query,
     parameters: &Parameters,
     statement_timeout: Option<Duration>,
@@ -36,8 +37,8 @@ pub(crate) async fn run(
     let begin = begin(query.mode, statement_timeout);
     let statement = if keeps_rows { Statement::new(query) } else { Statement::counting(query) };
     match query.mode {
-        Mode::Read => read(client, &statement, parameters, &begin, progress).await,
-        Mode::Write => write(client, &statement, parameters, &begin, progress).await,
+        Mode::Read => read(connection, &statement, parameters, &begin, progress).await,
+        Mode::Write => write(connection, &statement, parameters, &begin, progress).await,
     }
 }
 
@@ -82,31 +83,39 @@ fn bounded(begin: &str, statement_timeout: Option<Duration>, idle: Duration) -> 
 }
 
 async fn read(
-    client: &Client,
+    connection: &Connection,
     statement: &Statement<'_>,
     parameters: &Parameters,
     begin: &str,
     progress: &mut Progress,
 ) -> Result<Answer, Failure> {
-    let failed = |error| statement.failed_read(&error);
+    let (client, failed) = (&connection.client, |error| statement.failed_read(&error));
+    let leaves = Leaves::of(statement.query);
     // Polled in this order, and each queues its message when first polled.
     let begin = async { client.batch_execute(begin).await.map_err(failed) };
     let answer = async {
-        statement.run(client, parameters, &mut progress.violations).await.map_err(|e| e.or(failed))
+        match statement.run(client, parameters, &mut progress.violations).await {
+            // The rest of the rows is not waited for.
+            Err(NoAnswer::Unacceptable(error)) => Err(Failure::lost(error)),
+            answer => Ok(answer),
+        }
     };
-    let commit = async { client.batch_execute("COMMIT").await.map_err(failed) };
-    let ((), answer, ()) = try_join3(begin, answer, commit).await?;
+    let end = async { Ok(connection.end("COMMIT", leaves).await) };
+    let ((), answer, ended) = try_join3(begin, answer, end).await?;
+    let answer = answer.map_err(|error| error.or(failed))?;
+    ended.map_err(failed)?;
     Ok(answer)
 }
 
 async fn write(
-    client: &Client,
+    connection: &Connection,
     statement: &Statement<'_>,
     parameters: &Parameters,
     begin: &str,
     progress: &mut Progress,
 ) -> Result<Answer, Failure> {
     let Progress { stage, violations } = progress;
+    let (client, leaves) = (&connection.client, Leaves::of(statement.query));
     let begin = async {
         let begun = client.batch_execute(begin).await;
         if begun.is_ok() {
@@ -118,7 +127,7 @@ async fn write(
     let failure = match (begun, answer) {
         (Ok(()), Ok(answer)) => {
             *stage = Stage::Committing;
-            return match client.batch_execute("COMMIT").await {
+            return match connection.end("COMMIT", leaves).await {
                 Ok(()) => Ok(answer),
                 Err(error) => Err(statement.failed_write(&error, Stage::Committing)),
             };
@@ -128,9 +137,12 @@ async fn write(
             return Err(Failure::lost(outcome_unknown(statement.query, Stage::Sent)));
         }
         (Err(error), Err(_)) => statement.failed_write(&error, Stage::Sent),
+        (Ok(()), Err(NoAnswer::Postgres(error))) if refuses_writes(&error) => {
+            connection.refused_write(statement.query).await
+        }
         (Ok(()), Err(error)) => error.or(|error| statement.failed_write(&error, Stage::Begun)),
     };
-    if failure.usable && client.batch_execute("ROLLBACK").await.is_err() {
+    if failure.usable && connection.end("ROLLBACK", leaves).await.is_err() {
         return Err(Failure { usable: false, ..failure });
     }
     Err(failure)
@@ -138,7 +150,7 @@ async fn write(
 
 /// A query's statement as it is sent.
 pub(super) struct Statement<'q> {
-    query: &'q Query,
+    pub(super) query: &'q Query,
     pub(super) text: String,
     /// How many characters stand before the file's own text.
     pub(super) prefix: usize,
@@ -223,8 +235,7 @@ impl<'q> Statement<'q> {
             return Failure::lost(outcome_unknown(self.query, stage));
         }
         // What was refused has changed nothing.
-        if db.code().code() == "25006" {
-            // The old writer, after a failover: the name leads to another by now.
+        if refuses_writes(error) {
             let error = takes_no_writes(self.query);
             return Failure { error, usable: false, repeat: true };
         }
@@ -233,27 +244,29 @@ impl<'q> Statement<'q> {
     }
 }
 
-const SELECT_ROWS: &str = "SELECT row_to_json(_)::text FROM (\n";
-const WITH_ROWS: &str = "WITH _ AS (\n";
+/// The name of the file's rows in what is put around them is `rds_iam_rows`. The file's text does not see it,
+/// and `.*` takes it for the row even where a column has that name.
+pub(super) const SELECT_ROWS: &str = "SELECT pg_catalog.row_to_json(rds_iam_rows.*)::text FROM (\n";
+const WITH_ROWS: &str = "WITH rds_iam_rows AS (\n";
+const FROM_ROWS: &str = "SELECT pg_catalog.row_to_json(rds_iam_rows.*)::text FROM rds_iam_rows";
+pub(super) const AS_ROWS: &str = "\n) rds_iam_rows";
 
 /// The text before and after a query's own.
 fn wrapping(query: &Query) -> (&'static str, String) {
     match (&query.result, query.mode) {
         (ResultKind::Affected, _) => ("", String::new()),
-        (ResultKind::Rows | ResultKind::Metric(_), Mode::Read) => (SELECT_ROWS, "\n) _".into()),
+        (ResultKind::Rows | ResultKind::Metric(_), Mode::Read) => (SELECT_ROWS, AS_ROWS.into()),
         (ResultKind::Rows | ResultKind::Metric(_), Mode::Write) => {
-            (WITH_ROWS, "\n) SELECT row_to_json(_)::text FROM _".into())
+            (WITH_ROWS, format!("\n) {FROM_ROWS}"))
         }
         // A second row is enough to know.
-        (ResultKind::One, Mode::Read) => (SELECT_ROWS, "\n) _ LIMIT 2".into()),
-        (ResultKind::One, Mode::Write) => {
-            (WITH_ROWS, "\n) SELECT row_to_json(_)::text FROM _ LIMIT 2".into())
-        }
+        (ResultKind::One, Mode::Read) => (SELECT_ROWS, format!("{AS_ROWS} LIMIT 2")),
+        (ResultKind::One, Mode::Write) => (WITH_ROWS, format!("\n) {FROM_ROWS} LIMIT 2")),
         (ResultKind::Check { .. }, _) => (
             WITH_ROWS,
             format!(
-                "\n) SELECT count(*)::text FROM _ UNION ALL \
-                 (SELECT row_to_json(_)::text FROM _ LIMIT {SHOWN_VIOLATIONS})"
+                "\n) SELECT pg_catalog.count(*)::text FROM rds_iam_rows UNION ALL \
+                 ({FROM_ROWS} LIMIT {SHOWN_VIOLATIONS})"
             ),
         ),
     }

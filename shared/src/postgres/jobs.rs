@@ -22,7 +22,7 @@ mod tests;
 
 use std::time::Duration;
 
-use futures_util::future::{join, join3};
+use futures_util::future::{join, join3, join4};
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -30,7 +30,9 @@ use self::failure::{chunk_failed, chunk_undone, code, is_contention, is_taken};
 pub(crate) use self::row::{Position, Seen};
 use self::row::{as_i64, as_u64, position};
 use super::execute::{Statement, begin_with};
+use super::leftovers::RELEASE;
 use super::outcome::{Failure, NoAnswer};
+use super::read_only::refuses_writes;
 use crate::error::Error;
 use crate::query::{Answer, Mode, Parameters, Query};
 
@@ -136,6 +138,8 @@ pub(crate) struct Holder<'a> {
     pub(crate) lease: Duration,
     /// What the run was asked to do, of which the row holds a digest.
     pub(crate) input: &'a str,
+    /// Whether its statements may leave something in the session, which is released with their COMMIT.
+    pub(crate) release: bool,
 }
 
 /// What a claim found.
@@ -212,6 +216,7 @@ impl Holder<'_> {
             }
             Err(error) if is_taken(&error) => {}
             Err(error) if is_contention(&error) => return Ok(Claim::Again),
+            Err(error) if refuses_writes(&error) => return Err(self.refused(client).await),
             Err(error) => return Err(self.failed(&error)),
         }
         let rows = seen.map_err(|error| self.failed(&error))?;
@@ -297,12 +302,15 @@ impl Holder<'_> {
         // Polled in this order, and each queues its message when first polled. If recording the
         // counts fails, the COMMIT behind it rolls back. So if neither fails, both are committed.
         let counts = client.query_typed(RECORD, &values);
-        let (counted, committed, begun) = join3(counts, run(commit), run(begin.as_deref())).await;
+        let release = commit.filter(|_| self.release).map(|_| RELEASE);
+        let (counted, committed, released, begun) =
+            join4(counts, run(commit), run(release), run(begin.as_deref())).await;
         let counted = counted.map_err(|error| self.undone(&error))?;
         for result in [committed, begun] {
             // What is checked at COMMIT is the statement's: deferred constraints, serializability.
             result.map_err(|error| chunk_undone(entry.done, &error, 0))?;
         }
+        released.map_err(|_| Failure { usable: false, repeat: true, ..self.broken() })?;
         let seconds = counted.first().and_then(|row| row.try_get::<_, Option<i64>>(1).ok());
         Ok(as_u64(seconds.flatten().unwrap_or(0)))
     }
@@ -337,8 +345,10 @@ impl Holder<'_> {
         values: &[Typed<'_>],
     ) -> Result<(), Failure> {
         let rollback = client.batch_execute("ROLLBACK");
-        let (rolled_back, noted) = join(rollback, client.execute_typed(sql, values)).await;
-        rolled_back.and(noted).map(|_| ()).map_err(|error| self.failed(&error))
+        let release = client.batch_execute(if self.release { RELEASE } else { "" });
+        let noted = client.execute_typed(sql, values);
+        let (rolled_back, released, noted) = join3(rollback, release, noted).await;
+        rolled_back.and(released).and(noted).map(|_| ()).map_err(|error| self.failed(&error))
     }
 
     /// Notes that the run did not take place, unless it has a row already.

@@ -7,6 +7,7 @@ use std::io;
 
 use tokio_postgres::error::{DbError, SqlState};
 
+use super::read_only::Cause;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::retry::{LoginError, Retry};
@@ -34,7 +35,15 @@ impl LoginError {
             .retry(Retry::Again)
     }
 
-    pub(crate) fn not_writable(config: &Config) -> Self {
+    /// `PGTARGETSESSIONATTRS` is `read-write`, and the session is not. `cause` is what the server says.
+    pub(super) fn not_writable(config: &Config, cause: Option<&Cause>) -> Self {
+        if let Some(cause) = cause.filter(|cause| !cause.passes()) {
+            let what = format!("{} takes no writes of {}", config.target(), config.user);
+            return cause
+                .explain(Error::new(ErrorKind::ConfigInvalid, what))
+                .also("PGTARGETSESSIONATTRS is read-write")
+                .retry(Retry::No);
+        }
         Error::new(ErrorKind::DatabaseUnavailable, format!("{} takes no writes", config.target()))
             .because("it is a standby or a reader, and PGTARGETSESSIONATTRS is read-write")
             .remedy("Use the cluster (writer) endpoint; after a failover its name follows within a minute")

@@ -3,7 +3,8 @@
 //! The files are the steps of a statement's life: [`tls`](self) and `connect` make a connection,
 //! `login_error` explains a failed login, `execute` runs a statement in its own transaction, `ledger`
 //! records a message together with its write, `jobs` the chunks of a batch job, `message_limit` keeps a
-//! huge row out of memory, `outcome` and `statement_error` describe how a statement ended. `stream` hands
+//! huge row out of memory, `outcome`, `statement_error`, `sqlstates` and `read_only`
+//! describe how a statement ended, and `leftovers` releases what it left in the session. `stream` hands
 //! on the rows of a large result, with the types that `columns` knows. `describe` asks PostgreSQL about a
 //! query without running it, and `review` reads its text for what PostgreSQL would accept.
 
@@ -13,10 +14,13 @@ mod describe;
 pub(crate) mod execute;
 pub(crate) mod jobs;
 pub(crate) mod ledger;
+mod leftovers;
 mod login_error;
 mod message_limit;
 pub(crate) mod outcome;
+mod read_only;
 pub(crate) mod review;
+mod sqlstates;
 pub(crate) mod statement_error;
 pub(crate) mod stream;
 mod text;
@@ -26,6 +30,7 @@ pub use crate::retry::LoginError;
 pub use columns::{Column, ColumnKind, Value};
 pub use connect::{Connection, Connector, login_settings};
 pub use describe::{Description, describe};
+pub(crate) use leftovers::Leaves;
 pub use review::{review, uncounted};
 pub use stream::{RowForm, StreamedRow};
 pub use tls::tls_connector;

@@ -7,120 +7,9 @@
 
 use tokio_postgres::error::{DbError, ErrorPosition};
 
+use super::sqlstates::{self, Why};
 use crate::error::{Error, ErrorKind};
 use crate::query::Query;
-
-/// What a SQLSTATE means for the caller.
-struct Meaning {
-    /// A code, or the beginning of one.
-    code: &'static str,
-    kind: ErrorKind,
-    /// Goes after "query NAME".
-    what: &'static str,
-    why: Why,
-    remedy: &'static str,
-}
-
-/// What the error gives as its reason.
-enum Why {
-    /// PostgreSQL's name for the condition.
-    Condition,
-    /// The server's message, where it is the server's own.
-    Message,
-    /// The same, for a refusal that names an object of the catalogue and nothing else.
-    Privilege,
-    /// The server's message and the line of the query file, for errors of parsing.
-    Located,
-    /// The time-out that applied.
-    TimedOut,
-    /// The condition, and the names of constraint, table and column.
-    Names,
-}
-
-const LOOK_IN_THE_LOG: &str =
-    "Look up the SQLSTATE in PostgreSQL's manual, and the values in the server's own log";
-const TRY_LATER: &str = "Try again when the database has recovered";
-const NOT_VALID: &str = "A query file holds one statement and no semicolon: a SELECT, VALUES, TABLE or WITH, or with mode = \"write\" an INSERT, UPDATE or DELETE … RETURNING; anything else needs result = \"affected\"";
-
-/// The first row whose code begins the server's. The last row takes everything else.
-const MEANINGS: [Meaning; 15] = {
-    use ErrorKind::*;
-    use Why::*;
-    const fn row(
-        code: &'static str,
-        kind: ErrorKind,
-        what: &'static str,
-        why: Why,
-        remedy: &'static str,
-    ) -> Meaning {
-        Meaning { code, kind, what, why, remedy }
-    }
-    [
-        row(
-            "57014",
-            QueryTimeout,
-            "timed out",
-            TimedOut,
-            "Make it faster (look at EXPLAIN), or give the function a longer Timeout",
-        ),
-        row(
-            "55P03",
-            QueryTimeout,
-            "got no lock in time",
-            Condition,
-            "Look in pg_locks for the session that holds it",
-        ),
-        row(
-            "25006",
-            QueryDenied,
-            "tried to write in a read-only transaction",
-            Condition,
-            "A query that writes needs mode = \"write\" and a function that allows writes; a standby takes no writes",
-        ),
-        row(
-            "42501",
-            QueryDenied,
-            "is not permitted",
-            Privilege,
-            "GRANT the right to the database user, or use a user that has it",
-        ),
-        row(
-            "08P01",
-            QueryInvalid,
-            "has other parameters than its front matter declares",
-            Condition,
-            "Declare one entry in params for each of $1…$n, in that order",
-        ),
-        row(
-            "42P18",
-            QueryInvalid,
-            "is not valid",
-            Condition,
-            "Use each parameter that params declares, and cast one whose type the statement does not give: $1::text",
-        ),
-        row("53", DatabaseUnavailable, "could not run", Message, TRY_LATER),
-        row("57P01", DatabaseUnavailable, "could not run", Message, TRY_LATER),
-        row("57P02", DatabaseUnavailable, "could not run", Message, TRY_LATER),
-        row("57P03", DatabaseUnavailable, "could not run", Message, TRY_LATER),
-        row("42", QueryInvalid, "is not valid", Located, NOT_VALID),
-        row("0A000", QueryInvalid, "is not valid", Located, NOT_VALID),
-        row(
-            "40001",
-            QueryFailed,
-            "failed",
-            Names,
-            "Another transaction was in its way: run it again",
-        ),
-        row(
-            "40P01",
-            QueryFailed,
-            "failed",
-            Names,
-            "Another transaction was in its way: run it again",
-        ),
-        row("", QueryFailed, "failed", Names, LOOK_IN_THE_LOG),
-    ]
-};
 
 /// The error of a statement. `wrapped_after` is the length, in characters, of the text in front of
 /// the file's own.
@@ -134,10 +23,8 @@ pub(super) fn statement_error(
     if let Some(parameter) = parameter_of(query, db) {
         return bad_parameter(query, parameter, code);
     }
-    let Some(meaning) = MEANINGS.iter().find(|meaning| code.starts_with(meaning.code)) else {
-        return connection_broke(query);
-    };
-    let why = match meaning.why {
+    let state = sqlstates::of(code);
+    let why = match state.why {
         Why::Condition => condition(code),
         Why::Message => own_words(db).map_or_else(|| condition(code), str::to_owned),
         Why::Privilege => own_words(db)
@@ -147,9 +34,9 @@ pub(super) fn statement_error(
         Why::TimedOut => timed_out(query),
         Why::Names => names(db),
     };
-    let error = Error::new(meaning.kind, format!("query {} {}", query.name, meaning.what))
+    let error = Error::new(state.kind, format!("query {} {}", query.name, state.what))
         .because(why)
-        .remedy(meaning.remedy);
+        .remedy(state.remedy);
     if matches!(code, "40001" | "40P01") { error.transient() } else { error }
 }
 
@@ -229,13 +116,6 @@ fn names(db: &DbError) -> String {
     names.join(", ")
 }
 
-/// The error of a write that a read-only server refused.
-pub(super) fn takes_no_writes(query: &Query) -> Error {
-    Error::new(ErrorKind::DatabaseUnavailable, format!("query {} could not write", query.name))
-        .because("the server takes no writes (25006): it is a reader or standby, or the old writer after a failover; nothing was changed")
-        .remedy("Use the cluster (writer) endpoint, with PGTARGETSESSIONATTRS=read-write; after a failover its name follows within a minute")
-}
-
 /// The parameter that the server's context names, as in `unnamed portal parameter $2`.
 fn parameter_of<'q>(query: &'q Query, db: &DbError) -> Option<&'q str> {
     let (_, rest) = db.where_()?.split_once("portal parameter $")?;
@@ -256,44 +136,12 @@ fn location(sql: &str, position: usize, wrapped_after: usize) -> String {
     }
 }
 
-/// SQLSTATE with PostgreSQL's name for the condition, for the codes that statements meet.
+/// SQLSTATE with PostgreSQL's name for the condition.
 pub(super) fn condition(code: &str) -> String {
-    let condition = match code {
-        "08P01" => "protocol violation",
-        "0A000" => "feature not supported",
-        "21000" => "cardinality violation",
-        "22001" => "string data right truncation",
-        "22003" => "numeric value out of range",
-        "22007" => "invalid datetime format",
-        "22008" => "datetime field overflow",
-        "22012" => "division by zero",
-        "22021" => "character not in repertoire",
-        "22023" => "invalid parameter value",
-        "22P02" => "invalid text representation",
-        "22P05" => "untranslatable character",
-        "23502" => "not-null violation",
-        "23503" => "foreign key violation",
-        "23505" => "unique violation",
-        "23514" => "check violation",
-        "23P01" => "exclusion violation",
-        "25006" => "read-only SQL transaction",
-        "40001" => "serialization failure",
-        "40P01" => "deadlock detected",
-        "42501" => "insufficient privilege",
-        "42601" => "syntax error",
-        "42703" => "undefined column",
-        "42883" => "undefined function",
-        "42P01" => "undefined table",
-        "42P18" => "parameter of unclear type",
-        "53100" => "disk full",
-        "53200" => "out of memory",
-        "53300" => "too many connections",
-        "53400" => "configuration limit exceeded",
-        "55P03" => "lock not available",
-        "P0001" => "raised by the database's own code",
-        _ => return format!("SQLSTATE {code}"),
-    };
-    format!("{condition}, SQLSTATE {code}")
+    match sqlstates::of(code) {
+        state if state.code == code => format!("{}, SQLSTATE {code}", state.condition),
+        _ => format!("SQLSTATE {code}"),
+    }
 }
 
 #[cfg(test)]

@@ -6,16 +6,14 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
-use futures_util::future::{join, ready};
-use tokio_postgres::Client;
-
 use super::columns::{Column, Raw, Sent, Value, mapping};
-use super::execute::{Statement, begin_repeatable_read};
+use super::execute::{AS_ROWS, SELECT_ROWS, Statement, begin_repeatable_read};
 use super::outcome::Failure;
-use super::text;
+use super::{Connection, text};
 use crate::error::{Error, ErrorKind};
 use crate::query::{Parameters, Query};
+use futures_util::TryStreamExt;
+use futures_util::future::{join, ready};
 
 /// The form in which a stream's rows arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,18 +70,19 @@ pub(crate) struct Running {
 
 /// Opens the transaction and sends the statement. Returns when the server has accepted it.
 pub(crate) async fn start(
-    client: &Client,
+    connection: &Connection,
     query: &Query,
     parameters: &Parameters,
     form: RowForm,
     statement_timeout: Option<Duration>,
 ) -> Result<Running, Failure> {
+    let client = &connection.client;
     let plain = Statement::between(query, "", "");
     let begin = begin_repeatable_read(statement_timeout);
     let begin = client.batch_execute(&begin);
     let (begun, described) = match form {
         RowForm::Json => join(begin, ready(Ok(None))).await,
-        _ => join(begin, async { client.prepare(&query.sql).await.map(Some) }).await,
+        _ => join(begin, async { connection.prepare(&query.sql).await.map(Some) }).await,
     };
     begun.map_err(|error| plain.failed_read(&error))?;
     let described = described.map_err(|error| plain.failed_read(&error))?;
@@ -122,8 +121,10 @@ fn wrapped<'q>(
     columns: &[(super::columns::ColumnKind, Sent)],
 ) -> Statement<'q> {
     match form {
-        RowForm::Json => Statement::between(query, "SELECT row_to_json(_)::text FROM (\n", "\n) _"),
-        RowForm::Record => Statement::between(query, "SELECT ROW(_.*)::text FROM (\n", "\n) _"),
+        RowForm::Json => Statement::between(query, SELECT_ROWS, AS_ROWS),
+        RowForm::Record => {
+            Statement::between(query, "SELECT ROW(rds_iam_rows.*)::text FROM (\n", AS_ROWS)
+        }
         RowForm::Values => {
             let names: Vec<String> = (1..=columns.len()).map(|n| format!("c{n}")).collect();
             let selected: Vec<String> = names
@@ -131,16 +132,19 @@ fn wrapped<'q>(
                 .zip(columns)
                 .map(|(name, (_, sent))| match sent {
                     Sent::Binary => name.clone(),
-                    Sent::Json => format!("to_json({name})::text"),
+                    Sent::Json => format!("pg_catalog.to_json({name})::text"),
                     // A cast to text differs from the type's output for some types, inet for example;
                     // and IS NULL is true of a row of NULLs.
                     Sent::Text => {
-                        format!("CASE WHEN num_nulls({name}) = 0 THEN format('%s', {name}) END")
+                        format!(
+                            "CASE WHEN pg_catalog.num_nulls({name}) = 0 \
+                             THEN pg_catalog.format('%s', {name}) END"
+                        )
                     }
                 })
                 .collect();
             let before = format!("SELECT {} FROM (\n", selected.join(", "));
-            Statement::between(query, &before, &format!("\n) AS _ ({})", names.join(", ")))
+            Statement::between(query, &before, &format!("{AS_ROWS} ({})", names.join(", ")))
         }
     }
 }

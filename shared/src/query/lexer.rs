@@ -3,6 +3,9 @@
 //! <https://www.postgresql.org/docs/current/sql-syntax-lexical.html>. The rules are those of
 //! `standard_conforming_strings = on`, PostgreSQL's default since 9.1.
 
+/// No comment begins with it.
+const NO_STOP: &str = "\0";
+
 /// Where the first token begins that is neither white space nor a comment. Stops before a comment
 /// that begins with `stop`.
 pub(super) fn skip_comments(text: &str, stop: &str) -> usize {
@@ -21,23 +24,21 @@ pub(super) fn skip_comments(text: &str, stop: &str) -> usize {
     }
 }
 
+/// The tokens of a text and their places, without white space and comments.
+fn placed_tokens(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        at += skip_comments(&text[at..], NO_STOP);
+        let length = token(&text[at..]);
+        let found = (at, &text[at..at + length]);
+        at += length;
+        (length > 0).then_some(found)
+    })
+}
+
 /// The place of the `;` that is the last token, if it is one.
 pub(super) fn last_semicolon(text: &str) -> Option<usize> {
-    let mut at = 0;
-    let mut semicolon = None;
-    while at < text.len() {
-        let rest = &text[at..];
-        if let Some(length) = comment(rest) {
-            at += length;
-            continue;
-        }
-        let length = token(rest);
-        if !rest.starts_with(is_space) {
-            semicolon = rest.starts_with(';').then_some(at);
-        }
-        at += length;
-    }
-    semicolon
+    placed_tokens(text).last().filter(|(_, token)| *token == ";").map(|(at, _)| at)
 }
 
 /// The tokens of a text, without white space and comments. A string that is written in several parts is
@@ -46,11 +47,7 @@ pub(super) fn last_semicolon(text: &str) -> Option<usize> {
 pub(crate) fn tokens(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
-        while let Some(length) = comment(rest)
-            .or_else(|| rest.chars().next().filter(|c| is_space(*c)).map(char::len_utf8))
-        {
-            rest = &rest[length..];
-        }
+        rest = &rest[skip_comments(rest, NO_STOP)..];
         let first = rest.chars().next()?;
         let length = match first {
             '0'..='9' => rest.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '.'),
@@ -241,6 +238,34 @@ mod tests {
         {
             assert_eq!(last_semicolon(text), Some(11), "{text}");
         }
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn comments_and_strings_are_told_from_words() {
+        let text = "SELECT/* a */ pg_catalog . \"set_config\"('x''y', $1) -- b\n, U&\"f\"(E'\\'(')";
+        let found: Vec<&str> = tokens(text).collect();
+        let expected = [
+            "SELECT",
+            "pg_catalog",
+            ".",
+            "\"set_config\"",
+            "(",
+            "'x'",
+            "'y'",
+            ",",
+            "$1",
+            ")",
+            ",",
+            "U",
+            "&",
+            "\"f\"",
+            "(",
+            "E'\\'('",
+            ")",
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(tokens(" /* only */ ").count(), 0);
     }
 
     #[test]

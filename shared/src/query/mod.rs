@@ -32,6 +32,8 @@ pub(crate) use bounds::{
     NO_TIME_LEFT, OWN_TIMEOUT_GRACE, answer_bound, no_answer_in_time, server_timeout, timed_out,
 };
 pub use declared::{Mode, Param, ParamType, ResultKind};
+#[cfg(feature = "postgres")]
+pub(crate) use lexer::tokens;
 pub use library::Library;
 pub use metrics::{MetricOptions, Metrics};
 #[cfg(any(feature = "postgres", feature = "mysql"))]

@@ -3,14 +3,12 @@
 use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::time::{Instant, timeout_at};
-use tokio_postgres::Client;
 
 use super::Session;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
-use crate::postgres::Connection;
 use crate::postgres::outcome::{Failure, Progress};
-use crate::postgres::{execute, ledger, review};
+use crate::postgres::{Connection, Leaves, execute, ledger, review};
 use crate::query::{
     Delivered, Mode, NO_TIME_LEFT, Parameters, Query, no_answer_in_time, server_timeout, timed_out,
 };
@@ -71,17 +69,21 @@ impl Session {
         let mut lease = self.keeper.lease(work).await?;
         let start = Instant::now();
         loop {
-            let usable = self.attempt_batch(lease.connection(), &mut slots, work.deadline).await;
-            if usable && !lease.connection().is_closed() {
+            let ended = self.attempt_batch(lease.connection(), &mut slots, work.deadline).await;
+            let closed = lease.connection().is_closed();
+            if ended == Ended::Usable && !closed {
                 lease.keep();
                 break;
             }
             let again =
                 slots.iter().any(Slot::is_open) && work.deadline.statement_timeout().is_some();
-            if !again || !lease.can_be_replaced() {
-                break;
-            }
-            match lease.replace(work).await {
+            let new = match ended {
+                _ if !again => break,
+                Ended::Spent if !closed => lease.renew(work).await,
+                _ if lease.can_be_replaced() => lease.replace(work).await,
+                _ => break,
+            };
+            match new {
                 Ok(new) => lease = new,
                 // The first failure says more than this one.
                 Err(_) => break,
@@ -94,22 +96,30 @@ impl Session {
         Ok(slots.into_iter().map(|slot| slot.into_outcome(work.deadline)).collect())
     }
 
-    /// Runs the open jobs, and returns whether the connection is still usable.
+    /// Runs the open jobs, as far as the connection can be used for them.
     async fn attempt_batch(
         &self,
         connection: &Connection,
         slots: &mut [Slot<'_>],
         deadline: Deadline,
-    ) -> bool {
+    ) -> Ended {
+        // Behind RDS Proxy nothing can be released: the next record needs another connection.
+        let alone = |slot: &Slot<'_>| connection.is_proxy() && slot.leaves == Leaves::State;
+        let together = |a: &&mut Slot<'_>, b: &&mut Slot<'_>| {
+            a.pipelines() && b.pipelines() && !alone(a) && !alone(b)
+        };
         let mut open: Vec<&mut Slot<'_>> = slots.iter_mut().filter(|slot| slot.is_open()).collect();
         // A statement that is not pipelined must not share its transaction with others.
-        for segment in open.chunk_by_mut(|a, b| a.pipelines() && b.pipelines()) {
+        for segment in open.chunk_by_mut(together) {
             if !self.attempt_segment(connection, segment, deadline).await {
                 // The connection may be inside an abandoned transaction.
-                return false;
+                return Ended::Lost;
+            }
+            if segment.first().is_some_and(|slot| slot.sent && alone(slot)) {
+                return Ended::Spent;
             }
         }
-        true
+        Ended::Usable
     }
 
     async fn attempt_segment(
@@ -119,9 +129,8 @@ impl Session {
         deadline: Deadline,
     ) -> bool {
         let proxy = self.config().proxy;
-        let client = &connection.client;
         let all = stream::iter(segment.iter_mut())
-            .map(|slot| slot.run(client, deadline, proxy))
+            .map(|slot| slot.run(connection, deadline, proxy))
             .buffered(WINDOW)
             .fold(true, async |usable, still| usable && still);
         if let Ok(usable) = timeout_at(deadline.answer_by(), all).await {
@@ -140,9 +149,20 @@ impl Session {
     }
 }
 
+/// What became of a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// It can be used on.
+    Usable,
+    /// It works, and holds what a record left.
+    Spent,
+    Lost,
+}
+
 /// A job, how far it has come, and how it ended.
 struct Slot<'a> {
     job: &'a Job<'a>,
+    leaves: Leaves,
     progress: Progress,
     sent: bool,
     /// A failure may be one that another attempt can change.
@@ -153,7 +173,8 @@ impl<'a> Slot<'a> {
     fn new(job: &'a Job<'a>) -> Self {
         // A statement that the connection cannot take ends here: the others are not to fail with it.
         let refused = review::refuse(job.query).err().map(|error| Err(Failure::refused(error)));
-        Self { job, progress: Progress::new(), sent: false, result: refused }
+        let leaves = Leaves::of(job.query);
+        Self { job, leaves, progress: Progress::new(), sent: false, result: refused }
     }
 
     /// Whether it may still run.
@@ -175,7 +196,7 @@ impl<'a> Slot<'a> {
 
     /// Runs the job, and returns whether the connection is still usable. Without time left it is
     /// not sent.
-    async fn run(&mut self, client: &Client, deadline: Deadline, proxy: bool) -> bool {
+    async fn run(&mut self, connection: &Connection, deadline: Deadline, proxy: bool) -> bool {
         let one_statement = self.in_one_statement();
         let Job { query, parameters, message_id, keeps_rows } = *self.job;
         let Some(timeout) = server_timeout(query, deadline) else { return true };
@@ -184,15 +205,20 @@ impl<'a> Slot<'a> {
         self.progress = Progress::new();
         let progress = &mut self.progress;
         let result = match query.mode {
-            Mode::Read => execute::run(client, query, parameters, timeout, keeps_rows, progress)
-                .await
-                .map(Delivered::Answered),
-            Mode::Write if one_statement => {
-                ledger::in_one_statement(client, query, parameters, message_id, timeout, progress)
+            Mode::Read => {
+                execute::run(connection, query, parameters, timeout, keeps_rows, progress)
                     .await
+                    .map(Delivered::Answered)
+            }
+            Mode::Write if one_statement => {
+                ledger::in_one_statement(
+                    connection, query, parameters, message_id, timeout, progress,
+                )
+                .await
             }
             Mode::Write => {
-                ledger::step_by_step(client, query, parameters, message_id, timeout, progress).await
+                ledger::step_by_step(connection, query, parameters, message_id, timeout, progress)
+                    .await
             }
         };
         let usable = result.as_ref().map_or_else(|failure| failure.usable, |_| true);

@@ -15,10 +15,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::Session;
 use super::postgres::Lease;
 use crate::error::{Error, ErrorKind};
-use crate::postgres::execute;
 use crate::postgres::jobs::{Claim, Ending, Entry, Holder, Position, Seen, Undone};
 use crate::postgres::outcome::{Failure, Progress, Stage};
-use crate::postgres::review;
+use crate::postgres::{Leaves, execute, review};
 use crate::query::{
     Answer, Metrics, Mode, NO_TIME_LEFT, Parameters, Query, no_answer_in_time, server_timeout,
     timed_out,
@@ -148,6 +147,7 @@ impl Session {
         let mut runner = Runner {
             session: self,
             run,
+            leaves: Leaves::of_any(run.steps.iter().map(|step| &step.query)),
             owner: new_owner(),
             claimed: false,
             loan: None,
@@ -178,6 +178,8 @@ fn new_owner() -> i64 {
 struct Runner<'s, 'a> {
     session: &'s Session,
     run: &'a JobRun<'a>,
+    /// What its statements may leave in the session.
+    leaves: Leaves,
     owner: i64,
     /// Whether this owner has had the run.
     claimed: bool,
@@ -259,7 +261,9 @@ impl<'a> Runner<'_, 'a> {
 
     fn holder(&self) -> Holder<'a> {
         let JobRun { job, run, lease, input, .. } = *self.run;
-        Holder { job, run, owner: self.owner, lease, input }
+        let loan = self.loan.as_ref();
+        let release = loan.is_some_and(|loan| loan.connection().sends_release(self.leaves));
+        Holder { job, run, owner: self.owner, lease, input, release }
     }
 }
 

@@ -32,6 +32,11 @@ pub(super) trait Engine {
     /// Whether the connection is known to be of no more use.
     fn is_closed(connection: &Self::Connection) -> bool;
 
+    /// Whether the next call may use it.
+    fn may_be_kept(connection: &Self::Connection) -> bool {
+        !Self::is_closed(connection)
+    }
+
     /// Whether the server still answers on it: one round trip, which the caller bounds.
     async fn answers(connection: &mut Self::Connection) -> bool;
 

@@ -83,9 +83,9 @@ impl<E: Engine> Lease<'_, E> {
         &mut self.connection
     }
 
-    /// Keeps the connection for the next call, unless it is known to be closed.
+    /// Keeps the connection for the next call, unless it is known to be of no more use.
     pub(super) fn keep(mut self) {
-        if !E::is_closed(&self.connection) {
+        if E::may_be_kept(&self.connection) {
             let since = self.keeper.clock.now();
             *self.slot = Some(Idle { connection: self.connection, since });
         }
@@ -98,11 +98,17 @@ impl<E: Engine> Lease<'_, E> {
 
     /// Drops the connection and logs in again.
     pub(super) async fn replace(self, work: &mut Work) -> Result<Self, Error> {
-        let Self { keeper, slot, connection, .. } = self;
+        let new = self.renew(work).await?;
+        Ok(Self { replaced: true, ..new })
+    }
+
+    /// The same for a connection that is not dead, which does not count.
+    pub(super) async fn renew(self, work: &mut Work) -> Result<Self, Error> {
+        let Self { keeper, slot, connection, replaced } = self;
         drop(connection);
         work.report.reused = false;
         let connection = keeper.login(work).await?;
-        Ok(Self { keeper, slot, connection, replaced: true })
+        Ok(Self { keeper, slot, connection, replaced })
     }
 
     /// After a failure: a new connection if the statement may run again on one, or else its error.

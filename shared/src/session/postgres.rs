@@ -32,6 +32,10 @@ impl Engine for Connector {
         connection.is_closed()
     }
 
+    fn may_be_kept(connection: &Connection) -> bool {
+        !connection.is_closed() && !connection.is_spent()
+    }
+
     async fn answers(connection: &mut Connection) -> bool {
         connection.client.check_connection().await.is_ok()
     }

@@ -97,8 +97,7 @@ impl Session {
         let bound = self.answer_bound(query, deadline);
         let server_timeout = (!proxy).then_some(server_timeout);
         let mut progress = Progress::new();
-        let client = &connection.client;
-        let run = execute::run(client, query, parameters, server_timeout, true, &mut progress);
+        let run = execute::run(connection, query, parameters, server_timeout, true, &mut progress);
         let result = timeout_at(bound, run).await;
         work.report.query = Some(start.elapsed());
         work.report.violations = progress.violations;

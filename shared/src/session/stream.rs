@@ -8,7 +8,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
 use crate::postgres::review;
 use crate::postgres::stream::{self, Running};
-use crate::postgres::{Column, RowForm, StreamedRow};
+use crate::postgres::{Column, Leaves, RowForm, StreamedRow};
 use crate::query::{Failure, Mode, NO_TIME_LEFT, Parameters, Query, server_timeout, timed_out};
 use crate::work::Work;
 
@@ -58,8 +58,7 @@ impl Session {
             };
             let bound = self.answer_bound(query, deadline);
             let limit = (!self.config().proxy).then_some(limit);
-            let client = &lease.connection().client;
-            let start = stream::start(client, query, parameters, form, limit);
+            let start = stream::start(lease.connection(), query, parameters, form, limit);
             match timeout_at(bound, start).await {
                 Ok(Ok(running)) => {
                     let lease = Some(lease);
@@ -117,7 +116,8 @@ impl RowStream<'_> {
     /// Ends the transaction, and gives the connection back.
     async fn end(&mut self) -> Result<(), Error> {
         let Some(lease) = self.lease.take() else { return Ok(()) };
-        let commit = lease.connection().client.batch_execute("COMMIT");
+        let connection = lease.connection();
+        let commit = connection.end("COMMIT", Leaves::of(self.running.query()));
         // Nothing was written: a lost answer costs the connection, and no row.
         let committed = matches!(timeout_at(self.bound, commit).await, Ok(Ok(())));
         let pinned = self.session.config().proxy && !self.columns().is_empty();

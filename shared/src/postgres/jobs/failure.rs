@@ -2,22 +2,47 @@
 
 use super::super::execute::ends_session;
 use super::super::outcome::Failure;
-use super::super::statement_error::{condition, own_words, statement_error, takes_no_writes};
-use super::{Holder, Undone};
+use super::super::read_only::{self, Cause, refuses_writes};
+use super::super::statement_error::{condition, own_words, statement_error};
+use super::{Client, Holder, Undone};
 use crate::error::{Error, ErrorKind};
 use crate::query::Query;
 
 impl Holder<'_> {
+    fn what(&self) -> String {
+        format!("job {} could not read or write its run in job_runs", self.job)
+    }
+
+    /// The connection cannot be used on. The run is claimed again, on a new one.
+    pub(super) fn broken(&self) -> Failure {
+        let error = Error::new(ErrorKind::NetworkUnreachable, self.what())
+            .because("the connection broke")
+            .remedy("Run it again: it goes on after its last chunk that was committed");
+        Failure { error, usable: false, repeat: true }
+    }
+
+    /// The failure of a claim that was refused because its transaction is read-only (25006).
+    pub(super) async fn refused(&self, client: &Client) -> Failure {
+        match read_only::ask(client).await {
+            Some(cause @ (Cause::Altered(_) | Cause::Session)) => {
+                Failure::lost(cause.error(self.what()))
+            }
+            Some(cause) if cause.passes() => {
+                Failure { error: cause.error(self.what()), usable: false, repeat: true }
+            }
+            // It was promoted in between, or did not answer.
+            _ => Failure { error: self.takes_no_writes(), usable: false, repeat: true },
+        }
+    }
+
+    fn takes_no_writes(&self) -> Error {
+        Cause::Standby.error(self.what())
+    }
+
     /// The error of a statement on the table.
     pub(super) fn failed(&self, error: &tokio_postgres::Error) -> Failure {
-        let what = format!("job {} could not read or write its run in job_runs", self.job);
-        let error_of = |kind| Error::new(kind, what);
-        let Some(db) = error.as_db_error() else {
-            let error = error_of(ErrorKind::NetworkUnreachable)
-                .because("the connection broke")
-                .remedy("Run it again: it goes on after its last chunk that was committed");
-            return Failure { error, usable: false, repeat: true };
-        };
+        let error_of = |kind| Error::new(kind, self.what());
+        let Some(db) = error.as_db_error() else { return self.broken() };
         let code = db.code().code();
         let safe = ["42", "53", "57"].iter().any(|class| code.starts_with(class));
         let why = match own_words(db).filter(|_| safe) {
@@ -25,9 +50,7 @@ impl Holder<'_> {
             None => condition(code),
         };
         let explained = match code {
-            "25006" => error_of(ErrorKind::DatabaseUnavailable)
-                .because("the server takes no writes (25006): it is a reader or standby, or the old writer after a failover")
-                .remedy("Use the cluster (writer) endpoint, with PGTARGETSESSIONATTRS=read-write"),
+            "25006" => self.takes_no_writes(),
             "57014" | "55P03" => error_of(ErrorKind::QueryTimeout)
                 .because(why)
                 .remedy("Look in pg_stat_activity for what slows the database down"),
@@ -52,13 +75,13 @@ impl Holder<'_> {
 
 /// The failure of a chunk's statement. Nothing of it was committed, or the row says so.
 pub(super) fn chunk_failed(query: &Query, error: &tokio_postgres::Error, prefix: usize) -> Failure {
-    let explained = match code(error) {
-        "25006" => takes_no_writes(query),
-        _ => statement_error(query, error, prefix),
-    };
-    let usable =
-        error.as_db_error().is_some_and(|db| !ends_session(db) && db.code().code() != "25006");
-    Failure { error: explained, usable, repeat: !usable }
+    if refuses_writes(error) {
+        // The lease was locked in the same transaction, which takes one that writes.
+        let what = format!("query {} could not write", query.name);
+        return Failure::refused(Cause::Transaction.error(what));
+    }
+    let usable = error.as_db_error().is_some_and(|db| !ends_session(db));
+    Failure { error: statement_error(query, error, prefix), usable, repeat: !usable }
 }
 
 pub(super) fn chunk_undone(query: &Query, error: &tokio_postgres::Error, prefix: usize) -> Undone {

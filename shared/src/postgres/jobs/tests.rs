@@ -49,7 +49,7 @@ struct Schedule<'a> {
 impl Schedule<'_> {
     fn holder(&self, actor: usize) -> Holder<'_> {
         let owner = self.actors[actor].owner;
-        Holder { job: &self.run, run: &self.run, owner, lease: LEASE, input: "" }
+        Holder { job: &self.run, run: &self.run, owner, lease: LEASE, input: "", release: true }
     }
 
     async fn claim(&mut self, i: usize) {
@@ -158,7 +158,7 @@ impl Schedule<'_> {
 async fn a_chunk_counts_once(client: &Client) {
     let text = "/*+++\nmode = \"write\"\nresult = \"affected\"\n+++*/ DELETE FROM effects";
     let query = &Query::parse("once", text).unwrap();
-    let holder = Holder { job: "once", run: "r", owner: 1, lease: LEASE, input: "" };
+    let holder = Holder { job: "once", run: "r", owner: 1, lease: LEASE, input: "", release: true };
     holder.claim(client, query).await.unwrap();
     let pause = Duration::ZERO;
     let entry = |before| Entry {

@@ -73,7 +73,8 @@ impl<'a> Runner<'_, 'a> {
             Mode::Read => {
                 let mut progress = Progress::new();
                 let longest = timeout.unwrap_or_else(|| deadline.remaining());
-                let read = execute::run(client, query, parameters, timeout, false, &mut progress);
+                let read =
+                    execute::run(connection, query, parameters, timeout, false, &mut progress);
                 // Both travel together; the lease goes first.
                 let both = async {
                     let (kept, answer) = join(holder.keep(client, longest), read).await;

@@ -60,7 +60,7 @@ impl<'a> Runner<'_, 'a> {
     async fn rolled_back(&mut self, after: After) -> Result<After, Error> {
         let by = self.work.deadline.answer_by();
         let Some(loan) = &self.loan else { return Ok(After::Claim) };
-        let rolled_back = loan.connection().client.batch_execute("ROLLBACK");
+        let rolled_back = loan.connection().end("ROLLBACK", self.leaves);
         if !matches!(timeout_at(by, rolled_back).await, Ok(Ok(()))) {
             self.loan = None;
             return Ok(After::Claim);
