@@ -311,3 +311,45 @@ async fn an_abandoned_write_is_not_committed_with_the_next() {
     assert_eq!(database.number("SELECT count(*) FROM message_ledger").await, 1);
     database.server.stop().await.unwrap();
 }
+
+/// The entry of the ledger and the file's statement are one: neither sees the other's names.
+#[tokio::test]
+async fn no_name_of_a_record_is_taken_for_the_entry() {
+    let database = Database::start(|options| options).await;
+    database
+        .admin(
+            "CREATE TABLE rds_iam_entry (_ int); CREATE TABLE message_ledger_entry (_ int);
+             INSERT INTO rds_iam_entry VALUES (5); INSERT INTO message_ledger_entry VALUES (6);
+             GRANT ALL ON rds_iam_entry, message_ledger_entry TO iam_rw_user",
+        )
+        .await;
+    let session = database.session(&[]);
+    let insert = |values: &str| {
+        let text = format!(
+            "/*+++\nmode = \"write\"\nparams = [{{ name = \"id\" }}]\n+++*/
+             INSERT INTO marks (id) SELECT {values} + $1 RETURNING NULL::marks AS _, NULL::marks AS rds_iam_rows"
+        );
+        message(&text, "1", &format!("{values}{}", fastrand::u64(..)))
+    };
+    let batch =
+        [insert("(SELECT _ FROM rds_iam_entry)"), insert("(SELECT _ FROM message_ledger_entry)")];
+    let (outcomes, _) = run(&session, LONG, &batch).await;
+    assert_eq!(kinds(&outcomes), ["ok", "ok"], "{outcomes:?}");
+    let Ok(Delivered::Answered(Answer::Affected(1))) = outcomes[0] else { panic!("{outcomes:?}") };
+    assert_eq!(database.number("SELECT sum(id) FROM marks").await, 13);
+    let (outcomes, _) = run(&session, LONG, &batch).await;
+    assert_eq!(kinds(&outcomes), ["duplicate", "duplicate"]);
+    // A position behind a statement of several lines is the entry's, one inside it the file's.
+    let (outcomes, _) = run(&session, LONG, &[insert("nothing"), insert("1, 2")]).await;
+    assert!(
+        outcomes[0].as_ref().unwrap_err().to_string().contains("42703) at line 5"),
+        "{outcomes:?}"
+    );
+    database.admin("DROP TABLE message_ledger").await;
+    let (outcomes, _) = run(&session, LONG, &[insert("3")]).await;
+    assert!(
+        outcomes[0].as_ref().unwrap_err().to_string().contains("sql/ledger.sql"),
+        "{outcomes:?}"
+    );
+    database.server.stop().await.unwrap();
+}

@@ -14,6 +14,7 @@ mod faults;
 mod hostile;
 mod jobs;
 mod layers;
+mod leftovers;
 mod logins;
 #[cfg(feature = "mysql")]
 mod mysql;
@@ -24,12 +25,14 @@ mod mysql_session;
 #[cfg(feature = "mysql")]
 mod mysql_values;
 mod proxy;
+mod read_only;
 mod refused;
 mod regions;
 mod results;
 mod round_trips;
 mod samples;
 mod session;
+mod sqlstates;
 mod storm;
 mod stream;
 mod timeouts;

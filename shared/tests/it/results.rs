@@ -7,11 +7,10 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use common::{Database, rows, run, run_within};
-use rds_iam::ErrorKind;
-use rds_iam::Work;
 use rds_iam::deadline::Deadline;
 use rds_iam::query::{Answer, SHOWN_VIOLATIONS};
 use rds_iam::query::{Parameters, Query, ResultKind};
+use rds_iam::{ErrorKind, Session, Work};
 
 const COUNT: &str = "SELECT count(*) FROM marks";
 
@@ -188,4 +187,94 @@ async fn a_query_has_its_own_timeout() {
         assert_eq!(rows(&run(&session, "SELECT 1 AS n", "{}").await.unwrap()), [r#"{"n":1}"#]);
         database.server.stop().await.unwrap();
     }
+}
+
+/// As rows, as one and as a check, of a read and of a write.
+async fn answers_in_every_form(session: &Session, sql: &str, expected: &str) {
+    for mode in ["", "mode = \"write\"\n"] {
+        let answer = run(session, &read(mode, sql), "{}").await;
+        let answer = answer.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        assert_eq!(rows(&answer), [expected], "{mode} {sql}");
+        let one = read(&format!("{mode}result = \"one\""), sql);
+        let Answer::One(row) = run(session, &one, "{}").await.unwrap() else { panic!("{sql}") };
+        assert_eq!(row.get(), expected, "{mode} {sql}");
+        let check = read(&format!("{mode}result = \"check\""), sql);
+        let answer = run(session, &check, "{}").await.unwrap();
+        let Answer::Check { violations: 1, rows } = answer else { panic!("{sql}: {answer:?}") };
+        assert_eq!(rows.iter().next(), Some(expected), "{mode} {sql}");
+    }
+}
+
+/// Names of ours and of PostgreSQL's old habits, in every place where a statement can have a name.
+#[tokio::test]
+async fn no_name_of_a_statement_is_taken_for_the_row() {
+    let database = Database::start(|options| options).await;
+    database
+        .admin(
+            "CREATE TABLE _ (_ int, n int); INSERT INTO _ VALUES (1, 2);
+             CREATE TABLE rds_iam_rows (rds_iam_rows int, n int); INSERT INTO rds_iam_rows VALUES (1, 2);
+             GRANT ALL ON _, rds_iam_rows TO iam_rw_user",
+        )
+        .await;
+    let session = database.session(&[]);
+    for name in ["_", "rds_iam_rows", "\"Rds_Iam_Rows\""] {
+        let key = name.trim_matches('"');
+        let table = if name.starts_with('"') { "_" } else { name };
+        let one = format!(r#"{{"{key}":1,"n":2}}"#);
+        let nothing = format!(r#"{{"{key}":null,"n":2}}"#);
+        let both = format!(r#"{{"a":{one},"{key}":1}}"#);
+        for (sql, expected) in [
+            (
+                format!(
+                    "SELECT {name}, count(*) + 1 AS n FROM (SELECT 1) t ({name}) GROUP BY {name}"
+                ),
+                &one,
+            ),
+            (format!("SELECT NULL::customers AS {name}, 2 AS n"), &nothing),
+            (format!("SELECT NULL::json AS {name}, 2 AS n"), &nothing),
+            (
+                format!("WITH {name} AS (SELECT 1 AS {name}, 2 AS n) SELECT {name}.* FROM {name}"),
+                &one,
+            ),
+            (format!("SELECT {name}.* FROM (SELECT 1 AS {name}, 2 AS n) {name}"), &one),
+            (format!("SELECT t AS a, t.{name} FROM (SELECT 1 AS {name}, 2 AS n) t"), &both),
+        ] {
+            answers_in_every_form(&session, &sql, expected).await;
+        }
+        // The table of that name is the database's.
+        if table == name {
+            let sql = format!("UPDATE {name} SET n = 2 RETURNING {name}.{name}, n");
+            let answer = run(&session, &write("", &sql), "{}").await.unwrap();
+            assert_eq!(rows(&answer), [one.as_str()]);
+            let sql = format!("SELECT {name}.* FROM {name}");
+            assert_eq!(rows(&run(&session, &sql, "{}").await.unwrap()), [one.as_str()]);
+        }
+    }
+    // A sole column, of every kind.
+    for (value, json) in [
+        ("1", "1"),
+        ("'x'", "\"x\""),
+        ("NULL::customers", "null"),
+        ("ROW(1, 2)", r#"{"f1":1,"f2":2}"#),
+    ] {
+        let answer = run(&session, &format!("SELECT {value} AS _"), "{}").await.unwrap();
+        assert_eq!(rows(&answer), [format!(r#"{{"_":{json}}}"#)]);
+    }
+    database.server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_error_names_the_line_of_the_file_in_every_form() {
+    let database = Database::start(|options| options).await;
+    let session = database.session(&[]);
+    for result in ["rows", "one", "check", "metric", "affected"] {
+        for mode in ["read", "write"] {
+            let text = format!(
+                "/*+++\nresult = \"{result}\"\nmode = \"{mode}\"\n+++*/\n-- é\nSELECT 1 AS n,\n  é.nothing"
+            );
+            let error = run(&session, &text, "{}").await.unwrap_err();
+            assert!(error.to_string().contains("42P01) at line 7"), "{result}, {mode}: {error}");
+        }
+    }
+    database.server.stop().await.unwrap();
 }

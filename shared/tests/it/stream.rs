@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{Database, prepare, run};
 use rds_iam::deadline::Deadline;
-use rds_iam::postgres::{ColumnKind, RowForm};
+use rds_iam::postgres::{ColumnKind, RowForm, Value};
 use rds_iam::session::RowStream;
 use rds_iam::{ErrorKind, Session, Work};
 use rds_local::Options;
@@ -119,5 +119,31 @@ async fn behind_rds_proxy_json_pins_nothing_and_a_pinned_connection_is_not_kept(
     let mut next = work();
     start(&session, "SELECT 1 AS n", RowForm::Json, &mut next).await.next().await.unwrap();
     assert!(!next.report.reused);
+    database.server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn no_name_of_a_statement_is_taken_for_the_row() {
+    let database = Database::start(|options| options).await;
+    let session = database.session(&[]);
+    for (sql, json, record) in [
+        ("SELECT 1 AS _, 2 AS n", r#"{"_":1,"n":2}"#, "(1,2)"),
+        ("SELECT NULL::customers AS _, 2 AS c1", r#"{"_":null,"c1":2}"#, "(,2)"),
+        ("SELECT 1 AS rds_iam_rows, 2 AS c1", r#"{"rds_iam_rows":1,"c1":2}"#, "(1,2)"),
+        ("SELECT 1 AS c2, 2 AS c1", r#"{"c2":1,"c1":2}"#, "(1,2)"),
+    ] {
+        for (form, expected) in [(RowForm::Json, json), (RowForm::Record, record)] {
+            let mut next = work();
+            let mut rows = start(&session, sql, form, &mut next).await;
+            assert_eq!(rows.next().await.unwrap().unwrap().text().unwrap(), expected, "{sql}");
+            assert!(rows.next().await.unwrap().is_none());
+        }
+        let mut next = work();
+        let mut rows = start(&session, sql, RowForm::Values, &mut next).await;
+        let columns = rows.columns().to_vec();
+        let row = rows.next().await.unwrap().unwrap();
+        assert_eq!(row.value(1, &columns[1]).unwrap(), Value::Int32(2), "{sql}");
+        assert!(rows.next().await.unwrap().is_none());
+    }
     database.server.stop().await.unwrap();
 }
