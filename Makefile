@@ -88,7 +88,7 @@ bench: setup ## Measure signing beside the AWS SDK, round trips through injected
 	@cargo bench --quiet --locked --package rds-iam --bench token --bench round_trips
 	@cargo build --quiet --locked --profile bench --workspace
 	@local/bench-jobs.sh
-	@cargo bench --quiet --locked --package scheduled-query --package mysql-query --package neptune-query --bench cold_start
+	@cargo bench --quiet --locked --package scheduled-query --package mysql-query --package neptune-query --bench cold_start --bench warm_read
 	@cargo bench --quiet --locked --package rds-doctor --bench healthy
 	@cargo bench --quiet --locked --package export-query --bench export
 
