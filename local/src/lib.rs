@@ -19,6 +19,7 @@ pub mod iam;
 pub mod invoke;
 pub mod mariadb;
 pub mod neptune;
+mod ports;
 pub mod postgres;
 mod process;
 pub mod ready;

@@ -2,7 +2,7 @@
 //! uploads, checksums and conditions. It listens on the loopback interface only, takes any key, and is
 //! removed when it stops.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{sleep, timeout};
 
-use crate::Result;
 use crate::process::SUPERVISOR;
+use crate::{Result, ports};
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,7 +51,7 @@ impl S3 {
         let log = parent.join("s3.log");
         let log_file = std::fs::File::create(&log)
             .map_err(|error| format!("cannot create {}: {error}", log.display()))?;
-        let ports = free_ports()?;
+        let ports = ports::free(SERVICES.len() * 2)?;
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", SUPERVISOR, "rds-local-s3"])
@@ -196,16 +196,6 @@ fn arguments(folder: &Path, ports: &[u16]) -> Vec<String> {
         arguments.push(format!("-{service}.port.grpc={}", pair[1]));
     }
     arguments
-}
-
-/// Ports that were free a moment ago: SeaweedFS takes numbers, not sockets.
-fn free_ports() -> Result<Vec<u16>> {
-    let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let listeners: std::io::Result<Vec<TcpListener>> = (0..SERVICES.len() * 2).map(bind).collect();
-    let ports = listeners.and_then(|listeners| {
-        listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
-    });
-    ports.map_err(|error| format!("cannot find free ports for SeaweedFS: {error}"))
 }
 
 struct Answer {

@@ -1,7 +1,7 @@
 //! The real engines behind the gate: ArcadeDB for openCypher and Oxigraph for SPARQL, each a private
 //! process on a port of the loopback interface.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{sleep, timeout};
 
 use crate::iam::random;
-use crate::{Result, environment};
+use crate::{Result, environment, ports};
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
@@ -82,7 +82,9 @@ impl Engines {
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).map_err(|error| cannot("create", &folder, &error))?;
         let password = random(32);
-        let (cypher_at, sparql_at) = (free_address().await?, free_address().await?);
+        let ports = ports::free(2)?;
+        let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let (cypher_at, sparql_at) = (at(ports[0]), at(ports[1]));
         let arcadedb = installed.arcadedb(&folder, &password, cypher_at)?;
         let authorization = format!("Basic {}", STANDARD.encode(format!("root:{password}")));
         let engines = Self {
@@ -246,12 +248,6 @@ fn start(parent: &Path, name: &str, mut command: Command) -> Result<Process> {
         .map_err(|error| format!("cannot start {name}: {error}"))?;
     let lifeline = supervisor.stdin.take();
     Ok(Process { supervisor, lifeline })
-}
-
-/// A free port. Another program could take it before the engine does; the engine then fails to start.
-async fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;
-    listener.local_addr().map_err(|error| error.to_string())
 }
 
 /// One request on a connection of its own, so that dropping the future closes it.

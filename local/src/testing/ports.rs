@@ -1,13 +1,12 @@
 //! Ports of this machine.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use tokio::process::Child;
 
-/// A port that nothing listens on.
+/// A port that nothing listens on, and that no connection gets.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    crate::ports::free(1).unwrap()[0]
 }
 
 /// Waits until something listens on the port; the process must not end before.
