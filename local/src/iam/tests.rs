@@ -1,5 +1,5 @@
 //! The table of verdicts in tests/corpus/policies/cases.json, which a simulator of others answers
-//! too (tests/policy_oracle.rs); and documents that are refused.
+//! too (tests/it/policy_oracle.rs); and documents that are refused.
 
 use std::collections::BTreeMap;
 
