@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use rds_iam::lambda::{Invocation, log_failed_record};
-use rds_iam::query::{Answer, Delivered, Library, Parameters, Query};
+use rds_iam::query::{Answer, Chooser, Delivered, Library, Parameters, Query};
 use rds_iam::session::Job;
 use rds_iam::{Error, ErrorKind, Session};
 
@@ -182,26 +182,14 @@ fn prepare(library: &Library, message: &Message, queries: &mut Queries) -> Resul
     guarded(|| {
         let query = queries
             .entry(message.query.clone())
-            .or_insert_with(|| library.load(message.query.as_deref()).map(Arc::new))
+            .or_insert_with(|| {
+                library.choose(message.query.as_deref(), Chooser::Message).map(Arc::new)
+            })
             .clone()?;
-        let named = message.query.as_deref().is_some_and(|name| !library.is_default(name));
-        if named && !query.selectable {
-            return Err(not_selectable(&query));
-        }
         let parameters = Parameters::bind(&query, &message.values(&query))?;
         let message_id = message.ledger_id(&query)?;
         Ok(Prepared { query, parameters, message_id })
     })
-}
-
-/// Whoever may send a message would otherwise choose among all query files of the package.
-fn not_selectable(query: &Query) -> Error {
-    let what = format!("query {} does not run for a message that names it", query.name);
-    Error::new(ErrorKind::QueryDenied, what)
-        .because("its front matter does not say selectable = true")
-        .remedy(
-            "Send the message without the attribute \"query\", or let senders choose this query",
-        )
 }
 
 /// Turns a panic into an error.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use rds_iam::lambda::{
     BatchResponse, DirectEvent, DuplicateResponse, Handler, Invocation, Message, QueryEvent,
-    Response, check_choice, deliver_each,
+    Response, deliver_each,
 };
-use rds_iam::query::{Answer, Delivered, Library, Parameters, Query};
+use rds_iam::query::{Answer, Chooser, Delivered, Library, Parameters, Query};
 use rds_iam::{Error, MysqlConfig, MysqlSession};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -34,7 +34,7 @@ impl MysqlQuery {
 
     /// Reads a query file, and names it in the log.
     fn load(&self, name: Option<&str>, invocation: &mut Invocation) -> Result<Query, Error> {
-        let query = self.library.load(name)?;
+        let query = self.library.choose(name, Chooser::Invoker)?;
         invocation.query = Some(query.name.clone());
         Ok(query)
     }
@@ -46,9 +46,6 @@ impl MysqlQuery {
         invocation: &mut Invocation,
     ) -> Result<QueryResponse, Error> {
         let query = self.load(event.query.as_deref(), invocation)?;
-        if event.query.as_deref().is_some_and(|name| !self.library.is_default(name)) {
-            check_choice(&query)?;
-        }
         let id = invocation.request_id.clone();
         self.answer(&query, &event.params, &id, invocation).await
     }

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use rds_iam::Error;
 use rds_iam::lambda::{
-    BatchResponse, DirectEvent, Handler, Invocation, Message, QueryEvent, Response, check_choice,
-    deliver_each,
+    BatchResponse, DirectEvent, Handler, Invocation, Message, QueryEvent, Response, deliver_each,
 };
 use rds_iam::neptune::{NeptuneConfig, NeptuneSession, Statement};
-use rds_iam::query::Answer;
+use rds_iam::query::{Answer, Chooser};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -32,7 +31,7 @@ impl NeptuneQuery {
 
     /// Reads a query file, and names it in the log.
     fn load(&self, name: Option<&str>, invocation: &mut Invocation) -> Result<Statement, Error> {
-        let statement = self.session.load(name)?;
+        let statement = self.session.choose(name, Chooser::Invoker)?;
         invocation.query = Some(statement.query.name.clone());
         Ok(statement)
     }
@@ -43,9 +42,6 @@ impl NeptuneQuery {
         invocation: &mut Invocation,
     ) -> Result<Response, Error> {
         let statement = self.load(event.query.as_deref(), invocation)?;
-        if event.query.is_some() {
-            check_choice(&statement.query)?;
-        }
         self.answer(&statement, &event.params, invocation).await
     }
 

@@ -31,7 +31,7 @@ pub use batch::{BatchResponse, deliver_each, log_failed_record};
 pub use direct::{DirectEvent, invalid_event, parse_object};
 use logs::Logs;
 pub use message::{Message, named_ledger_id};
-pub use query_event::{QueryEvent, check_choice};
+pub use query_event::QueryEvent;
 pub use response::{DuplicateResponse, Response};
 
 /// What a function does with one event.

@@ -5,8 +5,7 @@
 //! - SQS: runs the default query for each message, whose JSON has the parameters.
 
 use super::{DirectEvent, Message, invalid_event, parse_object};
-use crate::error::{Error, ErrorKind};
-use crate::query::{Mode, Query};
+use crate::error::Error;
 
 const OTHERS: &str = "let EventBridge send its own event, or connect a queue of SQS";
 
@@ -44,24 +43,10 @@ impl QueryEvent {
     }
 }
 
-/// Refuses a write that an event has chosen by name, unless its front matter says `selectable = true`:
-/// whoever may invoke the function would otherwise choose among all writes of the package.
-///
-/// # Errors
-/// [`QueryDenied`](ErrorKind::QueryDenied).
-pub fn check_choice(query: &Query) -> Result<(), Error> {
-    if query.mode == Mode::Read || query.selectable {
-        return Ok(());
-    }
-    let what = format!("query {} does not run for an event that names it", query.name);
-    Err(Error::new(ErrorKind::QueryDenied, what)
-        .because("it writes, and its front matter does not say selectable = true")
-        .remedy("Set QUERY to it, or let events choose this query"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn events_are_told_apart() {
@@ -83,15 +68,5 @@ mod tests {
             let error = QueryEvent::parse(wrong).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::EventInvalid, "{wrong}");
         }
-    }
-
-    #[test]
-    fn an_event_chooses_reads_and_selectable_writes() {
-        let query =
-            |front: &str| Query::parse("q", &format!("/*+++\n{front}\n+++*/ SELECT 1")).unwrap();
-        assert!(check_choice(&query("")).is_ok());
-        assert!(check_choice(&query("mode = \"write\"\nselectable = true")).is_ok());
-        let error = check_choice(&query("mode = \"write\"")).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::QueryDenied);
     }
 }

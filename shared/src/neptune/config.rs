@@ -13,6 +13,7 @@ use crate::config::{
 use crate::credentials::Role;
 use crate::endpoint::{Variables, is_region};
 use crate::error::Error;
+use crate::query::Library;
 use crate::roots::Roots;
 
 const VARIABLES: Variables =
@@ -62,6 +63,11 @@ impl NeptuneConfig {
         let folder = queries_beside_the_binary().map(|folder| folder.join("neptune"));
         config.queries_dir = folder.unwrap_or(config.queries_dir);
         Ok(config)
+    }
+
+    /// The function's query files, and the one that runs by default.
+    pub fn library(&self) -> Library {
+        Library::new(&self.queries_dir, self.default_query.clone())
     }
 
     /// Reads variables from anywhere.

@@ -19,7 +19,7 @@ use super::statement::{Language, Statement};
 use crate::credentials::{CachingProvider, unavailable};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
-use crate::query::{Answer, MAX_RESPONSE_BYTES, Mode};
+use crate::query::{Answer, Chooser, MAX_RESPONSE_BYTES, Mode};
 use crate::work::Work;
 
 /// How long a cancellation may take: a connection of its own, and up to two requests.
@@ -78,17 +78,18 @@ impl NeptuneSession {
         Ok(Self { config, connector, credentials, clock, idle: Mutex::default(), id })
     }
 
-    /// Reads a statement of the query folder: the one that is named, or else the default one.
+    /// Reads a statement of the query folder: the one that is named, or else the default one, if the chooser
+    /// may choose it.
     ///
     /// # Errors
-    /// [`EventInvalid`](ErrorKind::EventInvalid) if there is neither a name nor a default; otherwise as
-    /// [`Statement::load`].
-    pub fn load(&self, name: Option<&str>) -> Result<Statement, Error> {
-        let name = name.or(self.config.default_query.as_deref()).ok_or_else(|| {
-            Error::new(ErrorKind::EventInvalid, "the event names no query, and QUERY is not set")
-                .remedy("Name a query in the event, or set QUERY on the function")
-        })?;
-        Statement::load(&self.config.queries_dir, name)
+    /// [`EventInvalid`](ErrorKind::EventInvalid) if there is neither a name nor a default,
+    /// [`QueryDenied`](ErrorKind::QueryDenied) if the chooser may not; otherwise as [`Statement::load`].
+    pub fn choose(&self, name: Option<&str>, chooser: Chooser) -> Result<Statement, Error> {
+        let library = self.config.library();
+        let (folder, file) = library.locate(name)?;
+        let statement = Statement::load(folder, file)?;
+        library.allow(name, &statement.query, chooser)?;
+        Ok(statement)
     }
 
     /// Runs a statement: one round trip on a warm connection. Neptune runs it in a transaction of its

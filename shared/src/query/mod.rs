@@ -34,7 +34,7 @@ pub(crate) use bounds::{
 pub use declared::{Mode, Param, ParamType, ResultKind};
 #[cfg(feature = "postgres")]
 pub(crate) use lexer::tokens;
-pub use library::Library;
+pub use library::{Chooser, Library};
 pub use metrics::{MetricOptions, Metrics};
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(crate) use outcome::Failure;

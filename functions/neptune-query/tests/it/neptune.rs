@@ -217,6 +217,7 @@ fn set_queries(world: &mut World) {
         ),
         ("wrong.cypher", "MATCH (n RETURN n"),
         ("hidden.cypher", "MATCH (n) SET n.a = 1"),
+        ("closed.cypher", "/*+++\nmode = \"write\"\n+++*/\nCREATE (c:Closed) RETURN c.a AS a"),
         (
             "big.cypher",
             "UNWIND range(1,9) AS n RETURN reduce(s = 'xxxxxxxxxxxxxxxx', i IN range(1,16) | s + s) AS x",
@@ -252,6 +253,7 @@ async fn rows_become_results_or_errors(function: &mut Function) {
         ("check", "Check.Violations"),
         ("wrong", "Query.Invalid"),
         ("hidden", "Query.Invalid"),
+        ("closed", "Query.Denied"),
         ("big", "Result.TooLarge"),
         ("none", "Query.NotFound"),
     ] {
