@@ -24,7 +24,7 @@ impl QueryEvent {
     /// Reads an event.
     ///
     /// # Errors
-    /// [`EventInvalid`](ErrorKind::EventInvalid) for one that is none of these. The message repeats no
+    /// [`EventInvalid`](crate::ErrorKind::EventInvalid) for one that is none of these. The message repeats no
     /// value.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let object = parse_object(text, OTHERS)?;

@@ -5,7 +5,7 @@
 //! anything else costs a round trip more, for `COM_RESET_CONNECTION`.
 
 use super::built_in::is_built_in;
-use super::lexer::{Kind, Token, tokens};
+use super::lexer::{Kind, Token, readings, tokens};
 use super::statement::without_parentheses;
 use crate::query::{Mode, Query};
 
@@ -15,17 +15,8 @@ const PLAIN: [&str; 13] = [
     "EXPLAIN", "DESCRIBE", "DESC", "ANALYZE",
 ];
 /// Words before a name with a parenthesis behind it that is no function: `INSERT INTO t (a)`.
-const BEFORE_NAMES: [&str; 9] = [
-    "INTO",
-    "INSERT",
-    "REPLACE",
-    "IGNORE",
-    "LOW_PRIORITY",
-    "HIGH_PRIORITY",
-    "AS",
-    "WITH",
-    "RECURSIVE",
-];
+const BEFORE_NAMES: [&str; 8] =
+    ["INTO", "INSERT", "REPLACE", "IGNORE", "LOW_PRIORITY", "AS", "WITH", "RECURSIVE"];
 
 /// What a statement may leave in its session.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -42,30 +33,48 @@ pub(super) struct Leftovers {
 
 impl Leftovers {
     pub(super) fn of(query: &Query) -> Self {
-        // Comments that a server may run count as run.
-        let tokens = tokens(&query.sql, u32::MAX);
-        let has = |name: &str| tokens.iter().any(|token| token.is(name));
-        let mut left = Self { found_rows: has("FOUND_ROWS"), ..Self::default() };
-        let verbs = without_parentheses(&tokens);
-        left.reset = !verbs.first().is_some_and(|verb| verb.is_one_of(&PLAIN))
-            || calls_unknown_function(&tokens)
-            || keeps_value_of_sequence(&tokens);
-        // A reset keeps the role.
-        let sets = verbs.first().is_some_and(|verb| verb.is("SET"));
-        left.last = sets && !verbs.get(1).is_some_and(|word| word.is("STATEMENT"));
-        for token in tokens.iter().filter(|token| token.kind == Kind::Variable) {
-            left.unset(token.text);
+        let mut left = Self::default();
+        match readings(&query.sql) {
+            Some(readings) => readings.for_each(|reading| left.add(&tokens(&query.sql, reading))),
+            None => (left.reset, left.last) = (true, true),
         }
-        if has("GET_LOCK") {
-            left.assignments.push("@rds_iam_sql = RELEASE_ALL_LOCKS()".to_owned());
-        }
-        if query.mode == Mode::Write || has("LAST_INSERT_ID") {
-            left.assignments.push("last_insert_id = 0".to_owned());
+        if query.mode == Mode::Write {
+            left.assign("last_insert_id = 0".to_owned());
         }
         // Their values must not meet another statement.
-        let parameters = 0..query.params.len();
-        left.assignments.extend(parameters.map(|index| format!("@rds_iam_{index} = NULL")));
+        for index in 0..query.params.len() {
+            left.assign(format!("@rds_iam_{index} = NULL"));
+        }
         left
+    }
+
+    /// Adds what the statement leaves if a server reads it so.
+    fn add(&mut self, tokens: &[Token<'_>]) {
+        let has = |name: &str| tokens.iter().any(|token| token.is(name));
+        let verbs = without_parentheses(tokens);
+        self.found_rows |= has("FOUND_ROWS");
+        self.reset |= !verbs.first().is_none_or(|verb| verb.is_one_of(&PLAIN))
+            || calls_unknown_function(tokens)
+            || keeps_value_of_sequence(tokens);
+        // A reset keeps the role.
+        let sets = verbs.first().is_some_and(|verb| verb.is("SET"));
+        self.last |= sets && !verbs.get(1).is_some_and(|word| word.is("STATEMENT"))
+            || tokens.windows(2).any(|pair| pair[0].is("SET") && pair[1].is("ROLE"));
+        for token in tokens.iter().filter(|token| token.kind == Kind::Variable) {
+            self.unset(token.text);
+        }
+        if has("GET_LOCK") {
+            self.assign("@rds_iam_sql = RELEASE_ALL_LOCKS()".to_owned());
+        }
+        if has("LAST_INSERT_ID") {
+            self.assign("last_insert_id = 0".to_owned());
+        }
+    }
+
+    fn assign(&mut self, assignment: String) {
+        if !self.assignments.contains(&assignment) {
+            self.assignments.push(assignment);
+        }
     }
 
     fn unset(&mut self, variable: &str) {
@@ -73,10 +82,7 @@ impl Leftovers {
             self.reset = true;
             return;
         }
-        let assignment = format!("{variable} = NULL");
-        if !self.assignments.contains(&assignment) {
-            self.assignments.push(assignment);
-        }
+        self.assign(format!("{variable} = NULL"));
     }
 
     /// The assignments of a SET that releases what can be released so.
@@ -168,6 +174,7 @@ mod tests {
             ("SELECT GET_LOCK('a', 1)", "@rds_iam_sql = RELEASE_ALL_LOCKS()"),
             ("SELECT LAST_INSERT_ID(5)", "last_insert_id = 0"),
             ("SELECT 1 /*! , @a := 1 */", "@a = NULL"),
+            ("SELECT '\\', @a := 1 -- '", "@a = NULL"),
         ] {
             let left = left("read", sql);
             let expected = format!("{assignments}, @rds_iam_0 = NULL");
@@ -189,12 +196,18 @@ mod tests {
             "/* x */ CREATE TEMPORARY TABLE t (a int)",
             "LOCK TABLES t WRITE",
             "USE other",
+            "SELECT HIGH_PRIORITY own(1)",
+            "SELECT nvl(a, 1) FROM t",
+            "SELECT @größe := 5",
+            "/*!99999 SELECT 1; */ DO own()",
             "/*! CALL p() */ -- x\n SELECT 1",
         ] {
             let left = left("write", sql);
             assert!(left.reset && left.assignments().is_empty() && !left.last, "{sql}");
         }
         assert!(left("write", "SET ROLE r").last);
+        assert!(left("write", "BEGIN NOT ATOMIC SET ROLE r; END").last);
+        assert!(left("write", "/*!99999 SELECT 1; */ SET time_zone = 'UTC'").last);
         assert!(!left("write", "SET STATEMENT max_statement_time = 1 FOR SELECT 1").last);
     }
 }

@@ -4,12 +4,10 @@
 //! before the server checks it, and `SELECT … INTO OUTFILE`, ANALYZE and FLUSH ignore it. So a read is
 //! one of a few statements, which is checked before anything is sent.
 
-use super::lexer::{Kind, Token, executable_comments, tokens};
+use super::lexer::{Kind, Reading, Token, readings, tokens};
 use crate::error::{Error, ErrorKind};
 use crate::query::{Mode, Query};
 
-/// Each of them doubles the readings of a text.
-const MOST_EXECUTABLE_COMMENTS: usize = 8;
 /// What goes after "query NAME", and what to do.
 pub(super) const OTHER_PARAMETERS: &str = "has other parameters than its front matter declares";
 pub(super) const DECLARE_THEM: &str = "Declare one entry in params for each ?, in that order";
@@ -35,26 +33,28 @@ pub fn check(query: &Query) -> Result<(), Error> {
     }
 }
 
-/// Refuses a query whose mode is not `"write"`, and whose statement may be more than a read on some server.
+/// Refuses a query whose mode is not `"write"`, and whose statement may be more than a read on some server, by
+/// its version or its `sql_mode`.
 pub(crate) fn check_read(query: &Query) -> Result<(), Error> {
     if query.mode == Mode::Write {
         return Ok(());
     }
-    let comments = executable_comments(&query.sql);
-    if comments > MOST_EXECUTABLE_COMMENTS {
+    let Some(mut readings) = readings(&query.sql) else {
         let why = "it has more than eight comments /*! … */, which a server may run".to_owned();
         return Err(not_a_read(query, why));
-    }
-    let readings = 0..1_u32 << comments;
-    let judged = readings.map(|running| read(&tokens(&query.sql, running)));
-    judged.collect::<Result<(), String>>().map_err(|why| not_a_read(query, why))
+    };
+    let judged = readings.try_for_each(|reading| read(&tokens(&query.sql, reading)));
+    judged.map_err(|why| not_a_read(query, why))
 }
 
 /// How many parameters the statement takes; `None` if that depends on the server.
 pub(super) fn placeholders(query: &Query) -> Option<usize> {
-    let certain = executable_comments(&query.sql) == 0;
-    let marks = || tokens(&query.sql, 0).into_iter().filter(|token| token.is_mark("?")).count();
-    certain.then(marks)
+    let marks = |reading: Reading| {
+        tokens(&query.sql, reading).into_iter().filter(|token| token.is_mark("?")).count()
+    };
+    let mut counts = readings(&query.sql)?.map(marks);
+    let first = counts.next()?;
+    counts.all(|count| count == first).then_some(first)
 }
 
 fn not_a_read(query: &Query, why: String) -> Error {
@@ -78,7 +78,7 @@ fn read(tokens: &[Token<'_>]) -> Result<(), String> {
     // Nothing at all changes nothing.
     let Some(first) = tokens.first() else { return Ok(()) };
     if first.is("SHOW") {
-        return Ok(());
+        return show(&tokens[1..]);
     }
     if first.is_one_of(&["EXPLAIN", "DESCRIBE", "DESC"]) {
         return explain(&tokens[1..]);
@@ -105,6 +105,16 @@ fn into_target<'a>(tokens: &[Token<'a>]) -> Option<&'a str> {
         (pair[0].is("INTO") && written).then_some(target.text)
     };
     tokens.windows(2).find_map(target)
+}
+
+/// The server's warnings and errors are of the statement before, with its values.
+fn show(tokens: &[Token<'_>]) -> Result<(), String> {
+    match tokens.first() {
+        Some(what) if what.is_one_of(&["WARNINGS", "ERRORS", "COUNT"]) => {
+            Err("it shows the warnings or errors of an earlier statement".to_owned())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// EXPLAIN runs nothing, and EXPLAIN ANALYZE runs what it explains.
@@ -222,6 +232,12 @@ mod tests {
             ("/*!99999 SELECT */ /*!40000 DROP */ TABLE t", "DROP"),
             ("/*!99999 '*/ DROP TABLE t -- '*/", "DROP"),
             ("SELECT 1 INTO OUTFILE '/tmp/x'", "INTO OUTFILE"),
+            ("SELECT \\NINTO OUTFILE '/tmp/x'", "INTO OUTFILE"),
+            // With NO_BACKSLASH_ESCAPES, and with ANSI_QUOTES.
+            ("SELECT '\\', 1 INTO OUTFILE '/tmp/x' -- '", "INTO OUTFILE"),
+            ("SELECT 1 AS \"\\\", 2 AS b INTO OUTFILE '/tmp/x' -- \"", "INTO OUTFILE"),
+            ("SHOW WARNINGS", "earlier statement"),
+            ("SHOW COUNT(*) ERRORS", "earlier statement"),
             ("SELECT 1 /*! INTO */ DUMPFILE '/tmp/x'", "INTO DUMPFILE"),
             ("SELECT 1.INTO @x", "INTO @x"),
             ("TABLE t INTO OUTFILE 'x'", "INTO OUTFILE"),

@@ -129,6 +129,23 @@ async fn a_row_that_another_session_renews_meanwhile_stays() {
     world.stop().await;
 }
 
+#[tokio::test]
+async fn rows_that_another_session_only_touches_meanwhile_go_all_the_same() {
+    let world = start().await;
+    for (name, tables) in TABLES {
+        for query in ["purge_orders", "archive_orders"] {
+            remake(&world, name, tables).await;
+            let touch = "UPDATE orders SET total = total + 1 WHERE order_id LIKE 'old%'";
+            let event = json!({ "query": query, "run": format!("touched {name} {query}") });
+            let response = run_beside(&world, touch, event).await;
+            assert_eq!(response["rows"], 3, "{name}: {response}");
+            let left = text(&world, LEFT).await;
+            assert_eq!(left, "new1 new2 new3 new4 new5", "{name}, {query}");
+        }
+    }
+    world.stop().await;
+}
+
 const REPEAT: &str = "/*+++\nmode = \"write\"\nresult = \"affected\"\nrepeat = \"until-no-rows\"\n\
     params = [{ name = \"chunk\", default = 2 }]\n+++*/";
 

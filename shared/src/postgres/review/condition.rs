@@ -57,7 +57,8 @@ const NO_COLUMN: [&str; 44] = [
     "true",
     "unknown",
 ];
-const ALSO_NO_COLUMN: [&str; 4] = ["user", "when", "with", "zone"];
+const ALSO_NO_COLUMN: [&str; 7] =
+    ["current_catalog", "current_schema", "local", "user", "when", "with", "zone"];
 
 pub(super) fn check(query: &Query, write: &Write<'_>, statement: &Statement<'_>) -> Option<Error> {
     let choosing = write.choosing();

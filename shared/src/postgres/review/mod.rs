@@ -41,21 +41,9 @@ fn undue(query: &Query, tokens: &[Token], statement: &Statement<'_>) -> Vec<Erro
         return Vec::new();
     }
     let check = |write: &Write<'_>| {
-        let condition = || condition::check(query, write, statement);
-        address::check(query, write, tokens).or_else(|| condition().filter(|_| !is_mysql(tokens)))
+        address::check(query, write, tokens).or_else(|| condition::check(query, write, statement))
     };
     statement.writes().iter().filter_map(check).collect()
-}
-
-/// Whether a file is written for MySQL, where a sub-select of a write locks its rows.
-fn is_mysql(tokens: &[Token]) -> bool {
-    fn any(tokens: &[Token], is: &impl Fn(&Token) -> bool) -> bool {
-        tokens.iter().any(|token| is(token) || token.group().is_some_and(|inner| any(inner, is)))
-    }
-    let mark = |token: &Token| matches!(token, Token::Symbol(text) if text.ends_with('?'));
-    let quote = |token: &Token| matches!(token, Token::Symbol(text) if text.contains('`'));
-    let numbered = |token: &Token| matches!(token, Token::Parameter(_));
-    any(tokens, &quote) || any(tokens, &mark) && !any(tokens, &numbered)
 }
 
 /// Refuses a statement that a connection cannot take: after COPY, PostgreSQL sends rows or waits for them

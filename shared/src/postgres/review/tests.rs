@@ -179,9 +179,6 @@ fn a_condition_that_is_checked_only_once_is_found() {
             "DELETE FROM orders o WHERE EXISTS (SELECT FROM orders p WHERE p.parent = o.id)",
             "DELETE FROM orders WHERE received_at < (SELECT max(received_at) FROM orders WHERE paid)",
             "DELETE FROM orders WHERE received_at < now()",
-            // MySQL's.
-            "DELETE FROM orders WHERE id IN (SELECT id FROM (SELECT id FROM orders WHERE received_at < ? LIMIT 10) x)",
-            "DELETE FROM orders WHERE id IN (SELECT id FROM (SELECT id FROM orders WHERE `time` < now()) x)",
             "UPDATE orders SET done = true WHERE id IN (SELECT id FROM orders WHERE NOT done LIMIT 10) AND NOT done",
             "MERGE INTO orders o USING (SELECT id FROM orders WHERE paid) d ON o.id = d.id WHEN MATCHED AND o.paid THEN DELETE",
             "DELETE FROM orders USING (SELECT tableoid AS o, ctid AS c, received_at AS r FROM orders WHERE received_at < now()) due

@@ -88,6 +88,12 @@ impl<'a> Runner<'_, 'a> {
                     if !open {
                         holder.begin(client, timeout).await?;
                     }
+                    let answer = holder.chunk(client, query, parameters).await?;
+                    if query.repeat.is_none() || !matches!(answer, Answer::Affected(0)) {
+                        return Ok(answer);
+                    }
+                    // It may have waited for rows that another session then changed: those count as gone, and a new
+                    // snapshot of the same transaction has them.
                     holder.chunk(client, query, parameters).await
                 })
                 .await
