@@ -67,6 +67,42 @@ async fn is_reset(wire: &mut Wire, what: &str) {
     }
 }
 
+/// What a driver sends behind a statement's Sync, and an error before it, change nothing of when it is struck.
+#[tokio::test]
+async fn a_flush_or_an_error_leaves_nobody_waiting() {
+    let (server, _folder) = world(false).await;
+    let (one, zero) = (parse("", "SELECT 1"), parse("", "SELECT 1/0"));
+    let (bound, run) = (bind("", ""), execute(""));
+    let statement = |text| [('P', text), ('B', &*bound), ('E', &*run)];
+    let mut wire = session(&server, "iam_rw_user").await;
+    server.gate.set_fault(Fault::ResetBeforeAnswer);
+    wire.send(&[&statement(&one)[..], &[('S', b""), ('H', b"")]].concat()).await;
+    is_reset(&mut wire, "a Flush behind the Sync").await;
+
+    server.gate.set_fault(Fault::None);
+    let mut wire = session(&server, "iam_rw_user").await;
+    server.gate.set_fault(Fault::ResetBeforeAnswer);
+    wire.send(&[&statement(&zero)[..], &statement(&one), &[('H', b"")]].concat()).await;
+    is_reset(&mut wire, "an error in a pipeline").await;
+
+    server.gate.set_fault(Fault::None);
+    let mut wire = session(&server, "iam_rw_user").await;
+    server.gate.set_fault(Fault::ResetBeforeAnswer);
+    wire.send(&[('Q', b"COPY t FROM STDIN\0")]).await;
+    wire.until('G').await.unwrap();
+    wire.send(&[('d', b"a\tb\n"), ('c', b"")]).await;
+    is_reset(&mut wire, "a COPY that fails").await;
+
+    let mut wire = in_transaction(&server, "failed").await;
+    wire.send(&[('Q', b"SELECT 1/0\0")]).await;
+    wire.until('Z').await.unwrap();
+    server.gate.set_fault(Fault::ResetAtCommit);
+    let commit = parse("", "COMMIT");
+    wire.send(&[&statement(&commit)[..], &[('S', b""), ('H', b"")]].concat()).await;
+    wire.until('Z').await.unwrap();
+    server.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn every_commit_is_struck_when_it_has_run() {
     let (server, _folder) = world(false).await;

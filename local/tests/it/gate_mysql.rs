@@ -187,8 +187,12 @@ fn first(capabilities: u32) -> Vec<u8> {
 }
 
 fn response() -> Vec<u8> {
-    let rest = b"iam_ro_user\0\x00sample_db\0mysql_native_password\0";
-    [first(CAPABILITIES), rest.to_vec()].concat()
+    response_of("iam_ro_user")
+}
+
+fn response_of(user: &str) -> Vec<u8> {
+    let rest = b"\0\x00sample_db\0mysql_native_password\0";
+    [first(CAPABILITIES), user.into(), rest.to_vec()].concat()
 }
 
 /// Reads the greeting and starts TLS.
@@ -213,6 +217,29 @@ pub fn logged_in(server: &Server, token: &str) -> Raw<Tls> {
     let (sequence, ok) = raw.packet();
     assert_eq!((sequence, ok[0]), (5, 0), "{}", text(&ok));
     raw
+}
+
+/// MariaDB takes the quotes off. A policy that allows every name but this one must not let it in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_in_quotes_opens_no_session_of_the_name_without_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("policy.json");
+    std::fs::write(
+        &policy,
+        r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"rds-db:connect","Resource":"*"}}"#,
+    )
+    .unwrap();
+    let (server, _folder) =
+        start_mysql(|options| rds_local::Options { policies: vec![policy], ..options }).await;
+    for (user, is_accepted) in [("iam_ro_user", true), ("'iam_ro_user'", false)] {
+        let token = Recipe { user: user.into(), ..Recipe::good(&server) }.token();
+        let mut raw = secure(&server);
+        raw.send(2, &response_of(user));
+        raw.packet();
+        raw.send(4, &[token.as_bytes(), &[0]].concat());
+        assert_eq!(raw.packet().1[0] == 0, is_accepted, "{user}");
+    }
+    server.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,16 +8,17 @@ use crate::gate::faults::{Fault, Faults};
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
     prepared: Prepared,
-    /// Messages ReadyForQuery that PostgreSQL still owes: one for each Query and Sync.
-    owed: usize,
+    /// Messages ReadyForQuery that the client has asked for, one by each Query and Sync, and those that came.
+    asked: usize,
+    ready: usize,
     /// Messages Execute since the last Sync whose answers are still to come.
     running: usize,
-    /// Whether messages of the extended protocol wait for their Sync.
-    is_open: bool,
     /// The answers are to be withheld, and the connection reset after the last.
     is_withheld: bool,
     /// A COMMIT was sent while [`Fault::ResetAtCommit`] was on: nothing passes before its answer.
     is_held: bool,
+    /// The ReadyForQuery behind the last statement that a fault strikes.
+    struck: usize,
     /// The same, once the client has sent the data of its COPY.
     is_withheld_after_copy: bool,
     /// Whether a Sync came since the last Execute: PostgreSQL ignores it if that was a COPY.
@@ -50,12 +51,11 @@ impl Traffic {
         match frame.kind {
             // Each ends what is open, and is answered up to a ReadyForQuery.
             b'Q' | b'F' | b'S' => {
-                (self.owed, self.is_open, self.running) = (self.owed + 1, false, 0);
+                (self.asked, self.running) = (self.asked + 1, 0);
                 self.is_synced = frame.kind == b'S';
             }
-            b'P' | b'B' | b'D' | b'C' | b'H' => self.is_open = true,
             b'E' => {
-                (self.is_open, self.running) = (true, self.running + 1);
+                self.running += 1;
                 self.is_synced = false;
             }
             b'c' | b'f' => self.end_copy(),
@@ -68,8 +68,14 @@ impl Traffic {
             }
             Asked::Run(meaning) => {
                 let reset = meaning.queries && faults.hits(Fault::ResetBeforeQuery);
-                self.is_withheld |= meaning.queries && faults.hits(Fault::ResetBeforeAnswer);
-                self.is_held |= meaning.commits && faults.is_on(Fault::ResetAtCommit);
+                let withheld = meaning.queries && faults.hits(Fault::ResetBeforeAnswer);
+                let held = meaning.commits && faults.is_on(Fault::ResetAtCommit);
+                if withheld || held {
+                    // An Execute's comes with the Sync behind it.
+                    self.struck = self.asked + usize::from(frame.kind == b'E');
+                }
+                self.is_withheld |= withheld;
+                self.is_held |= held;
                 (reset, meaning.pins)
             }
             Asked::Other => (false, None),
@@ -81,9 +87,10 @@ impl Traffic {
     pub(super) fn answered(&mut self, frame: Frame<'_>, faults: &Faults) -> bool {
         match frame.kind {
             b'Z' => {
-                self.owed = self.owed.saturating_sub(1);
-                self.is_held &= !self.is_settled();
-                self.is_withheld && self.is_settled()
+                self.ready += 1;
+                let is_over = self.ready >= self.struck;
+                self.is_held &= !is_over;
+                self.is_withheld && is_over
             }
             // CommandComplete's tag says what has run, whatever the client's text looked like.
             b'C' if is_commit_tag(frame.start) && faults.hits(Fault::ResetAtCommit) => true,
@@ -93,9 +100,15 @@ impl Traffic {
                 self.is_held = false;
                 false
             }
-            // CommandComplete, PortalSuspended, EmptyQueryResponse and ErrorResponse end a run.
-            b'C' | b's' | b'I' | b'E' if self.owed == 0 => {
-                self.running = self.running.saturating_sub(1);
+            // CommandComplete, PortalSuspended and EmptyQueryResponse end a run, and ErrorResponse all of them:
+            // PostgreSQL skips to the Sync, or ends the COPY.
+            b'C' | b's' | b'I' | b'E' => {
+                let is_error = frame.kind == b'E';
+                self.is_withheld |= is_error && std::mem::take(&mut self.is_withheld_after_copy);
+                if self.ready < self.asked {
+                    return false;
+                }
+                self.running = if is_error { 0 } else { self.running.saturating_sub(1) };
                 // A client that asked with Flush may wait for this before its Sync.
                 self.is_held &= self.running > 0;
                 self.is_withheld && self.running == 0
@@ -106,13 +119,9 @@ impl Traffic {
 
     fn end_copy(&mut self) {
         if std::mem::take(&mut self.is_synced) {
-            self.owed = self.owed.saturating_sub(1);
+            self.asked = self.asked.saturating_sub(1);
         }
         self.is_withheld |= std::mem::take(&mut self.is_withheld_after_copy);
-    }
-
-    fn is_settled(&self) -> bool {
-        self.owed == 0 && !self.is_open
     }
 
     /// What happens to the answers that have just been taken.
