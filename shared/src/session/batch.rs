@@ -104,7 +104,8 @@ impl Session {
         deadline: Deadline,
     ) -> Ended {
         // Behind RDS Proxy nothing can be released: the next record needs another connection.
-        let alone = |slot: &Slot<'_>| connection.is_proxy() && slot.leaves == Leaves::State;
+        let alone =
+            |slot: &Slot<'_>| connection.is_proxy() && Leaves::of(slot.job.query) == Leaves::State;
         let together = |a: &&mut Slot<'_>, b: &&mut Slot<'_>| {
             a.pipelines() && b.pipelines() && !alone(a) && !alone(b)
         };
@@ -162,7 +163,6 @@ enum Ended {
 /// A job, how far it has come, and how it ended.
 struct Slot<'a> {
     job: &'a Job<'a>,
-    leaves: Leaves,
     progress: Progress,
     sent: bool,
     /// A failure may be one that another attempt can change.
@@ -173,8 +173,7 @@ impl<'a> Slot<'a> {
     fn new(job: &'a Job<'a>) -> Self {
         // A statement that the connection cannot take ends here: the others are not to fail with it.
         let refused = review::refuse(job.query).err().map(|error| Err(Failure::refused(error)));
-        let leaves = Leaves::of(job.query);
-        Self { job, leaves, progress: Progress::new(), sent: false, result: refused }
+        Self { job, progress: Progress::new(), sent: false, result: refused }
     }
 
     /// Whether it may still run.
