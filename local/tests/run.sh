@@ -45,7 +45,7 @@ step "rest of the set-up, begun before the build" "seconds" wait_for_setup
 step "each dependency is built once" "seconds" local/tests/built-once.sh
 step "tests" "6 minutes" local/tests/binaries.sh
 step "doc tests" "10 seconds" cargo test --locked --workspace --quiet --doc
-step "sets of features" "2 minutes, once" shared/features.sh
+step "sets of features" "3 minutes, once" shared/features.sh
 step "templates" "a minute" local/tests/template/run.sh
 step "commands of the documents" "a minute" docs/check.sh
 step "wheel" "20 seconds" local/tests/wheel.sh

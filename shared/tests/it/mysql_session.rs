@@ -32,7 +32,7 @@ pub struct World {
 
 impl World {
     pub async fn start(user: &str) -> Self {
-        let (server, folder) = start(Duration::ZERO).await;
+        let (server, folder) = start().await;
         let provider = SharedCredentialsProvider::new(credentials(&server));
         let clock = ManualTimeSource::new(SharedTimeSource::default().now());
         let own = SharedTimeSource::new(clock.clone());
@@ -250,7 +250,7 @@ async fn a_message_takes_effect_once_whatever_breaks() {
 
 #[tokio::test]
 async fn a_refused_login_is_tried_again_with_new_credentials_and_explained() {
-    let (server, _folder) = start(Duration::ZERO).await;
+    let (server, _folder) = start().await;
     let good = credentials(&server);
     let wrong = Credentials::new(good.access_key_id(), "wrong", None, None, "test");
     let mut config = config(&server, "iam_ro_user");

@@ -2,7 +2,6 @@
 
 use crate::common::mysql as common;
 
-use std::time::Duration;
 
 use common::{count, json, start};
 use rds_iam::ErrorKind;
@@ -12,7 +11,7 @@ use crate::mysql::{error, login, run};
 
 #[tokio::test]
 async fn a_value_that_does_not_fit_is_a_bad_parameter() {
-    let (server, _folder) = start(Duration::ZERO).await;
+    let (server, _folder) = start().await;
     let mariadb = server.database.mariadb().unwrap();
     let sql = "CREATE TABLE kinds (n int, small tinyint, text varchar(5), moment datetime, choice enum('a'), exact decimal(4, 2))";
     mariadb.run(DATABASE, sql).await.unwrap();
@@ -52,7 +51,7 @@ async fn a_value_that_does_not_fit_is_a_bad_parameter() {
 
 #[tokio::test]
 async fn a_long_parameter_fits_as_with_other_clients_or_is_refused_for_good() {
-    let (server, _folder) = start(Duration::ZERO).await;
+    let (server, _folder) = start().await;
     let mariadb = server.database.mariadb().unwrap();
     mariadb.run(DATABASE, "SET GLOBAL max_allowed_packet = 1048576").await.unwrap();
     let mut connection = login(&server, "iam_ro_user").await;

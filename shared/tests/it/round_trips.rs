@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Counts how often the client speaks after the server did.
 #[derive(Default)]
-struct Turns {
+pub struct Turns {
     count: AtomicUsize,
     client_spoke_last: AtomicBool,
 }
@@ -27,7 +27,7 @@ impl Turns {
         }
     }
 
-    fn take(&self) -> usize {
+    pub fn take(&self) -> usize {
         self.count.swap(0, SeqCst)
     }
 }
@@ -47,7 +47,7 @@ async fn copy(
     }
 }
 
-async fn relay(to: SocketAddr) -> (SocketAddr, Arc<Turns>) {
+pub async fn relay(to: SocketAddr) -> (SocketAddr, Arc<Turns>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let turns = Arc::new(Turns::default());

@@ -16,9 +16,9 @@ use tempfile::TempDir;
 
 pub const TEN_SECONDS: Duration = Duration::from_secs(10);
 
-pub async fn start(latency: Duration) -> (Server, TempDir) {
+pub async fn start() -> (Server, TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options { engine: Engine::Mysql, latency, ..Options::new(folder.path()) };
+    let options = Options { engine: Engine::Mysql, ..Options::new(folder.path()) };
     (Server::start(options).await.unwrap(), folder)
 }
 
