@@ -9,12 +9,19 @@
 //! The [`causes`] are a table of rules over the evidence; docs/troubleshooting.md is made from it. The
 //! function db-check and the program rds-doctor both call [`check`].
 
-pub mod causes;
+mod aws;
+mod configuration;
+mod credentials;
+mod database;
+pub mod diagnose;
 mod environment;
 pub mod evidence;
+mod login;
+mod network;
 mod remedy;
 mod report;
 mod steps;
+mod tls;
 
 use std::time::Duration;
 
@@ -43,6 +50,6 @@ pub async fn check(
         let (deadline, limit) = (start + budget.min(BUDGET), start + budget.min(LIMIT));
         steps::run(environment, clock, deadline, limit).await
     };
-    let findings = causes::diagnose(&evidence);
+    let findings = diagnose::diagnose(&evidence);
     Report::new(&evidence, steps, findings, start.elapsed())
 }

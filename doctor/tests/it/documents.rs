@@ -6,7 +6,7 @@ use std::path::Path;
 #[test]
 fn the_document_is_the_table() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/troubleshooting.md");
-    let text = rds_doctor::causes::troubleshooting();
+    let text = rds_doctor::diagnose::troubleshooting();
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, &text).unwrap();
     }
@@ -20,7 +20,7 @@ fn the_document_is_the_table() {
 #[test]
 fn every_cause_has_its_own_name_and_says_all() {
     let mut names = HashSet::new();
-    for cause in rds_doctor::causes::all() {
+    for cause in rds_doctor::diagnose::all() {
         assert!(names.insert(cause.id), "{} stands twice", cause.id);
         for text in [cause.title, cause.seen, cause.remedy] {
             assert!(text.len() > 3 && !text.contains('|'), "{}: {text:?}", cause.id);

@@ -1,0 +1,4 @@
+//! The environment, read as a function reads it.
+
+pub(crate) mod causes;
+pub(crate) mod step;

@@ -1,0 +1,4 @@
+//! The questions after a login.
+
+pub(crate) mod causes;
+pub(crate) mod step;

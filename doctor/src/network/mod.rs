@@ -1,0 +1,4 @@
+//! Names, addresses and ports.
+
+pub(crate) mod causes;
+pub(crate) mod step;

@@ -1,0 +1,5 @@
+//! The server that answers, and its certificate.
+
+pub(crate) mod causes;
+pub(crate) mod certificate;
+pub(crate) mod step;
