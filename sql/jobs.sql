@@ -40,16 +40,7 @@ CREATE TABLE IF NOT EXISTS job_runs (
 -- One run of a job at a time. No other index: an update of a chunk must not touch one.
 CREATE UNIQUE INDEX IF NOT EXISTS job_runs_one_running ON job_runs (job) WHERE status = 'running';
 
--- As on tables of the application: who may read sees the history, who may write runs jobs. DELETE is for
--- the job that removes old runs.
--- Where sql/roles.sql has not run yet, it grants this.
-DO $$
-BEGIN
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'iam_rw_user') THEN
-        GRANT SELECT ON job_runs TO readonly_role;
-        GRANT SELECT, INSERT, UPDATE, DELETE ON job_runs TO iam_rw_user;
-    END IF;
-END
-$$;
+-- Rights are those on tables of the application, which sql/roles.sql grants before or afterwards: who may read
+-- sees the history, who may write runs jobs. DELETE is for the job that removes old runs.
 
 COMMIT;

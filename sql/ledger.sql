@@ -17,14 +17,22 @@ CREATE TABLE IF NOT EXISTS message_ledger (
 );
 CREATE INDEX IF NOT EXISTS message_ledger_recorded_at ON message_ledger (recorded_at);
 
--- INSERT only: an entry that the function could change or remove would not prevent a repetition.
--- Where sql/roles.sql has not run yet, it grants this.
+-- INSERT only: an entry that a function could change or remove would not prevent a repetition. Here for those
+-- whom sql/roles.sql gave rights on later tables; where it runs afterwards, it grants the same.
 DO $$
+DECLARE
+    grantee record;
 BEGIN
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'iam_rw_user') THEN
-        REVOKE ALL ON message_ledger FROM iam_rw_user, readonly_role;
-        GRANT INSERT ON message_ledger TO iam_rw_user;
-    END IF;
+    FOR grantee IN
+        SELECT r.rolname AS name, bool_or(a.privilege_type = 'INSERT') AS writes
+        FROM pg_class c, aclexplode(c.relacl) a JOIN pg_roles r ON r.oid = a.grantee
+        WHERE c.oid = 'message_ledger'::regclass AND a.grantee <> c.relowner GROUP BY r.rolname
+    LOOP
+        EXECUTE format('REVOKE ALL ON message_ledger FROM %I', grantee.name);
+        IF grantee.writes THEN
+            EXECUTE format('GRANT INSERT ON message_ledger TO %I', grantee.name);
+        END IF;
+    END LOOP;
 END
 $$;
 

@@ -154,64 +154,86 @@ impl Database {
         }
     }
 
-    /// Creates the database, its users, and the demo's tables or those of a script.
-    pub(crate) async fn prepare(&self, init: Option<&Path>, user: &str) -> Result<()> {
+    /// Creates the database, its users, and the demo's tables or those of a script. Returns the schemas on
+    /// whose tables nothing is granted.
+    pub(crate) async fn prepare(
+        &self,
+        init: Option<&Path>,
+        schemas: &str,
+        user: &str,
+    ) -> Result<Vec<String>> {
         let script = init.map(fs::canonicalize).transpose();
         let script = script.map_err(|error| format!("cannot read the script: {error}"))?;
         let own = (user != READ_ONLY_USER && user != READ_WRITE_USER).then_some(user);
         match self {
-            Self::Postgres(postgres) => prepare_postgres(postgres, script.as_deref(), own).await,
+            Self::Postgres(postgres) => {
+                prepare_postgres(postgres, script.as_deref(), schemas, own).await?;
+                ungranted(postgres, schemas).await
+            }
             Self::Mysql(mariadb) => {
                 let prepared = prepare_mariadb(mariadb, script.as_deref(), own).await;
-                prepared.map_err(|why| format!("MariaDB refused the set-up: {why}"))
+                prepared.map_err(|why| format!("MariaDB refused the set-up: {why}"))?;
+                Ok(Vec::new())
             }
         }
     }
 }
 
-/// A script of `sql/` without the lines that are commands of psql, which the server does not know.
-fn statements(script: &str) -> String {
-    script.lines().filter(|line| !line.starts_with('\\')).collect::<Vec<_>>().join("\n")
-}
+const ROLES: (&str, &str) = ("sql/roles.sql", include_str!("../../sql/roles.sql"));
+const LEDGER: (&str, &str) = ("sql/ledger.sql", include_str!("../../sql/ledger.sql"));
+const JOBS: (&str, &str) = ("sql/jobs.sql", include_str!("../../sql/jobs.sql"));
 
 async fn prepare_postgres(
     postgres: &Postgres,
     script: Option<&Path>,
+    schemas: &str,
     own_user: Option<&str>,
 ) -> Result<()> {
-    let sql = |error: tokio_postgres::Error| match error.as_db_error() {
-        Some(db) => format!("PostgreSQL refused the set-up: {}", db.message()),
-        None => format!("PostgreSQL refused the set-up: {error}"),
-    };
     let admin = postgres.superuser("postgres").await?;
-    admin.batch_execute(&format!("CREATE DATABASE {DATABASE}")).await.map_err(sql)?;
+    admin.batch_execute(&format!("CREATE DATABASE {DATABASE}")).await.map_err(refused)?;
     let admin = postgres.superuser(DATABASE).await?;
     // PostgreSQL before 13 has no such switch: its view shows sessions without TLS.
     let _ = admin.batch_execute(include_str!("pg_stat_ssl.sql")).await;
-    // RDS has this role from the start; the rest is what an administrator runs there too.
-    admin.batch_execute("CREATE ROLE rds_iam").await.map_err(sql)?;
-    admin.batch_execute(&statements(include_str!("../../sql/roles.sql"))).await.map_err(sql)?;
+    // RDS has this role from the start; the rest is what an administrator runs there too, and no more.
+    admin.batch_execute("CREATE ROLE rds_iam").await.map_err(refused)?;
+    postgres.run_text(DATABASE, ROLES, &[]).await?;
     match script {
-        None => admin.batch_execute(include_str!("../../sql/examples.sql")).await.map_err(sql)?,
-        Some(script) => postgres.run_script(DATABASE, script).await?,
+        None => {
+            let examples = include_str!("../../sql/examples.sql");
+            admin.batch_execute(examples).await.map_err(refused)?;
+        }
+        Some(script) => postgres.run_script(DATABASE, script).await.map_err(|why| {
+            format!(
+                "{why}\nIf pg_dump wrote the script, let it leave out what only RDS knows: \
+                 --schema-only --no-owner --no-privileges, and the extensions of RDS"
+            )
+        })?,
     }
     // event-query's and batch-job's, in whatever schema.
-    for script in [include_str!("../../sql/ledger.sql"), include_str!("../../sql/jobs.sql")] {
-        admin.batch_execute(&statements(script)).await.map_err(sql)?;
-    }
-    if let Some(user) = own_user {
-        let exists = admin.query_opt("SELECT 1 FROM pg_roles WHERE rolname = $1", &[&user]).await;
-        let create = exists.map_err(sql)?.is_none();
-        let template = if create { "CREATE ROLE %1$I LOGIN; " } else { "" };
-        let template = format!("{template}GRANT rds_iam, readonly_role TO %1$I");
-        let statement: String = admin
-            .query_one("SELECT format($1, $2::text)", &[&template, &user])
-            .await
-            .map_err(sql)?
-            .get(0);
-        admin.batch_execute(&statement).await.map_err(sql)?;
+    postgres.run_text(DATABASE, LEDGER, &[]).await?;
+    postgres.run_text(DATABASE, JOBS, &[]).await?;
+    if script.is_some() || own_user.is_some() {
+        let variables = [("schemas", schemas), ("reader", own_user.unwrap_or(READ_ONLY_USER))];
+        postgres.run_text(DATABASE, ROLES, &variables).await?;
     }
     Ok(())
+}
+
+fn refused(error: tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(db) => format!("PostgreSQL refused the set-up: {}", db.message()),
+        None => format!("PostgreSQL refused the set-up: {error}"),
+    }
+}
+
+/// The schemas with tables whose name is not in this list.
+async fn ungranted(postgres: &Postgres, schemas: &str) -> Result<Vec<String>> {
+    let admin = postgres.superuser(DATABASE).await?;
+    let sql = r"SELECT DISTINCT schemaname::text FROM pg_tables
+        WHERE schemaname !~ '^pg_' AND schemaname <> 'information_schema'
+          AND schemaname <> ALL (regexp_split_to_array(trim($1), '\s*,\s*')) ORDER BY 1";
+    let rows = admin.query(sql, &[&schemas]).await.map_err(refused)?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 async fn prepare_mariadb(

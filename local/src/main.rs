@@ -103,6 +103,9 @@ struct Serve {
     /// SQL script (for psql, or for mysql) that creates your own schema instead of the demo's table
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
+    /// Schemas of the script whose tables sql/roles.sql grants, as on RDS: -v schemas=LIST
+    #[arg(long, value_name = "LIST", default_value = "public", requires = "init")]
+    schemas: String,
     /// Database user in DIR/env: iam_ro_user, iam_rw_user, or one of your own. rds-local creates your
     /// user unless the script does, and lets it log in with a token and read every table
     #[arg(long, default_value = rds_local::READ_ONLY_USER)]
@@ -266,6 +269,7 @@ async fn run_serve(serve: Serve) -> Result<()> {
             Served::Postgres | Served::Neptune => Engine::Postgres,
         },
         init: serve.init,
+        schemas: serve.schemas,
         user: serve.user,
         throttle: serve.throttle.map(|rate| (rate, serve.burst.unwrap_or(rate))),
         latency: Duration::from_millis(serve.latency),
@@ -288,7 +292,11 @@ async fn run_serve(serve: Serve) -> Result<()> {
         let options = Options { fault: serve.fault, ..options };
         return serve_neptune(options, serve.json, interrupted).await;
     }
+    let schemas = options.schemas.clone();
     let mut server = Server::start(options).await?;
+    if let Some(warning) = ready::ungranted(&schemas, &server.ungranted) {
+        eprintln!("rds-local: {warning}");
+    }
     announce(server.address, &serve.dir, serve.json, server.variables())?;
     let mut fault_is_due =
         std::pin::pin!(tokio::time::sleep(Duration::from_secs(serve.fault_after)));

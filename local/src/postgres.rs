@@ -2,10 +2,12 @@
 //! folder reaches it, and it is removed when it stops.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::{Client, NoTls};
 
@@ -93,23 +95,39 @@ impl Postgres {
         superuser(self.socket_folder(), database).await
     }
 
-    /// Runs SQL as the superuser, as psql does: several statements, COPY, psql's own commands.
+    /// Runs a file as the superuser, as psql does: several statements, COPY, psql's own commands.
     pub async fn run_script(&self, database: &str, script: &Path) -> Result<()> {
-        // In this process group, so that Ctrl-C ends a script that hangs.
-        let output = without_variables(&self.psql, "PG")
-            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-h"])
-            .arg(self.socket_folder())
-            .arg("-f")
-            .arg(script)
-            .stdin(Stdio::null())
-            .output()
-            .await
-            .map_err(|error| format!("cannot run psql: {error}"))?;
-        if output.status.success() {
-            return Ok(());
+        let psql = self.psql(database).arg("-f").arg(script).stdin(Stdio::null()).output().await;
+        outcome(&script.display().to_string(), psql)
+    }
+
+    /// The same for a text of `sql/`, with variables of psql.
+    pub(crate) async fn run_text(
+        &self,
+        database: &str,
+        (name, text): (&str, &str),
+        variables: &[(&str, &str)],
+    ) -> Result<()> {
+        let mut psql = self.psql(database);
+        for (name, value) in variables {
+            psql.arg("-v").arg(format!("{name}={value}"));
         }
-        let told = String::from_utf8_lossy(&output.stderr);
-        Err(format!("{} failed: {}", script.display(), told.trim()))
+        let failed = |error| format!("cannot run psql: {error}");
+        let psql = psql.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = psql.spawn().map_err(failed)?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A script that fails closes it early; psql says why.
+            let _ = stdin.write_all(text.as_bytes()).await;
+        }
+        outcome(name, child.wait_with_output().await)
+    }
+
+    /// In this process group, so that Ctrl-C ends a script that hangs.
+    fn psql(&self, database: &str) -> Command {
+        let mut psql = without_variables(&self.psql, "PG");
+        psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-h"])
+            .arg(self.socket_folder());
+        psql
     }
 
     async fn wait_until_ready(&self) -> Result<()> {
@@ -176,6 +194,14 @@ impl Postgres {
     pub async fn stop(self) -> Result<()> {
         self.process.stop().await
     }
+}
+
+fn outcome(script: &str, psql: std::io::Result<Output>) -> Result<()> {
+    let output = psql.map_err(|error| format!("cannot run psql: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{script} failed: {}", String::from_utf8_lossy(&output.stderr).trim()))
 }
 
 /// A connection as the superuser of the cluster whose socket lies in this folder.

@@ -29,6 +29,18 @@ pub fn check_listen(address: IpAddr, public: bool) -> Result<Option<String>> {
     }
 }
 
+/// What to do about schemas whose tables no user of a function may read, here as on RDS.
+pub fn ungranted(schemas: &str, missing: &[String]) -> Option<String> {
+    let names = missing.join(",");
+    (!missing.is_empty()).then(|| {
+        format!(
+            "nothing is granted on the tables of {}: add --schemas {schemas},{names}, and on RDS run \
+             sql/roles.sql with -v schemas={schemas},{names}",
+            missing.join(" and ")
+        )
+    })
+}
+
 /// The ready line for a person.
 pub fn for_people(address: SocketAddr, dir: &Path) -> String {
     format!("rds-local: ready on {address}; run:  . {}", dir.join("env").display())

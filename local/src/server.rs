@@ -40,6 +40,8 @@ pub struct Options {
     pub postgres_bin: Option<PathBuf>,
     /// A script that creates a schema instead of the demo's table.
     pub init: Option<PathBuf>,
+    /// The schemas whose tables `sql/roles.sql` grants, after the script.
+    pub schemas: String,
     /// The database user in the environment file; created unless the script did so.
     pub user: String,
     /// The most logins a second, and the most at once after a pause.
@@ -81,6 +83,7 @@ impl Options {
             engine: Engine::default(),
             postgres_bin: None,
             init: None,
+            schemas: "public".into(),
             user: READ_ONLY_USER.into(),
             throttle: None,
             latency: Duration::ZERO,
@@ -118,6 +121,8 @@ pub struct Server {
     pub s3: Option<S3>,
     /// Where clients connect.
     pub address: SocketAddr,
+    /// The schemas on whose tables nothing is granted.
+    pub ungranted: Vec<String>,
     variables: Variables,
     dir: PathBuf,
     _apis: Apis,
@@ -163,10 +168,20 @@ impl Server {
         let storage = s3.as_ref();
         let parts = serve(&options, &dir, &database, storage, (&iam, &developer), parts).await;
         match parts {
-            Ok((gate, apis, variables)) => {
-                let (_apis, _lock) = (apis, lock);
-                let mut server =
-                    Self { gate, iam, database, s3, address, variables, dir, _apis, _lock };
+            Ok(Served { gate, apis: _apis, variables, ungranted }) => {
+                let _lock = lock;
+                let mut server = Self {
+                    gate,
+                    iam,
+                    database,
+                    s3,
+                    address,
+                    ungranted,
+                    variables,
+                    dir,
+                    _apis,
+                    _lock,
+                };
                 if options.fault != Fault::None {
                     server.inject(options.fault).await?;
                 }
@@ -233,6 +248,13 @@ impl Server {
     }
 }
 
+struct Served {
+    gate: Gate,
+    apis: Apis,
+    variables: Variables,
+    ungranted: Vec<String>,
+}
+
 /// Starts the gate and STS in front of a new database, and writes the files for clients.
 async fn serve(
     options: &Options,
@@ -241,9 +263,10 @@ async fn serve(
     s3: Option<&S3>,
     (iam, developer): (&Arc<Iam>, &Identity),
     [gate_listener, apis_listener]: [TcpListener; 2],
-) -> Result<(Gate, Apis, Variables)> {
+) -> Result<Served> {
     let address = gate_listener.local_addr().map_err(|error| error.to_string())?;
-    database.prepare(options.init.as_deref(), &options.user).await?;
+    let ungranted =
+        database.prepare(options.init.as_deref(), &options.schemas, &options.user).await?;
     let now = options.clock.now();
     let certificates =
         Certificates::issue(&[options.host(), "localhost", "host.docker.internal"], now)?;
@@ -294,7 +317,7 @@ async fn serve(
     let gate = Gate::start(gate_listener, settings, Fault::None);
     // Last of all: a client that finds this file can connect.
     environment::write_dotenv(&dir.join("env"), &variables, dir)?;
-    Ok((gate, apis, variables))
+    Ok(Served { gate, apis, variables, ungranted })
 }
 
 pub(crate) fn remove_files(dir: &Path) {

@@ -81,7 +81,7 @@ async fn check_repeated_scripts(server: &Server) {
         }
     }
     let admin = server.database.superuser("sample_db").await.unwrap();
-    admin.batch_execute("CREATE SCHEMA later; CREATE TABLE later.t (id serial)").await.unwrap();
+    admin.batch_execute("CREATE TABLE later (id serial)").await.unwrap();
     let may = |user: &'static str, table: &'static str, right: &'static str| {
         let admin = &admin;
         async move {
@@ -89,7 +89,7 @@ async fn check_repeated_scripts(server: &Server) {
             admin.query_one(sql, &[&user, &table, &right]).await.unwrap().get::<_, bool>(0)
         }
     };
-    for table in ["customers", "later.t"] {
+    for table in ["customers", "later"] {
         assert!(may("iam_ro_user", table, "SELECT").await, "{table}");
         for right in ["INSERT", "UPDATE", "DELETE", "TRUNCATE"] {
             assert!(!may("iam_ro_user", table, right).await, "{table} {right}");
@@ -105,6 +105,82 @@ async fn check_repeated_scripts(server: &Server) {
     }
     let settings = "SELECT count(*) FROM pg_db_role_setting WHERE setdatabase = 0";
     assert_eq!(admin.query_one(settings, &[]).await.unwrap().get::<_, i64>(0), 2);
+}
+
+#[tokio::test]
+async fn the_named_schemas_are_granted_to_the_named_users_and_no_other() {
+    for bin in servers() {
+        let (server, folder) = start_on(bin).await;
+        check_named_schemas(&server, folder.path()).await;
+        server.stop().await.unwrap();
+    }
+}
+
+async fn check_named_schemas(server: &Server, folder: &Path) {
+    make_shop(server, "master").await;
+    let admin = server.database.superuser("shop").await.unwrap();
+    let tables = "CREATE SCHEMA billing AUTHORIZATION app; CREATE SCHEMA audit AUTHORIZATION app;
+        CREATE TABLE billing.invoices (id serial); CREATE TABLE audit.log (id serial);
+        ALTER TABLE billing.invoices OWNER TO app; ALTER TABLE audit.log OWNER TO app";
+    admin.batch_execute(tables).await.unwrap();
+    let run = async |variables: &str| {
+        let script = format!(
+            "{variables}\nSET SESSION AUTHORIZATION master;\n\\i '{}'\n",
+            root().join("sql/roles.sql").display()
+        );
+        std::fs::write(folder.join("named.sql"), script).unwrap();
+        server.database.run_script("shop", &folder.join("named.sql")).await
+    };
+    let unknown = run("\\set schemas 'billing, biling'").await.unwrap_err();
+    assert!(unknown.contains("database shop has no schema biling"), "{unknown}");
+    let names = "\\set schemas 'billing, public'\n\\set reader 'Shop''s reader'\n\\set writer shop_rw\n\\set readers shop_readers";
+    for _ in 0..2 {
+        run(names).await.unwrap();
+    }
+    let later = "SET ROLE app; CREATE TABLE billing.later (id serial); RESET ROLE";
+    admin.batch_execute(later).await.unwrap();
+    for table in ["billing.invoices", "billing.later", "items"] {
+        assert_eq!(rights(server, "Shop's reader", table).await, ["SELECT"], "{table}");
+        assert_eq!(rights(server, "shop_rw", table).await, WRITE, "{table}");
+        // Of another stack on the same server.
+        assert!(rights(server, "iam_ro_user", table).await.is_empty(), "{table}");
+    }
+    assert!(rights(server, "shop_rw", "audit.log").await.is_empty());
+    let used = "SELECT has_schema_privilege(u, 'billing', 'USAGE') AND NOT has_schema_privilege(u, 'audit', 'USAGE')
+        AND pg_has_role(u, 'rds_iam', 'MEMBER') FROM unnest(ARRAY['Shop''s reader', 'shop_rw']) u";
+    for row in admin.query(used, &[]).await.unwrap() {
+        assert!(row.get::<_, bool>(0));
+    }
+}
+
+/// What a function may do here, it may do on RDS: `serve` grants by running sql/roles.sql.
+#[tokio::test]
+async fn a_schema_of_ones_own_is_granted_only_if_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("schema.sql");
+    let tables = "CREATE SCHEMA billing; CREATE TABLE billing.invoices (id int); CREATE TABLE plain (id int)";
+    std::fs::write(&script, tables).unwrap();
+    for (schemas, granted) in [("public", false), ("public, billing", true)] {
+        for user in ["iam_ro_user", "one of mine"] {
+            let (server, _folder) = start(|options| Options {
+                init: Some(script.clone()),
+                schemas: schemas.into(),
+                user: user.into(),
+                ..options
+            })
+            .await;
+            let missing: &[&str] = if granted { &[] } else { &["billing"] };
+            assert_eq!(server.ungranted, missing);
+            let admin = server.database.superuser("sample_db").await.unwrap();
+            let sql = "SELECT has_table_privilege($1, 'plain', 'SELECT'),
+                has_schema_privilege($1, 'billing', 'USAGE') AND has_table_privilege($1, 'billing.invoices', 'SELECT'),
+                has_table_privilege($1, 'plain', 'INSERT')";
+            let row = admin.query_one(sql, &[&user]).await.unwrap();
+            let rights: [bool; 3] = std::array::from_fn(|index| row.get(index));
+            assert_eq!(rights, [true, granted, false], "{schemas} {user}");
+            server.stop().await.unwrap();
+        }
+    }
 }
 
 #[tokio::test]

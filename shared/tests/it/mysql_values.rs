@@ -2,7 +2,6 @@
 
 use crate::common::mysql as common;
 
-
 use common::{count, json, start};
 use rds_iam::ErrorKind;
 use rds_local::DATABASE;
