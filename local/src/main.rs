@@ -220,7 +220,15 @@ fn main() -> ExitCode {
     };
     let result = runtime.block_on(async {
         match cli.command {
-            Command::Serve(serve) => run_serve(serve).await.map(|()| ExitCode::SUCCESS),
+            Command::Serve(serve) => {
+                let json = serve.json;
+                let served = run_serve(serve).await.inspect_err(|error| {
+                    if json {
+                        println!("{}", ready::failed(error));
+                    }
+                });
+                served.map(|()| ExitCode::SUCCESS)
+            }
             Command::Invoke(invoke) => run_invoke(invoke).await,
             Command::Token(token) => run_token(token).await.map(|()| ExitCode::SUCCESS),
             Command::Check { paths, engine, database } => {

@@ -69,6 +69,11 @@ pub fn for_programs(
     Ok(line.to_string())
 }
 
+/// In the ready line's place, for a program that waits for it: why the server did not start, or has ended.
+pub fn failed(reason: &str) -> String {
+    json!({ "event": "failed", "reason": reason }).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -103,7 +103,23 @@ fn an_address_for_everyone_needs_a_flag() {
     assert_eq!(refused.status.code(), Some(1));
     let told = text(&refused.stderr);
     assert!(told.contains("known to everyone") && told.contains("--public"), "{told}");
-    assert!(refused.stdout.is_empty() && !dir.exists());
+    assert!(!dir.exists());
+}
+
+#[test]
+fn a_program_that_waits_for_the_ready_line_reads_why_there_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let schema = folder.path().join("schema.sql");
+    std::fs::write(&schema, "CREATE TABLE mine (id int);\nCREATE TABEL wrong (id int);\n").unwrap();
+    let (child, line) = started(folder.path(), &["--json", "--init", schema.to_str().unwrap()]);
+    let failed: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(failed["event"], "failed");
+    let reason = failed["reason"].as_str().unwrap();
+    assert!(reason.contains("schema.sql:2: ERROR") && reason.contains("--no-owner"), "{reason}");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("schema.sql:2: ERROR"));
+    wait_until_no_process(folder.path());
 }
 
 #[test]
