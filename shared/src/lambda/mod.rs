@@ -122,6 +122,7 @@ pub fn run<H: Handler + 'static>(start: impl AsyncFnOnce() -> Result<H, Error>) 
         return ExitCode::from(2);
     }
     let logs = logs::init();
+    warn_of_concurrency();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
         runtime.block_on(serve(start, logs)).map_err(|error| error.to_string())
@@ -132,6 +133,20 @@ pub fn run<H: Handler + 'static>(start: impl AsyncFnOnce() -> Result<H, Error>) 
             tracing::error!(reason, "the Lambda Runtime API cannot be reached");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Lambda Managed Instances send several requests to one process at once. lambda_runtime's own line about it is
+/// switched off with the rest of its lines.
+fn warn_of_concurrency() {
+    let name = "AWS_LAMBDA_MAX_CONCURRENCY";
+    let limit = std::env::var(name).ok().and_then(|limit| limit.parse::<u32>().ok());
+    if let Some(limit) = limit.filter(|limit| *limit > 1) {
+        tracing::warn!(
+            limit,
+            "this function works on one request at a time, and {name} lets {limit} wait in one process: set the \
+             concurrency of an execution environment (PerExecutionEnvironmentMaxConcurrency) to 1"
+        );
     }
 }
 

@@ -182,3 +182,24 @@ async fn levels_and_switches_apply() {
     assert!(!text.iter().any(|line| line.contains("_aws")), "{text:#?}");
     world.stop().await;
 }
+
+/// As Lambda Managed Instances set it, for each execution environment.
+#[tokio::test]
+async fn a_process_that_gets_several_requests_at_once_is_told_of_once() {
+    let mut world = world().await;
+    for (limit, told) in [("1", 0), ("8", 1)] {
+        world.variables.insert("AWS_LAMBDA_MAX_CONCURRENCY".into(), limit.into());
+        let mut function = world.function().await;
+        for _ in 0..2 {
+            function.ok(r#"{"query":"rows"}"#).await;
+        }
+        let log = function.stop().await;
+        let lines: Vec<&String> = log
+            .iter()
+            .filter(|line| line.contains("PerExecutionEnvironmentMaxConcurrency"))
+            .collect();
+        assert_eq!(lines.len(), told, "{log:#?}");
+        assert!(lines.iter().all(|line| line.contains("WARN")), "{lines:?}");
+    }
+    world.stop().await;
+}
