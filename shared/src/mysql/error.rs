@@ -8,7 +8,7 @@ use mysql_async::{DriverError, Error as MysqlError};
 use super::statement::{DECLARE_THEM, OTHER_PARAMETERS, placeholders};
 use super::warning::is_of_a_value;
 use crate::error::{Error, ErrorKind};
-use crate::query::{Failure, Mode, Query, Stage, outcome_unknown, timed_out};
+use crate::query::{Failure, Mode, Query, Stage, cancelled, outcome_unknown, timed_out};
 
 /// What the server says when it ends the session: shutdown, KILL (MariaDB's, MySQL's), or idleness.
 const ENDS_SESSION: [u16; 5] = [1053, 1077, 1927, 3169, IDLE];
@@ -78,8 +78,10 @@ fn statement_error(query: &Query, error: &MysqlError, parsing: bool) -> Error {
     let MysqlError::Server(refusal) = error else { return connection_broke(query) };
     let (code, state) = (refusal.code, refusal.state.as_str());
     match code {
-        // max_statement_time, max_execution_time, KILL QUERY
-        1317 | 1969 | 3024 => return timed_out(query, &ran_too_long(query)),
+        // KILL QUERY, of another session: the time-outs of the servers have codes of their own.
+        1317 => return cancelled(query, &format!("error {code}, SQLSTATE {state}")),
+        // max_statement_time, max_execution_time
+        1969 | 3024 => return timed_out(query, &ran_too_long(query)),
         TOO_LONG => return too_long(query),
         _ => {}
     }

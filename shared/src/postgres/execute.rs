@@ -13,16 +13,22 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use futures_util::future::{join, try_join3};
+use tokio::time::Instant;
 use tokio_postgres::Client;
 use tokio_postgres::error::{DbError, Severity};
 
 use super::outcome::{Failure, NoAnswer, Progress, Stage};
 use super::read_only::{refuses_writes, takes_no_writes};
-use super::statement_error::statement_error;
+use super::statement_error::{condition, statement_error};
 use super::{Connection, Leaves, text};
+use crate::error::Error;
 use crate::query::{
-    Answer, Mode, Parameters, Query, ResultKind, Rows, SHOWN_VIOLATIONS, answer, outcome_unknown,
+    Answer, Mode, Parameters, Query, ResultKind, Rows, SHOWN_VIOLATIONS, answer, cancelled,
+    outcome_unknown,
 };
+
+/// The server ends the session with it (from version 17 on), and would again.
+pub(super) const TRANSACTION_TIMEOUT: &str = "25P04";
 
 /// Runs a query by its mode. `statement_timeout` is left out behind RDS Proxy, where SET pins the
 /// session. Without `keeps_rows`, rows that the caller does not use are only counted.
@@ -36,6 +42,7 @@ pub(crate) async fn run(
 ) -> Result<Answer, Failure> {
     let begin = begin(query.mode, statement_timeout);
     let statement = if keeps_rows { Statement::new(query) } else { Statement::counting(query) };
+    let statement = statement.within(statement_timeout);
     match query.mode {
         Mode::Read => read(connection, &statement, parameters, &begin, progress).await,
         Mode::Write => write(connection, &statement, parameters, &begin, progress).await,
@@ -155,6 +162,20 @@ pub(super) struct Statement<'q> {
     /// How many characters stand before the file's own text.
     pub(super) prefix: usize,
     keeps_rows: bool,
+    limit: Option<Limit>,
+}
+
+/// When a statement was sent, and how long the server lets it run.
+#[derive(Clone, Copy)]
+pub(super) struct Limit {
+    since: Instant,
+    timeout: Duration,
+}
+
+impl Limit {
+    pub(super) fn from_now(timeout: Option<Duration>) -> Option<Self> {
+        timeout.map(|timeout| Self { since: Instant::now(), timeout })
+    }
 }
 
 impl<'q> Statement<'q> {
@@ -172,12 +193,29 @@ impl<'q> Statement<'q> {
     /// The file's text with something before and after it.
     pub(super) fn between(query: &'q Query, before: &str, after: &str) -> Self {
         let text = format!("{before}{}{after}", query.sql);
-        Self { query, text, prefix: before.chars().count(), keeps_rows: true }
+        Self { query, text, prefix: before.chars().count(), keeps_rows: true, limit: None }
+    }
+
+    /// With the time-out that its transaction sets, from now.
+    pub(super) fn within(self, timeout: Option<Duration>) -> Self {
+        Self { limit: Limit::from_now(timeout), ..self }
     }
 
     /// A statement that was sent already, to explain its errors.
-    pub(super) fn sent(query: &'q Query, prefix: usize) -> Self {
-        Self { query, text: String::new(), prefix, keeps_rows: true }
+    pub(super) fn sent(query: &'q Query, prefix: usize, limit: Option<Limit>) -> Self {
+        Self { query, text: String::new(), prefix, keeps_rows: true, limit }
+    }
+
+    fn explained(&self, error: &tokio_postgres::Error) -> Error {
+        match error.as_db_error().map(|db| db.code().code()) {
+            // Before its time-out can have passed on the server, which began later.
+            Some(code @ "57014")
+                if self.limit.is_some_and(|limit| limit.since.elapsed() < limit.timeout) =>
+            {
+                cancelled(self.query, &condition(code))
+            }
+            _ => statement_error(self.query, error, self.prefix),
+        }
     }
 
     pub(super) async fn run(
@@ -219,9 +257,11 @@ impl<'q> Statement<'q> {
     }
 
     pub(super) fn failed_read(&self, error: &tokio_postgres::Error) -> Failure {
-        let explained = statement_error(self.query, error, self.prefix);
+        let explained = self.explained(error);
         match error.as_db_error() {
             Some(db) if !ends_session(db) => Failure::refused(explained),
+            // transaction_timeout: it would meet it again.
+            Some(db) if db.code().code() == TRANSACTION_TIMEOUT => Failure::lost(explained),
             // A read changes nothing, so it may run again.
             _ => Failure { error: explained, usable: false, repeat: true },
         }
@@ -239,7 +279,7 @@ impl<'q> Statement<'q> {
             let error = takes_no_writes(self.query);
             return Failure { error, usable: false, repeat: true };
         }
-        let explained = statement_error(self.query, error, self.prefix);
+        let explained = self.explained(error);
         if ends_session(db) { Failure::lost(explained) } else { Failure::refused(explained) }
     }
 }

@@ -9,7 +9,7 @@ use futures_util::future::{join, join3};
 use tokio_postgres::error::ErrorPosition;
 use tokio_postgres::types::Type;
 
-use super::execute::{Statement, begin};
+use super::execute::{Statement, TRANSACTION_TIMEOUT, begin};
 use super::outcome::{Failure, NoAnswer, Progress, Stage};
 use super::read_only::refuses_writes;
 use super::statement_error::{condition, is_raised, names_an_object, own_words};
@@ -63,6 +63,7 @@ pub(crate) async fn in_one_statement(
 ) -> Result<Delivered, Failure> {
     let (client, leaves) = (&connection.client, Leaves::of(query));
     let statement = Statement::between(query, BEFORE, &entry(query, message_id));
+    let statement = statement.within(statement_timeout);
     let texts = text::texts(parameters);
     let typed = text::typed(&texts);
     progress.stage = Stage::Committing;
@@ -112,7 +113,7 @@ pub(crate) async fn step_by_step(
 ) -> Result<Delivered, Failure> {
     let Progress { stage, violations } = progress;
     let (client, leaves) = (&connection.client, Leaves::of(query));
-    let statement = Statement::new(query);
+    let statement = Statement::new(query).within(statement_timeout);
     let failed = |error: &_, whose, stage| failed(&statement, whose, error, stage);
     let begun = client.batch_execute(&begin(Mode::Write, statement_timeout)).await;
     begun.map_err(|error| failed(&error, Whose::File, Stage::Begun))?;
@@ -154,8 +155,10 @@ fn failed(
     stage: Stage,
 ) -> Failure {
     let failure = statement.failed_write(error, stage);
+    let code = error.as_db_error().map(|db| db.code().code());
+    let again = !failure.usable && code != Some(TRANSACTION_TIMEOUT);
     let error = ledger_error(statement, whose, error).unwrap_or(failure.error);
-    Failure { error, repeat: failure.repeat || !failure.usable, ..failure }
+    Failure { error, repeat: failure.repeat || again, ..failure }
 }
 
 /// The error of a ledger that is missing, or that the user may not write to. The server's message is

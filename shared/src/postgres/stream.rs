@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::columns::{Column, Raw, Sent, Value, mapping};
-use super::execute::{AS_ROWS, SELECT_ROWS, Statement, begin_repeatable_read};
+use super::execute::{AS_ROWS, Limit, SELECT_ROWS, Statement, begin_repeatable_read};
 use super::outcome::Failure;
 use super::{Connection, text};
 use crate::error::{Error, ErrorKind};
@@ -66,6 +66,7 @@ pub(crate) struct Running {
     rows: Pin<Box<tokio_postgres::RowStream>>,
     query: Query,
     prefix: usize,
+    limit: Option<Limit>,
 }
 
 /// Opens the transaction and sends the statement. Returns when the server has accepted it.
@@ -77,6 +78,7 @@ pub(crate) async fn start(
     statement_timeout: Option<Duration>,
 ) -> Result<Running, Failure> {
     let client = &connection.client;
+    let limit = Limit::from_now(statement_timeout);
     let plain = Statement::between(query, "", "");
     let begin = begin_repeatable_read(statement_timeout);
     let begin = client.batch_execute(&begin);
@@ -88,7 +90,7 @@ pub(crate) async fn start(
     let described = described.map_err(|error| plain.failed_read(&error))?;
     let described = described.as_ref().map_or(&[][..], |statement| statement.columns());
     let mapped: Vec<_> = described.iter().map(mapping).collect();
-    let statement = wrapped(query, form, &mapped);
+    let statement = wrapped(query, form, &mapped).within(statement_timeout);
     let columns = described.iter().zip(&mapped);
     let columns = columns
         .map(|(column, (kind, _))| Column { name: column.name().to_owned(), kind: *kind })
@@ -97,7 +99,7 @@ pub(crate) async fn start(
     let rows = client.query_typed_raw(&statement.text, text::typed(&texts)).await;
     let rows = rows.map_err(|error| statement.failed_read(&error))?;
     let prefix = statement.prefix;
-    Ok(Running { columns, rows: Box::pin(rows), query: query.clone(), prefix })
+    Ok(Running { columns, rows: Box::pin(rows), query: query.clone(), prefix, limit })
 }
 
 impl Running {
@@ -105,7 +107,7 @@ impl Running {
     pub(crate) async fn next(&mut self) -> Result<Option<StreamedRow>, Failure> {
         let next = self.rows.try_next().await;
         next.map(|row| row.map(StreamedRow)).map_err(|error| {
-            let statement = Statement::sent(&self.query, self.prefix);
+            let statement = Statement::sent(&self.query, self.prefix, self.limit);
             statement.failed_read(&error)
         })
     }

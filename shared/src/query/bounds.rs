@@ -43,3 +43,13 @@ pub(crate) fn timed_out(query: &Query, why: &str) -> Error {
         .because(why)
         .remedy("Make it faster (look at EXPLAIN), or give the function a longer Timeout")
 }
+
+/// The error of a statement that the server gave up although it had time left: nobody but a person, or a program
+/// that watches the database, asks for that.
+pub(crate) fn cancelled(query: &Query, code: &str) -> Error {
+    Error::new(ErrorKind::QueryFailed, format!("query {} was cancelled", query.name))
+        .because(format!("the database had a request to cancel it, and time was left ({code})"))
+        .remedy(
+            "Ask who ended it: an administrator, a monitor of long statements, or a deployment; then run it again",
+        )
+}

@@ -279,6 +279,32 @@ async fn a_statement_ends_before_its_caller() {
 }
 
 #[tokio::test]
+async fn a_statement_that_somebody_kills_is_no_time_out() {
+    let (server, _folder) = start().await;
+    let mut connection = login(&server, "iam_ro_user").await;
+    let kill = async {
+        let running = "SELECT id FROM information_schema.processlist WHERE user = 'iam_ro_user' AND state = 'User sleep'";
+        let mariadb = server.database.mariadb().unwrap();
+        loop {
+            let id = mariadb.run(DATABASE, running).await.unwrap();
+            if let Ok(id) = id.trim().parse::<u64>() {
+                break mariadb.run(DATABASE, &format!("KILL QUERY {id}")).await.unwrap();
+            }
+        }
+    };
+    // The table's row makes SLEEP an error when it is interrupted, instead of its value 1.
+    let slow = "SELECT COUNT(*) FROM customers WHERE SLEEP(60) = 0";
+    let (ended, _) = tokio::join!(error(&mut connection, slow, &[]), kill);
+    assert_eq!(ended.kind(), ErrorKind::QueryFailed, "{ended}");
+    assert!(
+        ended.to_string().contains("was cancelled") && ended.to_string().contains("1317"),
+        "{ended}"
+    );
+    run(&mut connection, "SELECT 1", &[]).await.unwrap();
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_read_is_one_round_trip_a_write_two_and_a_reset_one_more() {
     let (server, _folder) = start().await;
     let function =

@@ -1,8 +1,13 @@
 //! Time-outs, many in a row: neither side keeps anything of them. `TIMEOUTS` sets how many.
 
+use std::path::Path;
 use std::time::Duration;
 
-use rds_local::testing::{Function, World, example};
+use rds_iam::ErrorKind;
+use rds_local::Options;
+use rds_local::testing::{Function, World, example, postgres_17};
+
+use crate::common::{self, Database};
 
 /// Half of them end by the server's time-out, half ignore it once and must be cancelled.
 const QUERIES: [(&str, &str); 3] = [
@@ -62,4 +67,63 @@ async fn time_outs_leave_nothing_behind() {
     assert!(cancels.matches("cancel request").count() >= count / 2);
     function.stop().await;
     world.stop().await;
+}
+
+fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// It is told apart from one that took too long, on the machine's
+/// PostgreSQL and on 17.
+#[tokio::test]
+async fn a_cancel_by_somebody_else_is_no_time_out() {
+    let newer = postgres_17(checkout());
+    for postgres_bin in [None].into_iter().chain(newer.map(Some)) {
+        let database = Database::start(|options| Options { postgres_bin, ..options }).await;
+        let session = database.session(&[]);
+        for text in [
+            "SELECT pg_sleep(60)::text AS s",
+            "/*+++\nmode = \"write\"\n+++*/ INSERT INTO marks (id, note) SELECT 1, pg_sleep(60)::text RETURNING id",
+        ] {
+            let (answer, ()) = tokio::join!(common::run(&session, text, "{}"), cancel(&database));
+            let error = answer.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::QueryFailed, "{text}: {error}");
+            let told = error.to_string();
+            assert!(told.contains("was cancelled") && told.contains("57014"), "{told}");
+        }
+        assert_eq!(database.number("SELECT count(*) FROM marks").await, 0);
+        database.server.stop().await.unwrap();
+    }
+}
+
+/// As `pg_cancel_backend` does for an administrator, once the statement runs.
+async fn cancel(database: &Database) {
+    let sql = "SELECT count(*) FROM (SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+        WHERE usename = 'iam_rw_user' AND wait_event = 'PgSleep') AS cancelled";
+    while database.number(sql).await == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// It ends the session, and so must not be taken for a connection that broke.
+#[tokio::test]
+async fn a_transaction_timeout_is_a_time_out_and_costs_one_login() {
+    let Some(newer) = postgres_17(checkout()) else { return };
+    let database =
+        Database::start(|options| Options { postgres_bin: Some(newer), ..options }).await;
+    database.admin("ALTER ROLE iam_rw_user SET transaction_timeout = '300ms'").await;
+    for text in [
+        "SELECT pg_sleep(60)::text AS s",
+        "/*+++\nmode = \"write\"\n+++*/ INSERT INTO marks (id, note) SELECT 1, pg_sleep(60)::text RETURNING id",
+    ] {
+        let session = database.session(&[]);
+        let (answer, report) =
+            common::run_within(&session, Duration::from_secs(20), text, "{}").await;
+        let error = answer.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::QueryTimeout, "{error}");
+        assert!(error.to_string().contains("25P04"), "{error}");
+        assert_eq!(report.login_attempts, 1, "{error}");
+    }
+    assert_eq!(database.number("SELECT count(*) FROM marks").await, 0);
+    database.server.stop().await.unwrap();
 }

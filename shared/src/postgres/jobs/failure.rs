@@ -1,6 +1,6 @@
 //! What a failure of a statement on `job_runs`, or of a chunk, means, and what to do about it.
 
-use super::super::execute::ends_session;
+use super::super::execute::{TRANSACTION_TIMEOUT, ends_session};
 use super::super::outcome::Failure;
 use super::super::read_only::{self, Cause, refuses_writes};
 use super::super::statement_error::{condition, own_words, statement_error};
@@ -51,7 +51,7 @@ impl Holder<'_> {
         };
         let explained = match code {
             "25006" => self.takes_no_writes(),
-            "57014" | "55P03" => error_of(ErrorKind::QueryTimeout)
+            "57014" | "55P03" | TRANSACTION_TIMEOUT => error_of(ErrorKind::QueryTimeout)
                 .because(why)
                 .remedy("Look in pg_stat_activity for what slows the database down"),
             code if code.starts_with("42") => error_of(ErrorKind::QueryDenied).because(why).remedy(
@@ -81,7 +81,9 @@ pub(super) fn chunk_failed(query: &Query, error: &tokio_postgres::Error, prefix:
         return Failure::refused(Cause::Transaction.error(what));
     }
     let usable = error.as_db_error().is_some_and(|db| !ends_session(db));
-    Failure { error: statement_error(query, error, prefix), usable, repeat: !usable }
+    // transaction_timeout: another connection would meet it again.
+    let repeat = !usable && code(error) != TRANSACTION_TIMEOUT;
+    Failure { error: statement_error(query, error, prefix), usable, repeat }
 }
 
 pub(super) fn chunk_undone(query: &Query, error: &tokio_postgres::Error, prefix: usize) -> Undone {
