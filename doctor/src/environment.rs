@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use rds_iam::config::sdk_roots_flaw;
 use rds_iam::credentials::pasted_flaw;
 
-use crate::evidence::Flaw;
+use crate::credentials::evidence::Flaw;
 
 /// The variables that hold secrets: their values never leave [`Environment::flaws`].
 pub(crate) const SECRETS: [&str; 3] =

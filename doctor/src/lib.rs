@@ -5,17 +5,18 @@
 //!  environment ─▶ steps ─▶ Evidence ─▶ causes ─▶ Report
 //! ```
 //!
-//! [`check`] runs the steps within [`BUDGET`]. Each step adds to the [`evidence`], which holds no secret.
-//! The [`causes`] are a table of rules over the evidence; docs/troubleshooting.md is made from it. The
+//! [`check`] runs the steps within [`BUDGET`]. Each step adds to the evidence, which holds no secret.
+//! The causes are a table of rules over the evidence; docs/troubleshooting.md is made from it. The
 //! function db-check and the program rds-doctor both call [`check`].
 
 mod aws;
+mod cause;
 mod configuration;
 mod credentials;
 mod database;
 pub mod diagnose;
 mod environment;
-pub mod evidence;
+mod evidence;
 mod login;
 mod network;
 mod remedy;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use aws_smithy_async::time::SharedTimeSource;
 use tokio::time::Instant;
 
+pub use cause::Cause;
 pub use environment::Environment;
 pub use remedy::Remedy;
 pub use report::{Finding, Report, Status, Step};

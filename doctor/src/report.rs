@@ -5,7 +5,8 @@ use std::time::Duration;
 use rds_iam::config::TargetSessionAttrs;
 use serde::Serialize;
 
-use crate::evidence::{Evidence, Login};
+use crate::evidence::Evidence;
+use crate::login::evidence::Login;
 use crate::remedy::Remedy;
 
 /// How a step ended.

@@ -12,15 +12,20 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
+use crate::aws::evidence::{Caller, Clock};
 use crate::aws::reasons::{Reasons, Refused};
 use crate::aws::step as aws;
 use crate::configuration::step as configuration;
+use crate::credentials::evidence::Credentials;
 use crate::credentials::step as credentials;
 use crate::environment::Environment;
-use crate::evidence::{Caller, Clock, Credentials, Dns, Evidence, Login, Tcp, Tls};
+use crate::evidence::Evidence;
+use crate::login::evidence::Login;
 use crate::login::step as login;
+use crate::network::evidence::{Dns, Tcp};
 use crate::network::step as network;
 use crate::report::{Status, Step};
+use crate::tls::evidence::Tls;
 use crate::tls::step as tls;
 
 /// A clock that is off by less is not worth a word: an answer takes some of it.
@@ -139,7 +144,7 @@ async fn way(
 #[derive(Default)]
 pub(crate) struct Attempt {
     pub(crate) login: Login,
-    pub(crate) facts: Option<crate::evidence::Facts>,
+    pub(crate) facts: Option<crate::database::evidence::Facts>,
     pub(crate) databases: Vec<String>,
     pub(crate) accepted_port: Option<u16>,
     pub(crate) clock: Option<Clock>,
@@ -154,8 +159,7 @@ async fn attempt(
     deadline: Instant,
 ) -> Attempt {
     let mut attempt = Attempt::default();
-    let trusted =
-        matches!(&way.tls, Tls::Presented(p) if p.verdict == crate::evidence::Verdict::Trusted);
+    let trusted = matches!(&way.tls, Tls::Presented(p) if p.verdict == crate::tls::evidence::Verdict::Trusted);
     let ready = network::open_address(way).zip(way.connector.as_ref());
     let signed = signer.keys.as_ref().zip(signer.token.as_ref());
     let why = match (config, signed, ready) {

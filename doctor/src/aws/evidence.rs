@@ -5,8 +5,7 @@ use rds_iam::endpoint::partition;
 
 /// The answer to GetCallerIdentity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Caller {
+pub(crate) enum Caller {
     /// Not asked.
     #[default]
     Unknown,
@@ -27,18 +26,16 @@ pub enum Caller {
 
 /// This machine's clock beside another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Clock {
+pub(crate) struct Clock {
     /// Seconds by which this machine is ahead; negative if it is behind.
-    pub ahead: i64,
+    pub(crate) ahead: i64,
     /// Whose clock the other one is.
-    pub source: &'static str,
+    pub(crate) source: &'static str,
 }
 
 /// What the RDS API says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Rds {
+pub(crate) enum Rds {
     /// Not asked, for the name is not one of RDS or there are no credentials.
     #[default]
     Unknown,
@@ -57,40 +54,38 @@ pub enum Rds {
 
 /// A database, as RDS describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Database {
+pub(crate) struct Database {
     /// Its identifier, as commands name it.
-    pub id: String,
+    pub(crate) id: String,
     /// Its endpoint's name.
-    pub address: Option<String>,
+    pub(crate) address: Option<String>,
     /// The id that policies name.
-    pub resource_id: Option<String>,
+    pub(crate) resource_id: Option<String>,
     /// The account that owns it.
-    pub account: Option<String>,
+    pub(crate) account: Option<String>,
     /// Whether IAM authentication is on.
-    pub iam: Option<bool>,
+    pub(crate) iam: Option<bool>,
     /// Whether a change of that is pending.
-    pub iam_pending: bool,
+    pub(crate) iam_pending: bool,
     /// `available`, `stopped`, …
-    pub status: String,
+    pub(crate) status: String,
     /// Its port.
-    pub port: Option<i32>,
+    pub(crate) port: Option<i32>,
     /// Whether it is reachable from outside its VPC.
-    pub public: Option<bool>,
+    pub(crate) public: Option<bool>,
     /// Its CA.
-    pub ca: Option<String>,
+    pub(crate) ca: Option<String>,
     /// Its security groups.
-    pub security_groups: Vec<String>,
+    pub(crate) security_groups: Vec<String>,
     /// The log group of `iam-db-auth-error`; `None` if RDS does not export that log.
-    pub auth_log: Option<String>,
+    pub(crate) auth_log: Option<String>,
     /// The dimension of its metrics, and its value; a proxy has none of IAM authentication.
-    pub dimension: Option<(&'static str, String)>,
+    pub(crate) dimension: Option<(&'static str, String)>,
 }
 
 /// What the log `iam-db-auth-error` says: RDS's own reason, which the client never sees.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RdsLog {
+pub(crate) enum RdsLog {
     /// Not read: no token was refused, or the database is not known.
     #[default]
     Unknown,
@@ -128,8 +123,7 @@ impl std::fmt::Display for RdsLog {
 /// What RDS's metrics `IamDbAuthConnection…` count in the last quarter of an hour, for all users of the
 /// database together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RdsMetrics {
+pub(crate) enum RdsMetrics {
     /// Not read: no token was refused, or the database is not known.
     #[default]
     Unknown,
@@ -145,18 +139,17 @@ pub enum RdsMetrics {
 
 /// Logins with a token, and the refused ones by RDS's reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counts {
+pub(crate) struct Counts {
     /// All logins with a token.
-    pub requests: u64,
+    pub(crate) requests: u64,
     /// The token was not valid.
-    pub invalid_token: u64,
+    pub(crate) invalid_token: u64,
     /// No policy allows it.
-    pub insufficient_permissions: u64,
+    pub(crate) insufficient_permissions: u64,
     /// There were too many at a time.
-    pub throttling: u64,
+    pub(crate) throttling: u64,
     /// RDS could not check the token.
-    pub server_error: u64,
+    pub(crate) server_error: u64,
 }
 
 impl std::fmt::Display for Counts {
@@ -177,8 +170,7 @@ impl std::fmt::Display for Counts {
 
 /// What IAM's `SimulatePrincipalPolicy` says of `rds-db:connect` for the caller on the database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Simulation {
+pub(crate) enum Simulation {
     /// Not asked: no token was refused, or the caller or the database's resource id is not known.
     #[default]
     Unknown,
@@ -194,21 +186,19 @@ pub enum Simulation {
 
 /// The decision over the caller's policies.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Simulated {
+pub(crate) struct Simulated {
     /// Whether they allow it.
-    pub decision: Decision,
+    pub(crate) decision: Decision,
     /// The principal, by the ARN that IAM has for it.
-    pub principal: String,
+    pub(crate) principal: String,
     /// Condition keys of the policies that the simulation has no value for: the decision may be another
     /// where they have one.
-    pub missing: Vec<String>,
+    pub(crate) missing: Vec<String>,
 }
 
 /// IAM's decision, and what makes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Decision {
+pub(crate) enum Decision {
     /// The policies allow it. A session's own policy is not asked.
     Allowed,
     /// No policy allows it.

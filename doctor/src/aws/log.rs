@@ -9,7 +9,7 @@ use aws_sdk_cloudwatchlogs::error::SdkError;
 use aws_sdk_cloudwatchlogs::types::FilteredLogEvent;
 
 use super::reasons::{RECENT, Refused, When, millis};
-use crate::evidence::{Caller, RdsLog, principal_of};
+use crate::aws::evidence::{Caller, RdsLog, principal_of};
 use crate::report::{Status, Step};
 
 /// Codes that AWS documents; others are not repeated.

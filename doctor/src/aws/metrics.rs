@@ -10,7 +10,7 @@ use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat};
 
 use super::reasons::{RECENT, Refused, When};
-use crate::evidence::{Counts, RdsMetrics};
+use crate::aws::evidence::{Counts, RdsMetrics};
 use crate::report::{Status, Step};
 
 /// What follows `IamDbAuthConnection`, with the id of its query.

@@ -8,8 +8,9 @@ use rds_iam::Config;
 use tokio::time::{Instant, timeout_at};
 
 use super::{log, metrics, simulation, step as aws};
+use crate::aws::evidence::{Caller, Database, Rds, RdsLog, RdsMetrics, Simulation};
 use crate::environment::Environment;
-use crate::evidence::{Caller, Database, Login, Rds, RdsLog, RdsMetrics, Refusal, Simulation};
+use crate::login::evidence::{Login, Refusal};
 use crate::report::Step;
 use crate::steps::bound;
 

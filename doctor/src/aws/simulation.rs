@@ -9,7 +9,7 @@ use aws_sdk_iam::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_iam::types::{EvaluationResult, PolicyEvaluationDecisionType};
 
 use super::reasons::{Refused, When};
-use crate::evidence::{Caller, Decision, Simulated, Simulation, dbuser_arn, principal_of};
+use crate::aws::evidence::{Caller, Decision, Simulated, Simulation, dbuser_arn, principal_of};
 use crate::report::{Status, Step};
 
 pub(crate) async fn run(refused: &Refused<'_>, when: When) -> Simulation {

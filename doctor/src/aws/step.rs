@@ -22,8 +22,8 @@ use rds_iam::credentials::RawProvider;
 use rds_iam::endpoint::EndpointKind;
 use tokio::time::{Instant, timeout_at};
 
+use crate::aws::evidence::{Caller, Clock, Database, Rds};
 use crate::environment::Environment;
-use crate::evidence::{Caller, Clock, Database, Rds};
 use crate::report::{Status, Step};
 use crate::steps::bound;
 

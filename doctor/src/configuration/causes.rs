@@ -1,9 +1,10 @@
 //! The environment.
 
-use crate::diagnose::{Cause, Found};
+use crate::cause::{Cause, Found};
 use crate::environment::SECRETS;
-use crate::evidence::{Evidence, Verdict};
+use crate::evidence::Evidence;
 use crate::remedy::Remedy;
+use crate::tls::evidence::Verdict;
 
 pub(crate) const CAUSES: &[Cause] = &[Cause {
     id: "configuration",

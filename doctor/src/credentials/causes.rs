@@ -6,9 +6,13 @@ mod role;
 mod source;
 mod trouble;
 
-use crate::diagnose::{Cause, Found};
-use crate::evidence::{Caller, Credentials, Evidence, Profile, Refusal, Source, Verdict, Way};
+use crate::aws::evidence::Caller;
+use crate::cause::{Cause, Found};
+use crate::credentials::evidence::{Credentials, Profile, Source, Way};
+use crate::evidence::Evidence;
+use crate::login::evidence::Refusal;
 use crate::remedy::{Remedy, word};
+use crate::tls::evidence::Verdict;
 use trouble::{Trouble, trouble};
 
 /// A token is refused if it is signed further ahead than this; STS takes no more either way.

@@ -5,12 +5,11 @@ use std::time::SystemTime;
 
 /// What is wrong with one part of the credentials: the variable that holds or would hold it, and a
 /// phrase without its value.
-pub type Flaw = (&'static str, &'static str);
+pub(crate) type Flaw = (&'static str, &'static str);
 
 /// The credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Credentials {
+pub(crate) enum Credentials {
     /// The step did not run.
     #[default]
     Unknown,
@@ -65,8 +64,7 @@ impl Credentials {
 
 /// The first source that is configured, in the order of the SDK's default chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Source {
+pub(crate) enum Source {
     /// `AWS_ACCESS_KEY_ID` and its companions.
     Environment,
     /// A profile.
@@ -122,36 +120,35 @@ impl fmt::Display for Source {
 
 /// The profile that `AWS_PROFILE` selects, followed through each `source_profile`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Profile {
+pub(crate) struct Profile {
     /// The selected one.
-    pub selected: String,
+    pub(crate) selected: String,
     /// The one that the first credentials come from.
-    pub base: String,
+    pub(crate) base: String,
     /// The file and the section of the base: `~/.aws/config, under [profile app]`
-    pub place: String,
+    pub(crate) place: String,
     /// Where the base has its credentials from.
-    pub way: Way,
+    pub(crate) way: Way,
     /// The roles that are assumed on the way, the selected profile's first.
-    pub roles: Vec<ProfileRole>,
+    pub(crate) roles: Vec<ProfileRole>,
     /// The profiles that there are.
-    pub names: Vec<String>,
+    pub(crate) names: Vec<String>,
 }
 
 /// A role of a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProfileRole {
+pub(crate) struct ProfileRole {
     /// `role_arn`
-    pub arn: String,
+    pub(crate) arn: String,
     /// The file and the section of its profile.
-    pub place: String,
+    pub(crate) place: String,
     /// Whether the profile has an `external_id`.
-    pub external_id: bool,
+    pub(crate) external_id: bool,
 }
 
 /// Where a profile has its credentials from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Way {
+pub(crate) enum Way {
     /// `aws_access_key_id` and its companions, and what no key has in it.
     Keys(Vec<Flaw>),
     /// `credential_process`
@@ -177,11 +174,11 @@ pub enum Way {
 
 /// The file of a web identity token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenFile {
+pub(crate) struct TokenFile {
     /// Its path.
-    pub path: String,
+    pub(crate) path: String,
     /// The role that it is exchanged for; empty if that is not set.
-    pub role: String,
+    pub(crate) role: String,
     /// What is wrong with the file, as a phrase.
-    pub flaw: Option<&'static str>,
+    pub(crate) flaw: Option<&'static str>,
 }

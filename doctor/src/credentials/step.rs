@@ -15,8 +15,8 @@ use rds_iam::Config;
 use rds_iam::credentials::{RawProvider, key_kind, unavailable};
 use tokio::time::{Instant, timeout_at};
 
+use crate::credentials::evidence::{Credentials, Flaw, Source};
 use crate::environment::{self, Environment};
-use crate::evidence::{Credentials, Flaw, Source};
 use crate::report::{Status, Step};
 use crate::steps::{Signer, bound, iso8601};
 

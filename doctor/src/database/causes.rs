@@ -2,7 +2,7 @@
 
 use rds_iam::config::TargetSessionAttrs;
 
-use crate::diagnose::{Cause, Found};
+use crate::cause::{Cause, Found};
 use crate::evidence::Evidence;
 use crate::remedy::{Remedy, identifier};
 

@@ -1,4 +1,5 @@
 //! The questions after a login.
 
 pub(crate) mod causes;
+pub(crate) mod evidence;
 pub(crate) mod step;

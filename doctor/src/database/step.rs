@@ -7,7 +7,8 @@ use rds_iam::Config;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
-use crate::evidence::{Clock, Facts};
+use crate::aws::evidence::Clock;
+use crate::database::evidence::Facts;
 use crate::report::{Status, Step};
 use crate::steps::Attempt;
 

@@ -1,7 +1,8 @@
 //! The server refuses the login, for another reason than the token.
 
-use crate::diagnose::{Cause, Found};
-use crate::evidence::{Evidence, Login, Refusal};
+use crate::cause::{Cause, Found};
+use crate::evidence::Evidence;
+use crate::login::evidence::{Login, Refusal};
 use crate::remedy::{Remedy, identifier, literal};
 
 pub(crate) const CAUSES: &[Cause] = &[

@@ -2,9 +2,10 @@
 
 use rds_iam::endpoint::EndpointKind;
 
+use crate::aws::evidence::{Caller, Decision, RdsLog, Simulation, dbuser_arn};
+use crate::cause::{Cause, Found};
 use crate::credentials::causes::token_refused;
-use crate::diagnose::{Cause, Found};
-use crate::evidence::{Caller, Decision, Evidence, RdsLog, Simulation, dbuser_arn};
+use crate::evidence::Evidence;
 use crate::remedy::Remedy;
 
 pub(crate) const CAUSES: &[Cause] = &[

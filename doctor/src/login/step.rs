@@ -17,7 +17,7 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::database::step as database;
-use crate::evidence::{Login, Refusal};
+use crate::login::evidence::{Login, Refusal};
 use crate::network::step::USUAL_PORT;
 use crate::report::{Status, Step};
 use crate::steps::{Attempt, bound};

@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use rds_iam::config::Dial;
 use rds_iam::endpoint::EndpointKind;
 
+use crate::aws::evidence::{Counts, Rds};
+use crate::cause::{Cause, Found};
 use crate::credentials::causes::token_refused;
-use crate::diagnose::{Cause, Found};
-use crate::evidence::{Counts, Evidence, Rds, Refusal};
+use crate::evidence::Evidence;
+use crate::login::evidence::Refusal;
 use crate::network::causes::list_command;
 use crate::remedy::Remedy;
 use crate::report::Likelihood;

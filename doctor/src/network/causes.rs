@@ -5,9 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use rds_iam::config::Dial;
 use rds_iam::endpoint::EndpointKind;
 
-use crate::diagnose::{Cause, Found};
-use crate::evidence::{Dns, Evidence, Login, Rds, Refusal, Tcp, Tls};
+use crate::aws::evidence::Rds;
+use crate::cause::{Cause, Found};
+use crate::evidence::Evidence;
+use crate::login::evidence::{Login, Refusal};
+use crate::network::evidence::{Dns, Tcp};
 use crate::remedy::Remedy;
+use crate::tls::evidence::Tls;
 
 pub(crate) const CAUSES: &[Cause] = &[
     Cause {

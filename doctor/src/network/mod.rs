@@ -1,4 +1,5 @@
 //! Names, addresses and ports.
 
 pub(crate) mod causes;
+pub(crate) mod evidence;
 pub(crate) mod step;

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::environment::Environment;
-use crate::evidence::{Dns, Tcp};
+use crate::network::evidence::{Dns, Tcp};
 use crate::report::{Status, Step};
 use crate::steps::{Way, bound};
 

@@ -3,10 +3,12 @@
 use rds_iam::config::Dial;
 use rds_iam::endpoint::{Endpoint, EndpointKind};
 
+use crate::cause::{Cause, Found};
 use crate::configuration::causes::root_file;
-use crate::diagnose::{Cause, Found};
-use crate::evidence::{Evidence, Tcp, Tls, Verdict};
+use crate::evidence::Evidence;
+use crate::network::evidence::Tcp;
 use crate::remedy::Remedy;
+use crate::tls::evidence::{Tls, Verdict};
 
 pub(crate) const CAUSES: &[Cause] = &[
     Cause {

@@ -9,7 +9,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::evidence::{Presented, Verdict};
+use crate::tls::evidence::{Presented, Verdict};
 
 pub(crate) fn read(
     version: &str,

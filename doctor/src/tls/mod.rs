@@ -2,4 +2,5 @@
 
 pub(crate) mod causes;
 pub(crate) mod certificate;
+pub(crate) mod evidence;
 pub(crate) mod step;

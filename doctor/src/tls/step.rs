@@ -19,9 +19,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
 use super::certificate;
-use crate::evidence::{Presented, Tls, Verdict};
 use crate::report::{Status, Step};
 use crate::steps::{Way, bound};
+use crate::tls::evidence::{Presented, Tls, Verdict};
 
 const LONGEST: Duration = Duration::from_millis(2000);
 /// Round trips of a handshake, with some to spare.

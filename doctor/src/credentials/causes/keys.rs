@@ -2,9 +2,11 @@
 
 use super::trouble::{Asked, Trouble, trouble};
 use super::{clock_is_off, renew};
-use crate::diagnose::Found;
+use crate::aws::evidence::Caller;
+use crate::cause::Found;
+use crate::credentials::evidence::{Credentials, Source, Way};
 use crate::environment::SWAPPED;
-use crate::evidence::{Caller, Credentials, Evidence, Source, Way};
+use crate::evidence::Evidence;
 use crate::remedy::Remedy;
 
 pub(super) fn pasted(evidence: &Evidence) -> Option<Found> {

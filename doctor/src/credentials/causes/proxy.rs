@@ -1,6 +1,6 @@
 //! The proxy of the environment, which the SDK uses for every request unless `NO_PROXY` names the host.
 
-use crate::diagnose::Found;
+use crate::cause::Found;
 use crate::environment::Environment;
 use crate::remedy::Remedy;
 

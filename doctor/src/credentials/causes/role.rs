@@ -3,8 +3,10 @@
 use super::keys::{expired, secret, unknown};
 use super::proxy;
 use super::trouble::{Asked, Trouble, parties, trouble};
-use crate::diagnose::Found;
-use crate::evidence::{Caller, Dns, Evidence, principal_of};
+use crate::aws::evidence::{Caller, principal_of};
+use crate::cause::Found;
+use crate::evidence::Evidence;
+use crate::network::evidence::Dns;
 use crate::remedy::Remedy;
 
 pub(super) fn refused(evidence: &Evidence) -> Option<Found> {

@@ -3,8 +3,9 @@
 
 use super::trouble::{Asked, Trouble, trouble};
 use super::{login, proxy, run_by_hand};
-use crate::diagnose::Found;
-use crate::evidence::{Credentials, Evidence, Profile, Source, TokenFile, Way};
+use crate::cause::Found;
+use crate::credentials::evidence::{Credentials, Profile, Source, TokenFile, Way};
+use crate::evidence::Evidence;
 use crate::remedy::{Remedy, word};
 
 /// The source that gave none.

@@ -2,7 +2,9 @@
 
 use rds_iam::credentials::Role;
 
-use crate::evidence::{Caller, Credentials, Evidence, ProfileRole, Source, TokenFile, Way};
+use crate::aws::evidence::Caller;
+use crate::credentials::evidence::{Credentials, ProfileRole, Source, TokenFile, Way};
+use crate::evidence::Evidence;
 
 /// What went wrong.
 pub(super) enum Trouble<'a> {

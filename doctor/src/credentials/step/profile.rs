@@ -6,8 +6,8 @@ use aws_config::profile::{Profile as Section, ProfileSet};
 use aws_types::os_shim_internal::{Env, Fs};
 
 use super::source::token_file;
+use crate::credentials::evidence::{Profile, ProfileRole, Way};
 use crate::environment::{self, Environment};
-use crate::evidence::{Profile, ProfileRole, Way};
 
 /// Both files, and what the credentials file alone says.
 struct Files {

@@ -4,8 +4,8 @@
 use std::io::ErrorKind;
 
 use super::profile;
+use crate::credentials::evidence::{Source, TokenFile, Way};
 use crate::environment::Environment;
-use crate::evidence::{Source, TokenFile, Way};
 
 /// The variables that name a container's agent; the SDK prefers the first.
 const CONTAINER: [&str; 2] =
