@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use rds_iam::Config;
+use rds_iam::postgres::Refusal;
 
 use crate::aws::evidence::{
     Caller, Clock, Counts, Database, Decision, Rds, RdsLog, RdsMetrics, Simulation, principal_of,
@@ -12,7 +13,7 @@ use crate::aws::evidence::{
 use crate::credentials::evidence::Credentials;
 use crate::database::evidence::Facts;
 use crate::environment::Environment;
-use crate::login::evidence::{Login, Refusal};
+use crate::login::evidence::Login;
 use crate::network::evidence::{Dns, Tcp};
 use crate::tls::evidence::{Presented, Tls};
 

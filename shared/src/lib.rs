@@ -113,6 +113,7 @@ pub mod credentials;
 pub mod endpoint;
 mod error;
 pub mod token;
+mod words;
 
 #[cfg(feature = "query")]
 pub mod deadline;

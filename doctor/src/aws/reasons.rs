@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use aws_types::SdkConfig;
 use rds_iam::Config;
+use rds_iam::postgres::Refusal;
 use tokio::time::{Instant, timeout_at};
 
 use super::{log, metrics, simulation, step as aws};
 use crate::aws::evidence::{Caller, Database, Rds, RdsLog, RdsMetrics, Simulation};
 use crate::environment::Environment;
-use crate::login::evidence::{Login, Refusal};
+use crate::login::evidence::Login;
 use crate::report::Step;
 use crate::steps::bound;
 

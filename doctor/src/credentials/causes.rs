@@ -6,11 +6,12 @@ mod role;
 mod source;
 mod trouble;
 
+use rds_iam::postgres::Refusal;
+
 use crate::aws::evidence::Caller;
 use crate::cause::{Cause, Found};
 use crate::credentials::evidence::{Credentials, Profile, Source, Way};
 use crate::evidence::Evidence;
-use crate::login::evidence::Refusal;
 use crate::remedy::{Remedy, word};
 use crate::tls::evidence::Verdict;
 use trouble::{Trouble, trouble};

@@ -1,8 +1,10 @@
 //! The server refuses the login, for another reason than the token.
 
+use rds_iam::postgres::Refusal;
+
 use crate::cause::{Cause, Found};
 use crate::evidence::Evidence;
-use crate::login::evidence::{Login, Refusal};
+use crate::login::evidence::Login;
 use crate::remedy::{Remedy, identifier, literal};
 
 pub(crate) const CAUSES: &[Cause] = &[

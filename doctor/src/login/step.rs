@@ -8,7 +8,7 @@ use aws_credential_types::Credentials as Keys;
 use aws_smithy_async::time::SharedTimeSource;
 use postgres_native_tls::MakeTlsConnector;
 use rds_iam::Config;
-use rds_iam::postgres::login_settings;
+use rds_iam::postgres::{Refusal, login_settings};
 use rds_iam::token::AuthToken;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -17,7 +17,7 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::database::step as database;
-use crate::login::evidence::{Login, Refusal};
+use crate::login::evidence::Login;
 use crate::network::step::USUAL_PORT;
 use crate::report::{Status, Step};
 use crate::steps::{Attempt, bound};
@@ -86,7 +86,9 @@ async fn connect(config: &Config, token: &AuthToken, via: &Via<'_>) -> Result<Cl
             Ok(client)
         }
         Err(error) => Err(match error.as_db_error() {
-            Some(refusal) => Login::Refused { refusal: class(refusal), code: sqlstate(refusal) },
+            Some(refusal) => {
+                Login::Refused { refusal: Refusal::of(refusal), code: sqlstate(refusal) }
+            }
             // The library's own words for a request that it cannot answer.
             None if error.to_string().starts_with("authentication error") => Login::OtherMethod,
             None => Login::Closed,
@@ -140,58 +142,16 @@ fn sqlstate(refusal: &DbError) -> String {
     if is_one { code.to_owned() } else { "unknown".to_owned() }
 }
 
-/// The class of a refusal, by its SQLSTATE and its fixed words.
-fn class(refusal: &DbError) -> Refusal {
-    let message = refusal.message();
-    let says = |words: &str| message.contains(words);
-    match refusal.code().code() {
-        _ if says("IAM authentication failed") => Refusal::Token,
-        _ if says("has no credentials for the role") => Refusal::ProxySecret,
-        "28000" if says("PAM authentication failed") => Refusal::Token,
-        "28000" if says("is not permitted to log in") => Refusal::NoLogin,
-        "28000" if says("does not exist") => Refusal::NoRole,
-        "28000" => Refusal::Hba,
-        "28P01" => Refusal::Password,
-        "3D000" => Refusal::NoDatabase,
-        "42501" if says("for database") => Refusal::NoConnect,
-        "55000" => Refusal::NotAccepting,
-        "53300" if says("for role") => Refusal::TooManyOfRole,
-        "53300" if says("for database") => Refusal::TooManyOfDatabase,
-        "53300" => Refusal::TooMany,
-        "57P01" | "57P02" | "57P03" => Refusal::Starting,
-        _ => Refusal::Other,
-    }
-}
-
 fn said(login: &Login) -> (Status, String) {
     let found = match login {
         Login::Works => return (Status::Ok, "the token is accepted".into()),
-        Login::Refused { refusal, code } => format!("{}, SQLSTATE {code}", words(*refusal)),
+        Login::Refused { refusal, code } => format!("{refusal}, SQLSTATE {code}"),
         Login::Closed => "the connection was closed during the login".into(),
         Login::OtherMethod => "the server asks for another proof than a password".into(),
         Login::Silent => "the server did not answer the login in time".into(),
         Login::Unknown => "not tried".into(),
     };
     (Status::Failed, found)
-}
-
-fn words(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::Token => "the token was refused (PAM authentication failed)",
-        Refusal::Password => "the token was taken for a password",
-        Refusal::ProxySecret => "RDS Proxy has no credentials for the user",
-        Refusal::NoRole => "there is no such role",
-        Refusal::Hba => "the server's access rules (pg_hba) reject the connection",
-        Refusal::NoLogin => "the role may not log in",
-        Refusal::NoDatabase => "the database does not exist",
-        Refusal::NoConnect => "the user may not connect to the database",
-        Refusal::NotAccepting => "the database accepts no connections",
-        Refusal::TooMany => "the server has too many connections",
-        Refusal::TooManyOfRole => "the user has too many connections",
-        Refusal::TooManyOfDatabase => "the database has too many connections",
-        Refusal::Starting => "the server is starting or stopping",
-        Refusal::Other => "the server refused the login",
-    }
 }
 
 impl Login {

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use rds_iam::config::Dial;
 use rds_iam::endpoint::EndpointKind;
+use rds_iam::postgres::Refusal;
 
 use crate::aws::evidence::{Counts, Rds};
 use crate::cause::{Cause, Found};
 use crate::credentials::causes::token_refused;
 use crate::evidence::Evidence;
-use crate::login::evidence::Refusal;
 use crate::network::causes::list_command;
 use crate::remedy::Remedy;
 use crate::report::Likelihood;

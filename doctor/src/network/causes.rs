@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use rds_iam::config::Dial;
 use rds_iam::endpoint::EndpointKind;
+use rds_iam::postgres::Refusal;
 
 use crate::aws::evidence::Rds;
 use crate::cause::{Cause, Found};
 use crate::evidence::Evidence;
-use crate::login::evidence::{Login, Refusal};
+use crate::login::evidence::Login;
 use crate::network::evidence::{Dns, Tcp};
 use crate::remedy::Remedy;
 use crate::tls::evidence::Tls;

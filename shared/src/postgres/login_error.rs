@@ -1,13 +1,12 @@
-//! What a failed login means, and whether another try may help.
-//!
-//! SQLSTATE alone cannot tell: RDS's refusal of a token and pg_hba's of a connection are both
-//! 28000. docs/errors.md has the causes behind each message.
+//! Explains a failed login, and says whether another attempt may help. docs/errors.md has the causes behind
+//! each message.
 
 use std::io;
 
-use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::error::DbError;
 
 use super::read_only::Cause;
+use super::refusal::Refusal;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::retry::{LoginError, Retry};
@@ -93,51 +92,68 @@ impl LoginError {
             .retry(retry)
     }
 
-    fn refused(config: &Config, refusal: &DbError) -> Self {
-        let (user, database, at) = (&config.user, &config.database, config.target());
-        let rejected = |why: String| {
-            Error::new(ErrorKind::AuthRejected, format!("{user} was refused at {at}")).because(why)
-        };
-        let code = refusal.code();
-        if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION {
-            if refusal.message().starts_with("PAM authentication failed") {
-                return rejected("RDS did not accept the token (PAM authentication failed)".into())
-                    .remedy(format!("Check that the role's policy allows rds-db:connect on dbuser:<resource id>/{user} (the db-…, cluster-… or prx-… id, the user's exact case); a throttled login gets the same answer; see docs/errors.md#authrejected"))
-                    .retry(Retry::FreshCredentials);
+    fn refused(config: &Config, answer: &DbError) -> Self {
+        let (refusal, code) = (Refusal::of(answer), answer.code().code());
+        let (user, database) = (&config.user, &config.database);
+        let rejected = |remedy: String| (ErrorKind::AuthRejected, Retry::No, remedy);
+        let unavailable =
+            |remedy: &str| (ErrorKind::DatabaseUnavailable, Retry::Again, remedy.to_owned());
+        let (kind, retry, remedy) = match refusal {
+            Refusal::Token => (
+                ErrorKind::AuthRejected,
+                Retry::FreshCredentials,
+                format!(
+                    "Check that the role's policy allows rds-db:connect on dbuser:<resource id>/{user} (the db-…, cluster-… or prx-… id, the user's exact case); a throttled login gets the same answer; see docs/errors.md#authrejected"
+                ),
+            ),
+            Refusal::Password => rejected(format!(
+                "Run GRANT rds_iam TO {user} as an administrator, and check that the user exists and that IAM authentication is on for the database"
+            )),
+            Refusal::NoRole => rejected(format!(
+                "Run CREATE ROLE {user} LOGIN and GRANT rds_iam TO {user} as an administrator, or correct PGUSER"
+            )),
+            Refusal::NoLogin => {
+                rejected(format!("Run ALTER ROLE {user} LOGIN as an administrator"))
             }
-            return rejected("the server's access rules (pg_hba) reject it (28000)".into())
-                .remedy("Check that the connection reaches the database itself and uses TLS")
-                .retry(Retry::No);
-        }
-        if *code == SqlState::INVALID_PASSWORD {
-            return rejected("the token was taken for a password (28P01)".into())
-                .remedy(format!("Run GRANT rds_iam TO {user} as an administrator, and check that the user exists and that IAM authentication is on for the database"))
-                .retry(Retry::No);
-        }
-        if *code == SqlState::INSUFFICIENT_PRIVILEGE {
-            return rejected(format!("the user may not connect to database {database} (42501)"))
-                .remedy(format!("Run GRANT CONNECT ON DATABASE {database} TO {user}"))
-                .retry(Retry::No);
-        }
-        if *code == SqlState::INVALID_CATALOG_NAME {
-            return Error::new(
-                ErrorKind::ConfigInvalid,
-                format!("there is no database {database} at {at}"),
-            )
-            .remedy("Set PGDATABASE to one that exists")
-            .retry(Retry::No);
-        }
-        let (why, remedy) = match code.code() {
-            "53300" => (
-                "it has too many connections",
+            Refusal::ProxySecret => rejected(format!(
+                "Add a secret for {user} to the proxy's authentication, or set its DefaultAuthScheme to IAM_AUTH"
+            )),
+            Refusal::Hba => rejected(
+                "Check that the connection reaches the database itself and uses TLS".into(),
+            ),
+            Refusal::NoConnect => {
+                rejected(format!("Run GRANT CONNECT ON DATABASE {database} TO {user}"))
+            }
+            Refusal::NoDatabase => {
+                (ErrorKind::ConfigInvalid, Retry::No, "Set PGDATABASE to one that exists".into())
+            }
+            Refusal::NotAccepting => unavailable(&format!(
+                "Run ALTER DATABASE {database} ALLOW_CONNECTIONS true as an administrator"
+            )),
+            Refusal::TooMany => unavailable(
                 "Limit the function's concurrency, raise max_connections, or put RDS Proxy in between",
             ),
-            "57P03" => ("it is starting up or shutting down", "Wait for it to come up"),
-            _ => ("the server refused the login", "Look for the SQLSTATE in the server's log"),
+            Refusal::TooManyOfRole => unavailable(&format!(
+                "Limit the function's concurrency, or run ALTER ROLE {user} CONNECTION LIMIT -1"
+            )),
+            Refusal::TooManyOfDatabase => unavailable(&format!(
+                "Limit the function's concurrency, or run ALTER DATABASE {database} CONNECTION LIMIT -1"
+            )),
+            Refusal::Starting => unavailable("Wait for it to come up"),
+            Refusal::Other => unavailable("Look for the SQLSTATE in the server's log"),
         };
-        Error::new(ErrorKind::DatabaseUnavailable, format!("{at} accepts no login now"))
-            .because(format!("{why} (SQLSTATE {})", code.code()))
-            .remedy(remedy)
-            .retry(Retry::Again)
+        let at = config.target();
+        let what = match kind {
+            ErrorKind::ConfigInvalid => format!("there is no database {database} at {at}"),
+            ErrorKind::AuthRejected => format!("{user} was refused at {at}"),
+            _ => format!("{at} accepts no login now"),
+        };
+        let error = Error::new(kind, what).remedy(remedy);
+        let error = match refusal {
+            Refusal::NoDatabase => error,
+            Refusal::Token => error.because(refusal.to_string()),
+            _ => error.because(format!("{refusal} (SQLSTATE {code})")),
+        };
+        error.retry(retry)
     }
 }

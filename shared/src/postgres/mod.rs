@@ -1,7 +1,7 @@
 //! PostgreSQL: everything that knows its protocol, its SQL or its errors.
 //!
 //! The files are the steps of a statement's life: [`tls`](self) and `connect` make a connection,
-//! `login_error` explains a failed login, `execute` runs a statement in its own transaction, `ledger`
+//! `refusal` classes a refused login and `login_error` explains it, `execute` runs a statement in its own transaction, `ledger`
 //! records a message together with its write, `jobs` the chunks of a batch job, `message_limit` keeps a
 //! huge row out of memory, `outcome`, `statement_error`, `sqlstates` and `read_only`
 //! describe how a statement ended, and `leftovers` releases what it left in the session. `stream` hands
@@ -19,6 +19,7 @@ mod login_error;
 mod message_limit;
 pub(crate) mod outcome;
 mod read_only;
+mod refusal;
 pub(crate) mod review;
 mod sqlstates;
 pub(crate) mod statement_error;
@@ -31,6 +32,7 @@ pub use columns::{Column, ColumnKind, Value};
 pub use connect::{Connection, Connector, login_settings};
 pub use describe::{Description, describe};
 pub(crate) use leftovers::Leaves;
+pub use refusal::Refusal;
 pub use review::{review, uncounted};
 pub use stream::{RowForm, StreamedRow};
 pub use tls::tls_connector;

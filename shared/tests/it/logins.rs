@@ -25,6 +25,38 @@ async fn a_full_database_is_tried_again_and_then_an_error() {
     database.server.stop().await.unwrap();
 }
 
+/// Each remedy is about what the server looked at, and pg_hba is not blamed for a role.
+#[tokio::test]
+async fn a_refused_login_says_what_to_change() {
+    let database = Database::start(|options| options).await;
+    for (break_it, mend, kind, remedy) in [
+        (
+            "ALTER ROLE iam_rw_user NOLOGIN",
+            "LOGIN",
+            ErrorKind::AuthRejected,
+            "ALTER ROLE iam_rw_user LOGIN",
+        ),
+        (
+            "ALTER ROLE iam_rw_user CONNECTION LIMIT 0",
+            "CONNECTION LIMIT -1",
+            ErrorKind::DatabaseUnavailable,
+            "ALTER ROLE iam_rw_user CONNECTION LIMIT -1",
+        ),
+    ] {
+        database.admin(break_it).await;
+        let session = database.session(&[("DB_LOGIN_ATTEMPTS", "1")]);
+        let error = run(&session, READ, "{}").await.unwrap_err();
+        let text = error.to_string();
+        assert!(
+            error.kind() == kind && text.contains(remedy) && !text.contains("pg_hba"),
+            "{text}"
+        );
+        database.admin(&format!("ALTER ROLE iam_rw_user {mend}")).await;
+        run(&session, READ, "{}").await.unwrap();
+    }
+    database.server.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn short_faults_are_not_noticed() {
     let mut database = Database::start(|options| options).await;
