@@ -4,13 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use rds_iam::config::sdk_roots_flaw;
-use rds_iam::credentials::pasted_flaw;
-
-use crate::credentials::evidence::Flaw;
-
-/// The variables that hold secrets: their values never leave [`Environment::flaws`].
-pub(crate) const SECRETS: [&str; 3] =
-    ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+use rds_iam::credentials::{KEY_VARIABLES, KeyFlaw, key_flaws};
 
 /// The environment to check. Credentials are read from the process itself by their providers.
 #[derive(Clone, Default)]
@@ -54,28 +48,10 @@ impl Environment {
         Self(all)
     }
 
-    /// What is wrong with the credential variables, by name, without their values.
-    pub(crate) fn flaws(&self) -> Vec<Flaw> {
-        flaws(SECRETS.map(|name| self.get(name)))
+    /// The flaws of the credential variables, whose values never leave this function.
+    pub(crate) fn key_flaws(&self) -> Vec<(&'static str, KeyFlaw)> {
+        key_flaws(KEY_VARIABLES.map(|name| self.get(name)))
     }
-}
-
-/// What an access key id and its secret show together.
-pub(crate) const SWAPPED: &str = "and AWS_SECRET_ACCESS_KEY are swapped";
-
-/// What is wrong with the parts of credentials, in the order of [`SECRETS`], without their values.
-pub(crate) fn flaws(parts: [Option<&str>; 3]) -> Vec<Flaw> {
-    let flaw =
-        |(name, value): (&'static str, Option<&str>)| Some((name, pasted_flaw(name, value?)?));
-    let found: Vec<Flaw> = SECRETS.into_iter().zip(parts).filter_map(flaw).collect();
-    let [id_name, secret_name, _] = SECRETS;
-    let secret_is_id =
-        found.iter().any(|(name, flaw)| *name == secret_name && flaw.contains("key id"));
-    // A secret has 40 characters; a key id has 20.
-    if secret_is_id && parts[0].is_some_and(|id| id.len() == 40) {
-        return vec![(id_name, SWAPPED)];
-    }
-    found
 }
 
 /// Shows names only.

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
-use rds_iam::credentials::key_kind;
+use rds_iam::credentials::KeyKind;
 use rds_iam::endpoint::{Endpoint, EndpointKind, partition};
 
 use crate::Result;
@@ -54,7 +54,7 @@ pub fn explain(token: &str, now: SystemTime) -> Result<String> {
     let age = sigv4::seconds_between(token.signed_at, now);
     line("signed", &format!("{}, {}", sigv4::iso8601(token.signed_at), when(age)));
     line("works until", &token.end(now));
-    line("signed with", key_kind(token.scope.access_key_id));
+    line("signed with", &KeyKind::of(token.scope.access_key_id).to_string());
     for problem in token.problems(now) {
         line("PROBLEM", problem);
     }
@@ -108,7 +108,7 @@ impl<'a> Token<'a> {
 
     fn problems(&self, now: SystemTime) -> Vec<&'static str> {
         let Self { endpoint, params, scope, .. } = self;
-        let temporary = key_kind(scope.access_key_id).starts_with("temporary");
+        let temporary = KeyKind::of(scope.access_key_id) == KeyKind::Temporary;
         let twice = |(i, (name, _)): (usize, &(String, String))| {
             params[..i].iter().any(|(earlier, _)| earlier == name)
         };

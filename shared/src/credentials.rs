@@ -8,7 +8,8 @@
 
 mod cache;
 mod environment;
-mod explain;
+mod failure;
+mod keys;
 #[cfg(feature = "role")]
 mod role;
 #[cfg(feature = "role")]
@@ -17,8 +18,9 @@ mod sts_error;
 pub use cache::{
     CachingProvider, FAILURE_BACKOFF, REFRESH_BUFFER, RENEWAL_BACKOFF, RENEWAL_TIMEOUT,
 };
-pub use environment::{EnvironmentProvider, key_kind, pasted_flaw};
-pub use explain::unavailable;
+pub use environment::EnvironmentProvider;
+pub use failure::{Failure, unavailable};
+pub use keys::{KEY_VARIABLES, KeyFlaw, KeyKind, key_flaws};
 #[cfg(feature = "role")]
 pub use role::RawProvider;
 

@@ -2,9 +2,13 @@
 //!
 //! A message says what failed, why, and what to do. It is built only from names that the
 //! configuration, the query file or the server's own catalogue gave. The causes that libraries
-//! report are not kept as `source()`: they quote parameter values and rows.
+//! report are not kept as `source()`: they quote parameter values and rows. A `source()` is a fact of this
+//! crate's, such as [`credentials::Failure`](crate::credentials::Failure).
 
 use std::fmt;
+use std::sync::Arc;
+
+use crate::words;
 
 /// What went wrong, as the `errorType` of a failed invocation.
 ///
@@ -157,32 +161,45 @@ impl ErrorKind {
 }
 
 /// A failure: what failed, why, and what to do about it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Error {
     kind: ErrorKind,
-    what: String,
-    why: Option<String>,
-    remedy: Option<String>,
+    what: Box<str>,
+    why: Option<Box<str>>,
+    remedy: Option<Box<str>>,
     transient: bool,
+    /// The fact that `why` is the text of, as a type.
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
     /// An error that says what failed, as a phrase without a full stop.
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
-        Self { kind, what: what.into(), why: None, remedy: None, transient: kind.is_transient() }
+        let transient = kind.is_transient();
+        let what = what.into().into();
+        Self { kind, what, why: None, remedy: None, transient, source: None }
     }
 
     /// Adds why it failed, as a phrase without a full stop.
     #[must_use]
     pub fn because(mut self, why: impl Into<String>) -> Self {
-        self.why = Some(why.into());
+        self.why = Some(why.into().into());
+        self
+    }
+
+    /// Adds why it failed, as a fact that code can match on: `source()` returns it, and its text is part of
+    /// the message.
+    #[must_use]
+    pub fn caused_by(mut self, fact: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.why = Some(fact.to_string().into());
+        self.source = Some(Arc::new(fact));
         self
     }
 
     /// Adds what to do next, as a sentence without its full stop.
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
-        self.remedy = Some(remedy.into());
+        self.remedy = Some(remedy.into().into());
         self
     }
 
@@ -201,7 +218,8 @@ impl Error {
     /// Adds a fact to the reason, as a phrase without a full stop.
     #[must_use]
     pub fn also(mut self, fact: &str) -> Self {
-        self.why = Some(self.why.map_or_else(|| fact.to_owned(), |why| format!("{why}; {fact}")));
+        self.why =
+            Some(self.why.map_or_else(|| fact.into(), |why| format!("{why}; {fact}").into()));
         self
     }
 
@@ -211,20 +229,24 @@ impl Error {
     }
 }
 
+/// A source is compared by its text.
+impl PartialEq for Error {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind
+            && (&self.what, &self.why, &self.remedy) == (&other.what, &other.why, &other.remedy)
+            && self.transient == other.transient
+    }
+}
+
+impl Eq for Error {}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
-        if let Some(why) = &self.why {
-            write!(f, ": {why}")?;
-        }
+        let why = self.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
         // A reason may end in a question.
-        if !self.why.as_ref().is_some_and(|why| why.ends_with('?')) {
-            f.write_str(".")?;
-        }
-        if let Some(remedy) = &self.remedy {
-            write!(f, " {remedy}.")?;
-        }
-        Ok(())
+        let stop = if why.ends_with('?') { "" } else { "." };
+        let remedy = self.remedy.as_ref().map(|remedy| format!(" {remedy}.")).unwrap_or_default();
+        words::write(f, format_args!("{}{why}{stop}{remedy}", self.what))
     }
 }
 
@@ -235,7 +257,11 @@ impl fmt::Debug for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static))
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,8 @@
 //! The environment.
 
+use rds_iam::credentials::KEY_VARIABLES;
+
 use crate::cause::{Cause, Found};
-use crate::environment::SECRETS;
 use crate::evidence::Evidence;
 use crate::remedy::Remedy;
 use crate::tls::evidence::Verdict;
@@ -37,7 +38,7 @@ fn configuration(evidence: &Evidence) -> Option<Found> {
             "DB_TUNNEL" if unset => Remedy::variable(name, "<host:port of the tunnel>"),
             "DB_REGION" if unset => Remedy::variable(name, "<the database's region>"),
             "DB_ROLE_ARN" if unset => Remedy::variable(name, "arn:aws:iam::<account>:role/<name>"),
-            _ if SECRETS.contains(&name.as_str()) => continue,
+            _ if KEY_VARIABLES.contains(&name.as_str()) => continue,
             _ => Remedy::variable(name, value),
         };
         found = found.remedy(remedy);

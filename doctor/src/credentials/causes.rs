@@ -171,7 +171,7 @@ fn renew(evidence: &Evidence, found: Found) -> Found {
         Source::Profile(profile) => match &profile.way {
             Way::Sso => login(&profile.base),
             Way::Process => run_by_hand(profile),
-            Way::WebIdentity(_) | Way::Other(_) => Remedy::action(format!(
+            Way::WebIdentity(_) | Way::CredentialSource(_) | Way::LoginSession => Remedy::action(format!(
                 "Get new credentials from the source that {} names, and run this again",
                 profile.place
             )),
@@ -229,7 +229,7 @@ fn missing(evidence: &Evidence) -> Option<Found> {
         (_, Some(Profile { selected, way: Way::Nothing, .. })) => {
             format!("profile {selected} has no credentials")
         }
-        (credentials, _) => credentials.why().to_owned(),
+        (credentials, _) => credentials.failure().map(ToString::to_string).unwrap_or_default(),
     };
     let found = Found::certain(why);
     if evidence.environment.is_lambda() {

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::time::SystemTime;
 
-/// What is wrong with one part of the credentials: the variable that holds or would hold it, and a
-/// phrase without its value.
-pub(crate) type Flaw = (&'static str, &'static str);
+use rds_iam::credentials::{Failure, KeyFlaw, KeyKind};
+
+/// A flaw of one part of the credentials, and the variable that holds or would hold it.
+pub(crate) type Flaw = (&'static str, KeyFlaw);
 
 /// The credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,8 +16,8 @@ pub(crate) enum Credentials {
     Unknown,
     /// Found.
     Found {
-        /// `AKIA`, `ASIA` or another first four letters.
-        kind: &'static str,
+        /// The kind that the key id shows.
+        kind: KeyKind,
         /// Whether a session token belongs to them.
         session_token: bool,
         /// When they end, if their source says so.
@@ -28,8 +29,8 @@ pub(crate) enum Credentials {
     },
     /// Not found.
     Missing {
-        /// Why, in this project's words.
-        why: String,
+        /// Why.
+        failure: Failure,
         /// Whether a server was not reached.
         unreachable: bool,
         /// Where they were to come from.
@@ -53,11 +54,11 @@ impl Credentials {
         }
     }
 
-    /// Why they are missing; empty if they are not.
-    pub(crate) fn why(&self) -> &str {
+    /// Why they are missing, if they are.
+    pub(crate) fn failure(&self) -> Option<&Failure> {
         match self {
-            Self::Missing { why, .. } => why,
-            _ => "",
+            Self::Missing { failure, .. } => Some(failure),
+            _ => None,
         }
     }
 }
@@ -157,8 +158,10 @@ pub(crate) enum Way {
     Sso,
     /// `web_identity_token_file`
     WebIdentity(TokenFile),
-    /// `credential_source`, or a kind that this program does not read.
-    Other(String),
+    /// `credential_source`, with its value.
+    CredentialSource(&'static str),
+    /// `login_session`, of `aws login`.
+    LoginSession,
     /// There is no profile of that name.
     NoSuchProfile,
     /// The profile has none.

@@ -12,11 +12,11 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_async::time::SharedTimeSource;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use rds_iam::Config;
-use rds_iam::credentials::{RawProvider, key_kind, unavailable};
+use rds_iam::credentials::{Failure, KeyKind, RawProvider, key_flaws, unavailable};
 use tokio::time::{Instant, timeout_at};
 
-use crate::credentials::evidence::{Credentials, Flaw, Source};
-use crate::environment::{self, Environment};
+use crate::credentials::evidence::{Credentials, Source};
+use crate::environment::Environment;
 use crate::report::{Status, Step};
 use crate::steps::{Signer, bound, iso8601};
 
@@ -57,10 +57,9 @@ pub(crate) async fn resolve(
             (Status::Failed, format!("{named} did not answer in time"))
         }
         Ok(Err(error)) => {
-            let text = unavailable(&error).to_string();
-            let unreachable = unreachable(&error);
-            signer.credentials = Credentials::Missing { why: reason(&text), unreachable, source };
-            (Status::Failed, text)
+            let (failure, unreachable) = (Failure::of(&error), unreachable(&error));
+            signer.credentials = Credentials::Missing { failure, unreachable, source };
+            (Status::Failed, unavailable(&error).to_string())
         }
         Ok(Ok(keys)) => {
             let (status, found, credentials) = found(&keys, &named, source);
@@ -76,18 +75,18 @@ pub(crate) async fn resolve(
 
 /// What keys show of themselves.
 fn found(keys: &Keys, named: &str, source: Source) -> (Status, String, Credentials) {
-    let kind = match keys.access_key_id().get(..4) {
-        Some("AKIA") => "AKIA",
-        Some("ASIA") => "ASIA",
-        _ => "other",
-    };
+    let kind = KeyKind::of(keys.access_key_id());
     let session_token = keys.session_token().is_some();
     let expiry = keys.expiry();
-    let mut found = format!("{named}: {}", key_kind(keys.access_key_id()));
+    let mut found = format!("{named}: {kind}");
     if let Some(expiry) = expiry {
         found += &format!(", until {}", iso8601(expiry));
     }
-    let mixed = (kind == "ASIA") != session_token && kind != "other";
+    let mixed = match kind {
+        KeyKind::Temporary => !session_token,
+        KeyKind::LongLived => session_token,
+        _ => false,
+    };
     if mixed {
         found += if session_token {
             ", with a session token that a long-lived key does not have"
@@ -95,7 +94,11 @@ fn found(keys: &Keys, named: &str, source: Source) -> (Status, String, Credentia
             ", without the session token that belongs to them"
         };
     }
-    let flaws = flaws(keys);
+    let flaws = key_flaws([
+        Some(keys.access_key_id()),
+        Some(keys.secret_access_key()),
+        keys.session_token(),
+    ]);
     for (name, flaw) in &flaws {
         found += &format!("; {name} {flaw}");
     }
@@ -126,21 +129,6 @@ fn sign(config: Option<&Config>, clock: &SharedTimeSource, signer: &mut Signer) 
         Err(error) => Step::new("token", Status::Failed, start.elapsed(), error.to_string()),
     };
     signer.steps.push(step);
-}
-
-/// What no key has in it, whatever its source.
-fn flaws(keys: &Keys) -> Vec<Flaw> {
-    environment::flaws([
-        Some(keys.access_key_id()),
-        Some(keys.secret_access_key()),
-        keys.session_token(),
-    ])
-}
-
-/// The reason alone, without what failed and what to do.
-fn reason(text: &str) -> String {
-    let reason = text.split_once(": ").map_or(text, |(_, reason)| reason);
-    reason.split(". ").next().unwrap_or(reason).to_owned()
 }
 
 /// Whether no connection was made, by the types of the error's sources.

@@ -12,7 +12,7 @@ use aws_smithy_async::time::SharedTimeSource;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::explain::explain;
+use super::failure::Failure;
 
 /// Credentials with less life left than this are renewed before use. AWS's own SDKs renew ahead
 /// of expiry too; five minutes leave room for several attempts at STS.
@@ -103,7 +103,7 @@ impl<P: ProvideCredentials> CachingProvider<P> {
                 match still_alive {
                     Some(current) => {
                         tracing::warn!(
-                            reason = explain(&error),
+                            reason = Failure::of(&error).to_string(),
                             "credentials could not be renewed; the old ones are still valid"
                         );
                         Ok(current)
@@ -142,7 +142,6 @@ impl<P: fmt::Debug> fmt::Debug for CachingProvider<P> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::explain::Explained;
     use super::*;
     use aws_smithy_async::test_util::ManualTimeSource;
     use aws_smithy_async::time::TimeSource;
@@ -179,7 +178,7 @@ mod tests {
                     std::future::pending::<()>().await;
                 }
                 if self.failing.load(SeqCst) > 0 {
-                    return Err(CredentialsError::provider_error(Explained("STS said no".into())));
+                    return Err(CredentialsError::provider_error(Failure::NotSts));
                 }
                 let expiry = self.clock.0.now() + HOUR;
                 Ok(Credentials::new(format!("K{call}"), "s", None, Some(expiry), "test"))
@@ -233,7 +232,7 @@ mod tests {
         assert_eq!(key(&cache).await, "K1");
         issuer.clock.0.advance(Duration::from_secs(60));
         let error = cache.get().await.unwrap_err();
-        assert!(explain(&error).contains("STS said no"));
+        assert_eq!(Failure::of(&error), Failure::NotSts);
     }
 
     #[tokio::test(start_paused = true)]

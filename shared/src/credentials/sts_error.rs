@@ -1,6 +1,4 @@
-//! What STS's refusals mean, by their codes
-//! (<https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html>,
-//! <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html#API_AssumeRole_Errors>).
+//! The errors of calls to STS, as failures.
 
 use std::error::Error as StdError;
 
@@ -8,70 +6,40 @@ use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
 
-/// Codes that STS documents, with their usual causes.
-const CODES: [(&str, &str); 15] = [
-    ("AccessDenied", "the role's trust policy, or the caller's own policy, does not allow it"),
-    ("ExpiredToken", "the credentials that ask for the role have expired"),
-    ("ExpiredTokenException", "the credentials or the web identity token have expired"),
-    ("InvalidClientTokenId", "STS does not know the access key that asks for the role"),
-    ("SignatureDoesNotMatch", "the secret access key that asks for the role is wrong"),
-    ("InvalidIdentityToken", "STS does not accept the web identity token"),
-    ("IDPRejectedClaim", "the identity provider rejected the web identity token"),
-    ("IDPCommunicationError", "STS could not reach the identity provider"),
-    ("RegionDisabledException", "STS is not activated in this region for the role's account"),
-    ("MalformedPolicyDocument", "the session policy is malformed"),
-    ("PackedPolicyTooLarge", "the session policy and tags are too large"),
-    ("ValidationError", "STS does not accept the role's ARN, the session name or the external id"),
-    ("RequestExpired", "this machine's clock is off"),
-    ("Throttling", "STS is throttling the account"),
-    ("ThrottlingException", "STS is throttling the account"),
-];
+use super::failure::{Failure, documented};
 
-/// Another server answered.
-const NOT_STS: &str = "what answered is not STS: check AWS_ENDPOINT_URL_STS";
-
-/// Explains an error of a call to STS; `None` if it is another error.
-pub(super) fn explain(error: &(dyn StdError + 'static)) -> Option<String> {
+/// The failure of a call to STS; `None` if it is another error.
+pub(super) fn failure(error: &(dyn StdError + 'static)) -> Option<Failure> {
     if let Some(error) = error.downcast_ref::<SdkError<AssumeRoleError>>() {
         return Some(of_call(error));
     }
     error.downcast_ref::<SdkError<AssumeRoleWithWebIdentityError>>().map(of_call)
 }
 
-fn of_call<E: ProvideErrorMetadata + StdError + 'static, R>(error: &SdkError<E, R>) -> String {
+fn of_call<E: ProvideErrorMetadata + StdError + 'static, R>(error: &SdkError<E, R>) -> Failure {
     match error {
         SdkError::ServiceError(refusal) => refused(refusal.err().code(), refusal.err().message()),
-        SdkError::TimeoutError(_) => "STS did not answer in time".into(),
-        SdkError::DispatchFailure(failure) if failure.is_timeout() => {
-            "STS did not answer in time".into()
-        }
-        SdkError::DispatchFailure(_) => {
-            "STS cannot be reached: in a private subnet that needs the interface endpoint com.amazonaws.<region>.sts".into()
-        }
-        SdkError::ResponseError(_) => NOT_STS.into(),
-        _ => "the request to STS could not be made: check AWS_ENDPOINT_URL_STS and the region".into(),
+        SdkError::TimeoutError(_) => Failure::StsSilent,
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => Failure::StsSilent,
+        SdkError::DispatchFailure(_) => Failure::StsUnreachable,
+        SdkError::ResponseError(_) => Failure::NotSts,
+        _ => Failure::StsNotAsked,
     }
 }
 
-fn refused(code: Option<&str>, message: Option<&str>) -> String {
+fn refused(code: Option<&str>, message: Option<&str>) -> Failure {
     // Every refusal of STS has a code.
-    if code.is_none() {
-        return NOT_STS.into();
-    }
-    let known = CODES.iter().find(|(known, _)| Some(*known) == code);
-    let Some((code, meaning)) = known else {
-        return "STS refused the role, with an undocumented error code".into();
-    };
-    let arns: Vec<&str> = match *code {
-        "AccessDenied" => message.into_iter().flat_map(arns).take(2).collect(),
+    let Some(code) = code else { return Failure::NotSts };
+    let code = documented(code);
+    let arns: Vec<&str> = match code {
+        Some("AccessDenied") => message.into_iter().flat_map(arns).take(2).collect(),
         _ => Vec::new(),
     };
-    match arns.as_slice() {
-        [caller, role] => {
-            format!("STS refused the role: {code}: {caller} may not assume {role}: {meaning}")
-        }
-        _ => format!("STS refused the role: {code}: {meaning}"),
-    }
+    let (caller, role) = match arns.as_slice() {
+        [caller, role] => (Some((*caller).to_owned()), Some((*role).to_owned())),
+        _ => (None, None),
+    };
+    Failure::RoleRefused { code, caller, role }
 }
 
 /// The ARNs of users and roles in a message: names, and never a key or a token.
@@ -106,15 +74,16 @@ mod tests {
     fn a_refusal_names_the_principals_and_nothing_else_of_the_message() {
         let message = "User: arn:aws:sts::123456789012:assumed-role/fn/fn is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::210987654321:role/reader s3cret";
         assert_eq!(
-            refused(Some("AccessDenied"), Some(message)),
+            refused(Some("AccessDenied"), Some(message)).to_string(),
             "STS refused the role: AccessDenied: arn:aws:sts::123456789012:assumed-role/fn/fn may not assume arn:aws:iam::210987654321:role/reader: the role's trust policy, or the caller's own policy, does not allow it"
         );
     }
 
     #[test]
     fn an_answer_without_a_code_is_not_a_refusal_of_sts() {
-        assert!(refused(None, Some("s3cret")).contains("not STS"));
-        assert!(refused(Some("Odd"), None).contains("STS refused the role"));
+        assert_eq!(refused(None, Some("s3cret")), Failure::NotSts);
+        let odd = Failure::RoleRefused { code: None, caller: None, role: None };
+        assert_eq!(refused(Some("Odd"), None), odd);
     }
 
     #[test]
@@ -126,7 +95,7 @@ mod tests {
             ("AccessDenied", "arn:aws:iam::123456789012:role/a s3cret"),
             ("ValidationError", "Value 's3cret' at 'externalId'"),
         ] {
-            let text = refused(Some(code), Some(message));
+            let text = refused(Some(code), Some(message)).to_string();
             assert!(!text.contains("s3cret"), "{text}");
         }
     }

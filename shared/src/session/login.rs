@@ -81,7 +81,7 @@ impl<E: Engine> Keeper<E> {
 
     /// What is known of a refused token, to narrow the causes down. Of the key only its kind.
     fn signed_with(&self, signed: &Credentials) -> String {
-        let kind = credentials::key_kind(signed.access_key_id());
+        let kind = credentials::KeyKind::of(signed.access_key_id());
         let expiry = match signed.expiry().map(|at| at.duration_since(self.clock.now())) {
             Some(left) => format!("that expire in {} s", left.unwrap_or_default().as_secs()),
             None => "whose expiry is not known here".to_owned(),
@@ -93,6 +93,6 @@ impl<E: Engine> Keeper<E> {
 
 fn no_credentials_in_time() -> Error {
     Error::new(ErrorKind::CredentialsUnavailable, "no AWS credentials found")
-        .because("their source did not answer in time")
+        .caused_by(credentials::Failure::SourceSilent)
         .remedy("A role is assumed through STS: in a private subnet that needs the interface endpoint com.amazonaws.<region>.sts")
 }

@@ -1,11 +1,12 @@
 //! Keys that are there, and wrong.
 
+use rds_iam::credentials::{KeyFlaw, KeyKind};
+
 use super::trouble::{Asked, Trouble, trouble};
 use super::{clock_is_off, renew};
 use crate::aws::evidence::Caller;
 use crate::cause::Found;
-use crate::credentials::evidence::{Credentials, Source, Way};
-use crate::environment::SWAPPED;
+use crate::credentials::evidence::{Credentials, Flaw, Source, Way};
 use crate::evidence::Evidence;
 use crate::remedy::Remedy;
 
@@ -14,25 +15,23 @@ pub(super) fn pasted(evidence: &Evidence) -> Option<Found> {
 }
 
 fn pasted_variables(evidence: &Evidence) -> Option<Found> {
-    let flaws = evidence.environment.flaws();
+    let flaws = evidence.environment.key_flaws();
     let (name, flaw) = *flaws.first()?;
     let mut found = Found::certain(format!("{name} {flaw}")).titled(format!("{name} {flaw}"));
     for (name, flaw) in &flaws {
-        found = found.remedy(if flaw.contains("sam local") {
-            Remedy::variable("AWS_PROFILE", "<your profile>")
-        } else if *flaw == SWAPPED {
+        found = found.remedy(match flaw {
+            KeyFlaw::SamDefault => Remedy::variable("AWS_PROFILE", "<your profile>"),
             // A shell expands both before it sets one.
-            Remedy::command(
+            KeyFlaw::Swapped => Remedy::command(
                 r#"export AWS_ACCESS_KEY_ID="$AWS_SECRET_ACCESS_KEY" AWS_SECRET_ACCESS_KEY="$AWS_ACCESS_KEY_ID""#,
-            )
-        } else if flaw.contains("form") {
-            Remedy::variable(name, "<the access key id>")
-        } else if flaw.contains("key id") {
-            Remedy::variable(name, "<the secret that belongs to AWS_ACCESS_KEY_ID>")
-        } else {
-            Remedy::command(format!(
+            ),
+            KeyFlaw::NotKeyId => Remedy::variable(name, "<the access key id>"),
+            KeyFlaw::SecretIsKeyId => {
+                Remedy::variable(name, "<the secret that belongs to AWS_ACCESS_KEY_ID>")
+            }
+            _ => Remedy::command(format!(
                 r#"export {name}="$(printf %s "${name}" | LC_ALL=C tr -cd 'A-Za-z0-9+/=')""#
-            ))
+            )),
         });
     }
     for (name, flaw) in &flaws[1..] {
@@ -60,21 +59,19 @@ fn pasted_elsewhere(evidence: &Evidence) -> Option<Found> {
         (_, Credentials::Found { flaws, .. }) => (flaws, format!("what {source} hands out")),
         _ => return None,
     };
-    // Files write them in small letters.
-    let phrases: Vec<String> = flaws
-        .iter()
-        .map(|(name, flaw)| {
-            let flaw = flaw.replace("AWS_SECRET_ACCESS_KEY", "aws_secret_access_key");
-            format!("{} {flaw}", name.to_ascii_lowercase())
-        })
-        .collect();
+    // Files write the names in small letters.
+    let phrase = |(name, flaw): &Flaw| match flaw {
+        KeyFlaw::Swapped => "aws_access_key_id and aws_secret_access_key are swapped".to_owned(),
+        flaw => format!("{} {flaw}", name.to_ascii_lowercase()),
+    };
+    let phrases: Vec<String> = flaws.iter().map(phrase).collect();
     let first = phrases.first()?;
     let mut found =
         Found::certain(format!("in {place}: {first}")).titled(format!("{first}, in {place}"));
     for phrase in &phrases[1..] {
         found = found.also(format!("in {place}: {phrase}"));
     }
-    let text = if flaws.iter().any(|(_, flaw)| *flaw == SWAPPED) {
+    let text = if flaws.iter().any(|(_, flaw)| *flaw == KeyFlaw::Swapped) {
         format!("In {place}: exchange the values of aws_access_key_id and aws_secret_access_key")
     } else {
         let names: Vec<String> = flaws.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
@@ -114,7 +111,7 @@ pub(super) fn incomplete(evidence: &Evidence) -> Option<Found> {
         _ => None,
     };
     match &evidence.credentials {
-        Credentials::Found { kind: "ASIA", session_token: false, .. } => Some(
+        Credentials::Found { kind: KeyKind::Temporary, session_token: false, .. } => Some(
             Found::certain("the key id begins with ASIA: it is temporary, and only works with its session token")
                 .titled("the session token of temporary credentials is missing")
                 .remedy(match place {
@@ -122,7 +119,7 @@ pub(super) fn incomplete(evidence: &Evidence) -> Option<Found> {
                     None => Remedy::variable("AWS_SESSION_TOKEN", "<the one that was issued with the key>"),
                 }),
         ),
-        Credentials::Found { kind: "AKIA", session_token: true, .. } => Some(
+        Credentials::Found { kind: KeyKind::LongLived, session_token: true, .. } => Some(
             Found::certain("the key id begins with AKIA: it is a long-lived key, and has no session token")
                 .titled("a session token of other credentials is set beside a long-lived key")
                 .remedy(match place {

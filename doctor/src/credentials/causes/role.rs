@@ -1,8 +1,10 @@
 //! STS, which hands out roles: it refuses, or is not reached.
 
+use rds_iam::credentials::Failure;
+
 use super::keys::{expired, secret, unknown};
 use super::proxy;
-use super::trouble::{Asked, Trouble, parties, trouble};
+use super::trouble::{Asked, Trouble, trouble};
 use crate::aws::evidence::{Caller, principal_of};
 use crate::cause::Found;
 use crate::evidence::Evidence;
@@ -14,13 +16,14 @@ pub(super) fn refused(evidence: &Evidence) -> Option<Found> {
     if [expired, unknown, secret].iter().any(|rule| rule(evidence).is_some()) {
         return None;
     }
-    let why = evidence.credentials.why();
-    let caller = match (&evidence.caller, parties(why)) {
+    let failure = evidence.credentials.failure()?;
+    let caller = match (&evidence.caller, failure) {
         (Caller::Is { arn, .. }, _) => principal_of(arn),
-        (_, Some((caller, _))) => principal_of(caller),
+        (_, Failure::RoleRefused { caller: Some(caller), .. }) => principal_of(caller),
         _ => "<the caller>".into(),
     };
-    let found = Found::certain(why).titled(format!("STS refuses the role {}", role.arn()));
+    let found =
+        Found::certain(failure.to_string()).titled(format!("STS refuses the role {}", role.arn()));
     let found = accounts(found, &caller, role.arn());
     let (found, external) = settings(found, role)?;
     // Nothing that a policy says makes a request valid.

@@ -1,6 +1,8 @@
 //! A source of credentials that is configured and gives none: a profile, a command, IAM Identity Center, a
 //! web identity, a container's agent.
 
+use rds_iam::credentials::Failure;
+
 use super::trouble::{Asked, Trouble, trouble};
 use super::{login, proxy, run_by_hand};
 use crate::cause::Found;
@@ -25,7 +27,7 @@ fn was_unreachable(evidence: &Evidence) -> bool {
 }
 
 fn said_misconfigured(evidence: &Evidence) -> bool {
-    evidence.credentials.why().contains("configured wrongly")
+    evidence.credentials.failure() == Some(&Failure::SourceMisconfigured)
 }
 
 pub(super) fn profile_broken(evidence: &Evidence) -> Option<Found> {
@@ -33,19 +35,25 @@ pub(super) fn profile_broken(evidence: &Evidence) -> Option<Found> {
     let Profile { selected, base, place, names, .. } = profile;
     let what = match &profile.way {
         Way::Broken { what, .. } => what.clone(),
-        Way::Other(setting) => {
+        Way::LoginSession | Way::CredentialSource(_) => {
+            let (setting, remedy) = match &profile.way {
+                Way::CredentialSource(source) => (
+                    format!("credential_source {source}"),
+                    Remedy::action(format!(
+                        "In {place}: name a credential_source that has credentials here"
+                    )),
+                ),
+                _ => (
+                    "login_session".to_owned(),
+                    Remedy::command(format!(
+                        "eval \"$(aws configure export-credentials --profile {} --format env)\"",
+                        word(base)
+                    )),
+                ),
+            };
             let found = Found::certain(format!("{setting} of profile {base} gives no credentials"));
             let found = found.titled(format!("profile {selected} gives no credentials"));
-            return Some(found.remedy(if setting == "login_session" {
-                Remedy::command(format!(
-                    "eval \"$(aws configure export-credentials --profile {} --format env)\"",
-                    word(base)
-                ))
-            } else {
-                Remedy::action(format!(
-                    "In {place}: name a credential_source that has credentials here"
-                ))
-            }));
+            return Some(found.remedy(remedy));
         }
         _ if said_misconfigured(evidence) => format!("profile {base} is not complete"),
         _ => return None,
@@ -125,9 +133,8 @@ pub(super) fn web_identity(evidence: &Evidence) -> Option<Found> {
             .titled(format!("the file of the web identity token {flaw}"));
         return Some(found.remedy(file("the path of the file with the token")));
     }
-    let why = evidence.credentials.why();
     let code = code?;
-    let found = Found::certain(why)
+    let found = Found::certain(evidence.credentials.failure()?.to_string())
         .also(format!("{setting} is {path}"))
         .also(format!("the role is {}", token.role));
     Some(match code {

@@ -1,6 +1,6 @@
 //! Who is to blame for credentials that are missing: STS, which was asked for a role, or their source.
 
-use rds_iam::credentials::Role;
+use rds_iam::credentials::{Failure, Role};
 
 use crate::aws::evidence::Caller;
 use crate::credentials::evidence::{Credentials, ProfileRole, Source, TokenFile, Way};
@@ -46,24 +46,16 @@ pub(super) fn trouble(evidence: &Evidence) -> Option<Trouble<'_>> {
     let credentials = &evidence.credentials;
     let source = credentials.source()?;
     match credentials {
-        Credentials::Missing { why, .. } => {
-            let role = asked(evidence, source);
-            let is = |start: &str| why.starts_with(start);
-            Some(match role {
-                Some(role) if is("STS refused the role") => {
-                    Trouble::Refused { code: code(why), role }
-                }
-                Some(role) if is("what answered is not STS") => {
-                    Trouble::Unreachable { role, answered: true }
-                }
-                Some(role)
-                    if is("STS cannot be") || is("STS did not") || is("the request to STS") =>
-                {
-                    Trouble::Unreachable { role, answered: false }
-                }
-                _ => Trouble::Source(source),
-            })
-        }
+        Credentials::Missing { failure, .. } => Some(match (asked(evidence, source), failure) {
+            (Some(role), Failure::RoleRefused { code, .. }) => {
+                Trouble::Refused { code: code.unwrap_or("an undocumented code"), role }
+            }
+            (Some(role), Failure::NotSts) => Trouble::Unreachable { role, answered: true },
+            (Some(role), Failure::StsUnreachable | Failure::StsSilent | Failure::StsNotAsked) => {
+                Trouble::Unreachable { role, answered: false }
+            }
+            _ => Trouble::Source(source),
+        }),
         Credentials::Silent { .. } => {
             let own = source.profile().is_some_and(|p| matches!(p.way, Way::Process | Way::Sso));
             let by_configured =
@@ -79,24 +71,16 @@ pub(super) fn trouble(evidence: &Evidence) -> Option<Trouble<'_>> {
     }
 }
 
-/// `STS refused the role: CODE: …`
-fn code(why: &str) -> &str {
-    why.split(": ").nth(1).unwrap_or("an undocumented code")
-}
-
-/// Who asked and for which role, if STS said so: `… CALLER may not assume ROLE: …`
-pub(super) fn parties(why: &str) -> Option<(&str, &str)> {
-    let (before, after) = why.split_once(" may not assume ")?;
-    Some((before.rsplit(": ").next()?, after.split(": ").next()?))
-}
-
 fn configured(evidence: &Evidence) -> Option<&Role> {
     evidence.config.as_ref()?.role.as_ref()
 }
 
 /// The role that STS was asked for last: that of `DB_ROLE_ARN` if the credentials before it are known.
 fn asked<'a>(evidence: &'a Evidence, source: &'a Source) -> Option<Asked<'a>> {
-    let named = parties(evidence.credentials.why()).map(|(_, role)| role);
+    let named = match evidence.credentials.failure() {
+        Some(Failure::RoleRefused { role, .. }) => role.as_deref(),
+        _ => None,
+    };
     let is_named = |arn: &str| named.is_none_or(|named| named == arn);
     let before = evidence.caller != Caller::Unknown || !source.asks_sts();
     if let Some(role) = configured(evidence).filter(|role| before && is_named(&role.arn)) {
@@ -107,6 +91,6 @@ fn asked<'a>(evidence: &'a Evidence, source: &'a Source) -> Option<Asked<'a>> {
     }
     let roles = source.profile().map_or(&[][..], |profile| &profile.roles);
     // The one next to the first credentials is asked for first.
-    let role = roles.iter().find(|role| named == Some(&role.arn)).or_else(|| roles.last());
+    let role = roles.iter().find(|role| named == Some(role.arn.as_str())).or_else(|| roles.last());
     role.map(Asked::Profile).or_else(|| source.web_identity().map(Asked::WebIdentity))
 }

@@ -4,10 +4,11 @@
 
 use aws_config::profile::{Profile as Section, ProfileSet};
 use aws_types::os_shim_internal::{Env, Fs};
+use rds_iam::credentials::key_flaws;
 
 use super::source::token_file;
 use crate::credentials::evidence::{Profile, ProfileRole, Way};
-use crate::environment::{self, Environment};
+use crate::environment::Environment;
 
 /// Both files, and what the credentials file alone says.
 struct Files {
@@ -149,7 +150,7 @@ impl Files {
         if let Some(source) = section.get("credential_source") {
             let known = ["Environment", "EcsContainer", "Ec2InstanceMetadata"];
             let way = match known.iter().find(|known| **known == source) {
-                Some(known) => Way::Other(format!("credential_source {known}")),
+                Some(known) => Way::CredentialSource(known),
                 None => broken(format!(
                     "credential_source of profile {name} is none of {}",
                     known.join(", ")
@@ -171,7 +172,7 @@ impl Files {
             return (self.sso(section), setting);
         }
         if has("login_session") {
-            return (Way::Other("login_session".into()), "login_session");
+            return (Way::LoginSession, "login_session");
         }
         if has("credential_process") {
             return (Way::Process, "credential_process");
@@ -227,7 +228,7 @@ fn keys(section: &Section) -> (Way, &'static str) {
     let (id, secret) = ("aws_access_key_id", "aws_secret_access_key");
     let values = [id, secret, "aws_session_token"].map(|setting| section.get(setting));
     match values {
-        [Some(_), Some(_), _] => (Way::Keys(environment::flaws(values)), id),
+        [Some(_), Some(_), _] => (Way::Keys(key_flaws(values)), id),
         [None, None, _] => (Way::Nothing, id),
         [one, ..] => {
             let (given, missing) = if one.is_some() { (id, secret) } else { (secret, id) };
