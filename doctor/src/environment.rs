@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use rds_iam::config::sdk_roots_flaw;
+use rds_iam::config::sdk_roots_problem;
 use rds_iam::credentials::{KEY_VARIABLES, KeyFlaw, key_flaws};
 
 /// The environment to check. Credentials are read from the process itself by their providers.
@@ -32,8 +32,8 @@ impl Environment {
 
     /// Why AWS's SDK cannot be used here, if it cannot.
     pub(crate) fn without_sdk(&self) -> Option<String> {
-        let (name, flaw) = sdk_roots_flaw(|name| self.raw(name))?;
-        Some(format!("AWS cannot be asked: {name} {flaw}"))
+        let problem = sdk_roots_problem(|name| self.raw(name))?;
+        Some(format!("AWS cannot be asked: {problem}"))
     }
 
     /// Inside Lambda, so inside the database's network.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use rds_iam::Config;
+use rds_iam::config::Problem;
 use rds_iam::postgres::Refusal;
 
 use crate::aws::evidence::{
@@ -25,8 +26,8 @@ pub(crate) struct Evidence {
     /// The configuration: the environment's, or, if that has `problems`, one with them repaired as far
     /// as they tell how.
     pub(crate) config: Option<Config>,
-    /// What is wrong with the environment, a phrase for each variable.
-    pub(crate) problems: Vec<String>,
+    /// The variables that are missing or wrong.
+    pub(crate) problems: Vec<Problem>,
     /// The variables that were changed to go on in spite of the problems; empty means unset.
     pub(crate) repairs: Vec<(String, String)>,
     /// Credentials.

@@ -9,13 +9,15 @@ mod common;
 mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod problem;
 pub(crate) mod vars;
 
 #[cfg(feature = "neptune")]
 pub(crate) use common::host_and_port;
 pub(crate) use common::{Common, provider, queries_beside_the_binary, wrong_environment};
-pub use common::{Dial, sdk_roots_flaw};
+pub use common::{Dial, sdk_roots_problem};
 #[cfg(feature = "mysql")]
 pub use mysql::MysqlConfig;
 #[cfg(feature = "postgres")]
 pub use postgres::{Config, SslMode, SslNegotiation, TargetSessionAttrs};
+pub use problem::Problem;

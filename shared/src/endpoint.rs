@@ -4,6 +4,8 @@
 //! <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-proxy-endpoints.html>; China:
 //! <https://docs.amazonaws.cn/en_us/aws/latest/userguide/endpoints-Beijing.html>.
 
+use crate::flaw::Flaw;
+
 /// What kind of endpoint a host name names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -65,13 +67,13 @@ impl Endpoint {
     /// Reads a host name.
     ///
     /// # Errors
-    /// The reason as a phrase, if it cannot be an endpoint. It names libpq's variables.
-    pub fn parse(host: &str, port: u16) -> Result<Self, String> {
+    /// The flaw of a host that cannot be an endpoint. It names libpq's variables.
+    pub fn parse(host: &str, port: u16) -> Result<Self, Flaw> {
         Self::parse_for(&Variables::LIBPQ, host, port)
     }
 
     /// As [`Endpoint::parse`], for an engine whose variables have other names.
-    pub(crate) fn parse_for(variables: &Variables, host: &str, port: u16) -> Result<Self, String> {
+    pub(crate) fn parse_for(variables: &Variables, host: &str, port: u16) -> Result<Self, Flaw> {
         check_host(variables, host)?;
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let (kind, region) = classify(&host);
@@ -79,27 +81,31 @@ impl Endpoint {
     }
 }
 
-fn check_host(variables: &Variables, host: &str) -> Result<(), String> {
+fn check_host(variables: &Variables, host: &str) -> Result<(), Flaw> {
     if host.contains(',') {
-        return Err("holds several hosts; give one endpoint (Aurora's cluster endpoint follows a failover by itself)".into());
+        return Err(Flaw::new(
+            "holds several hosts",
+            "; give one endpoint (Aurora's cluster endpoint follows a failover by itself)",
+        ));
     }
     if host.starts_with('/') || host.starts_with('@') {
-        return Err("is a Unix socket; RDS IAM authentication needs TCP and TLS".into());
+        return Err(Flaw::new("is a Unix socket", "; RDS IAM authentication needs TCP and TLS"));
     }
     if host.contains("://") {
-        return Err("is a URL; give the host name alone".into());
+        return Err(Flaw::new("is a URL", "; give the host name alone"));
     }
     let port_in_host = host.rsplit_once(':').is_some_and(|(name, port)| {
         !name.contains(':') && !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())
     });
     if port_in_host {
-        return Err(format!("holds a port; put the port into {}", variables.port));
+        return Err(Flaw::new("holds a port", format!("; put the port into {}", variables.port)));
     }
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     if bare.parse::<std::net::Ipv6Addr>().is_ok() {
         let Variables { host, address, .. } = variables;
-        return Err(format!(
-            "is an IPv6 address; put it into {address}, and the RDS name into {host}"
+        return Err(Flaw::new(
+            "is an IPv6 address",
+            format!("; put it into {address}, and the RDS name into {host}"),
         ));
     }
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
@@ -107,7 +113,10 @@ fn check_host(variables: &Variables, host: &str) -> Result<(), String> {
         || !host.bytes().all(legal)
         || !host.bytes().any(|b| b.is_ascii_alphanumeric())
     {
-        return Err("is not a host name (letters, digits, dots and hyphens, 253 at most)".into());
+        return Err(Flaw::new(
+            "is not a host name",
+            " (letters, digits, dots and hyphens, 253 at most)",
+        ));
     }
     Ok(())
 }
@@ -235,7 +244,7 @@ mod tests {
             ("::1", "PGHOSTADDR"),
         ] {
             let error = Endpoint::parse(host, 5432).unwrap_err();
-            assert!(error.contains(reason), "{host}: {error}");
+            assert!(error.to_string().contains(reason), "{host}: {error}");
         }
     }
 

@@ -112,6 +112,7 @@
 pub mod credentials;
 pub mod endpoint;
 mod error;
+mod flaw;
 pub mod token;
 mod words;
 
@@ -149,6 +150,7 @@ pub use config::Config;
 #[cfg(feature = "mysql")]
 pub use config::MysqlConfig;
 pub use error::{Error, ErrorKind};
+pub use flaw::Flaw;
 #[cfg(feature = "mysql")]
 pub use session::MysqlSession;
 #[cfg(feature = "postgres")]

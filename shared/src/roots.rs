@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use native_tls::Certificate;
 
+use crate::flaw::Flaw;
+
 /// One section for each region, under a line `# region`.
 const RDS_ROOTS: &str = include_str!("../roots/rds.pem");
 /// Amazon Root CA 1–4, which RDS Proxy's certificates chain to.
@@ -29,17 +31,17 @@ impl Roots {
     /// The built-in roots of a region, or of RDS Proxy.
     ///
     /// # Errors
-    /// The reason as a phrase, for a region that has none.
-    pub fn built_in(region: &str, proxy: bool) -> Result<Self, String> {
+    /// The flaw of a region that has none.
+    pub fn built_in(region: &str, proxy: bool) -> Result<Self, Flaw> {
         if proxy {
             return Ok(Self(AMAZON_ROOTS.into()));
         }
         section(region).map(|pem| Self(pem.into())).ok_or_else(|| {
-            format!(
-                "is not set, and there are no built-in RDS roots for {region}: put that region's PEM \
+            Flaw::new("is not set", format!(
+                ", and there are no built-in RDS roots for {region}: put that region's PEM \
                  bundle (truststore.pki.rds.amazonaws.com/{region}/{region}-bundle.pem, or the \
                  partition's own trust store) into certificates/ and set it to certificates/FILE.pem"
-            )
+            ))
         })
     }
 
@@ -61,19 +63,21 @@ impl Roots {
     /// The value of `PGSSLROOTCERT`: the path of a PEM file, or the PEM text itself.
     ///
     /// # Errors
-    /// The reason as a phrase, if it is neither.
-    pub fn from_variable(value: &str) -> Result<Self, String> {
+    /// The flaw of a value that is neither.
+    pub fn from_variable(value: &str) -> Result<Self, Flaw> {
         if value.contains(BEGIN_CERTIFICATE) {
             return Self::checked(value, "the PEM text");
         }
         if value.contains("-----BEGIN") || value.contains('\n') {
             // Nothing of it is repeated: it may be a private key.
-            return Err("is text without a certificate; give the path of a PEM file, or the PEM text of certificates".into());
+            return Err(Flaw::new(
+                "is text without a certificate",
+                "; give the path of a PEM file, or the PEM text of certificates",
+            ));
         }
         let unreadable = |why: &dyn std::fmt::Display| {
-            format!(
-                "names a file that cannot be read ({value}: {why}); give the path of a PEM file, or the PEM text"
-            )
+            let hint = format!(" ({value}: {why}); give the path of a PEM file, or the PEM text");
+            Flaw::new("names a file that cannot be read", hint)
         };
         let path = Path::new(value);
         let file = std::fs::metadata(path).map_err(|error| unreadable(&error))?;
@@ -85,11 +89,11 @@ impl Roots {
         Self::checked(&pem, value)
     }
 
-    fn checked(pem: &str, origin: &str) -> Result<Self, String> {
+    fn checked(pem: &str, origin: &str) -> Result<Self, Flaw> {
         match Certificate::stack_from_pem(pem.as_bytes()) {
             Ok(certificates) if !certificates.is_empty() => Ok(Self(pem.into())),
-            Ok(_) => Err(format!("holds no certificate ({origin})")),
-            Err(_) => Err(format!("holds no readable PEM certificate ({origin})")),
+            Ok(_) => Err(Flaw::new("holds no certificate", format!(" ({origin})"))),
+            Err(_) => Err(Flaw::new("holds no readable PEM certificate", format!(" ({origin})"))),
         }
     }
 
@@ -141,7 +145,9 @@ mod tests {
 
     #[test]
     fn a_region_without_roots_is_an_error() {
-        assert!(Roots::built_in("cn-north-1", false).unwrap_err().contains("cn-north-1"));
+        assert!(
+            Roots::built_in("cn-north-1", false).unwrap_err().to_string().contains("cn-north-1")
+        );
         assert!(Roots::built_in("us-east", false).is_err());
     }
 
@@ -150,13 +156,17 @@ mod tests {
         assert!(Roots::from_variable(AMAZON_ROOTS).is_ok());
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/roots/amazon.pem");
         assert!(Roots::from_variable(file).is_ok());
-        assert!(Roots::from_variable("missing.pem").unwrap_err().contains("missing.pem"));
+        assert!(
+            Roots::from_variable("missing.pem").unwrap_err().to_string().contains("missing.pem")
+        );
         let broken = format!("{BEGIN_CERTIFICATE}\nAAAA\n-----END CERTIFICATE-----\n");
         assert!(Roots::from_variable(&broken).is_err());
         let key = "-----BEGIN PRIVATE KEY-----\ns3cret\n-----END PRIVATE KEY-----";
-        let error = Roots::from_variable(key).unwrap_err();
+        let error = Roots::from_variable(key).unwrap_err().to_string();
         assert!(!error.contains("s3cret"), "{error}");
         let no_certificate = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-        assert!(Roots::from_variable(no_certificate).unwrap_err().contains("certificate"));
+        assert!(
+            Roots::from_variable(no_certificate).unwrap_err().to_string().contains("certificate")
+        );
     }
 }

@@ -17,11 +17,10 @@ pub(crate) const CAUSES: &[Cause] = &[Cause {
 
 fn configuration(evidence: &Evidence) -> Option<Found> {
     let first = evidence.problems.first()?;
-    let ends = [": ", "; ", ", ", " ("].iter().filter_map(|mark| first.find(mark));
-    let title = &first[..ends.min().unwrap_or(first.len())];
-    let mut found = Found::certain(first.clone()).titled(title);
+    let title = format!("{} {}", first.variable, first.flaw.what);
+    let mut found = Found::certain(first.to_string()).titled(title);
     for problem in &evidence.problems[1..] {
-        found = found.also(problem.clone());
+        found = found.also(problem.to_string());
     }
     // What repaired the configuration for the other steps, unless they show that it does not.
     for (name, value) in &evidence.repairs {

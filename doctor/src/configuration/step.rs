@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use rds_iam::Config;
+use rds_iam::config::Problem;
 use rds_iam::endpoint::{Endpoint, is_region};
 use tokio::time::Instant;
 
@@ -12,7 +13,7 @@ use crate::report::{Status, Step};
 
 type Repairs = Vec<(String, String)>;
 
-pub(crate) fn read(environment: &Environment) -> (Option<Config>, Vec<String>, Repairs, Step) {
+pub(crate) fn read(environment: &Environment) -> (Option<Config>, Vec<Problem>, Repairs, Step) {
     let start = Instant::now();
     let step = |status, found: String| Step::new("configuration", status, start.elapsed(), found);
     match Config::check(|name| environment.raw(name)) {
@@ -29,22 +30,18 @@ pub(crate) fn read(environment: &Environment) -> (Option<Config>, Vec<String>, R
             let repairs = repairs(environment, &problems);
             let repaired = environment.with(&repairs);
             let config = Config::check(|name| repaired.raw(name)).ok();
-            let step = step(Status::Failed, problems.join("; "));
+            let said: Vec<String> = problems.iter().map(Problem::to_string).collect();
+            let step = step(Status::Failed, said.join("; "));
             (config, problems, repairs, step)
         }
     }
 }
 
-/// The name that a problem begins with.
-pub(crate) fn variable(problem: &str) -> &str {
-    problem.split(' ').next().unwrap_or_default()
-}
-
 /// What the wrong variables were meant to be, where that can be told; the others are unset.
-fn repairs(environment: &Environment, problems: &[String]) -> Repairs {
+fn repairs(environment: &Environment, problems: &[Problem]) -> Repairs {
     let mut repairs = Repairs::new();
     for problem in problems {
-        let name = variable(problem);
+        let name = problem.variable;
         let given = environment.get(name).unwrap_or_default();
         let clean = given.trim_matches(|c: char| c.is_whitespace() || c == '"' || c == '\'');
         let mut set = |name: &str, value: &str| repairs.push((name.to_owned(), value.to_owned()));

@@ -87,7 +87,8 @@ pub(crate) fn built_in(chain: &[Vec<u8>]) -> Option<String> {
 }
 
 fn built_in_of(top: &X509Certificate<'_>) -> Option<String> {
-    let leads = |roots: Result<Roots, String>| roots.is_ok_and(|r| root_of(r.pem(), top).is_some());
+    let leads =
+        |roots: Result<Roots, rds_iam::Flaw>| roots.is_ok_and(|r| root_of(r.pem(), top).is_some());
     if leads(Roots::built_in("", true)) {
         return Some("RDS Proxy".into());
     }

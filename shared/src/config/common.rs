@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use tokio::net::lookup_host;
 
+use super::Problem;
 use super::vars::Vars;
 use crate::credentials::{Role, role_session_name};
 use crate::endpoint::{Endpoint, Variables, is_region};
 use crate::error::{Error, ErrorKind};
+use crate::flaw::Flaw;
 use crate::query::is_query_name;
 use crate::roots::Roots;
 
@@ -47,12 +49,9 @@ impl Dial {
     }
 }
 
-/// The variable that leaves the AWS SDK without root certificates, and why, as a phrase. If the file or folder that
-/// `SSL_CERT_FILE` or `SSL_CERT_DIR` names holds no certificates, the SDK aborts the process. An empty value counts
-/// as set.
-pub fn sdk_roots_flaw(
-    get: impl Fn(&str) -> Option<OsString>,
-) -> Option<(&'static str, &'static str)> {
+/// The variable that leaves the AWS SDK without root certificates. If the file or folder that `SSL_CERT_FILE` or
+/// `SSL_CERT_DIR` names holds no certificates, the SDK aborts the process. An empty value counts as set.
+pub fn sdk_roots_problem(get: impl Fn(&str) -> Option<OsString>) -> Option<Problem> {
     let (file, folders) = (get("SSL_CERT_FILE"), get("SSL_CERT_DIR"));
     let holds_roots = |path: &OsString| {
         let path = Path::new(path);
@@ -60,19 +59,23 @@ pub fn sdk_roots_flaw(
             && std::fs::read(path).is_ok_and(|pem| pem.windows(11).any(|w| w == b"-----BEGIN "))
     };
     let is_folder = |paths: &OsString| std::env::split_paths(paths).any(|path| path.is_dir());
+    let problem = |variable, what, hint| Some(Problem { variable, flaw: Flaw::new(what, hint) });
     match (&file, &folders) {
-        (Some(file), None) if !holds_roots(file) => Some((
+        (Some(file), None) if !holds_roots(file) => problem(
             "SSL_CERT_FILE",
-            "names no file of certificates, which AWS's SDK needs; unset it, or name a PEM file",
-        )),
-        (None, Some(folders)) if !is_folder(folders) => Some((
+            "names no file of certificates",
+            ", which AWS's SDK needs; unset it, or name a PEM file",
+        ),
+        (None, Some(folders)) if !is_folder(folders) => problem(
             "SSL_CERT_DIR",
-            "names no folder, and AWS's SDK needs its certificates; unset it",
-        )),
-        (Some(file), Some(folders)) if !holds_roots(file) && !is_folder(folders) => Some((
+            "names no folder",
+            ", and AWS's SDK needs its certificates; unset it",
+        ),
+        (Some(file), Some(folders)) if !holds_roots(file) && !is_folder(folders) => problem(
             "SSL_CERT_FILE",
-            "names no file of certificates, and SSL_CERT_DIR no folder; unset them, or name a PEM file",
-        )),
+            "names no file of certificates, and SSL_CERT_DIR no folder",
+            "; unset them, or name a PEM file",
+        ),
         _ => None,
     }
 }
@@ -103,9 +106,9 @@ impl Vars<'_> {
         let role = self.role();
         // Without a role, the SDK makes no connection.
         if role.is_some()
-            && let Some((name, flaw)) = sdk_roots_flaw(self.get)
+            && let Some(Problem { variable, flaw }) = sdk_roots_problem(self.get)
         {
-            self.problem(name, flaw);
+            self.flaw(variable, flaw);
         }
         let sts_endpoint = self.sts_endpoint();
         let sts_region = self.optional("AWS_REGION").or_else(|| region.clone());
@@ -122,20 +125,20 @@ impl Vars<'_> {
     ) -> Option<Endpoint> {
         let value = self.required(variables.host, meaning)?;
         let endpoint = Endpoint::parse_for(variables, &value, port);
-        endpoint.map_err(|why| self.problem(variables.host, &why)).ok()
+        endpoint.map_err(|flaw| self.flaw(variables.host, flaw)).ok()
     }
 
     /// The roots that a variable names, or else the built-in ones.
     pub(crate) fn roots(
         &mut self,
         name: &'static str,
-        built_in: impl FnOnce() -> Option<Result<Roots, String>>,
+        built_in: impl FnOnce() -> Option<Result<Roots, Flaw>>,
     ) -> Option<Roots> {
         let roots = match self.text(name) {
             Some(given) => Roots::from_variable(&given),
             None => built_in()?,
         };
-        roots.map_err(|why| self.problem(name, &why)).ok()
+        roots.map_err(|flaw| self.flaw(name, flaw)).ok()
     }
 
     fn region(&mut self, named: Option<String>, unnamed: Option<&str>) -> Option<String> {
@@ -147,10 +150,10 @@ impl Vars<'_> {
             .find_map(|name| self.optional(name).map(|region| (name, region)));
         match found {
             Some((_, region)) if is_region(&region) => return Some(region),
-            Some((name, _)) => self.problem(name, "is not a region's name, such as eu-west-1"),
+            Some((name, _)) => self.problem(name, "is not a region's name", ", such as eu-west-1"),
             None => {
                 if let Some(why) = unnamed {
-                    self.problem("DB_REGION", &format!("is not set, and {why}"));
+                    self.problem("DB_REGION", "is not set", &format!(", and {why}"));
                 }
             }
         }
@@ -162,7 +165,8 @@ impl Vars<'_> {
         if default_query.as_ref().is_some_and(|name| !is_query_name(name)) {
             self.problem(
                 "QUERY",
-                "is not a query's name (letters, digits, _ and -, without its ending)",
+                "is not a query's name",
+                " (letters, digits, _ and -, without its ending)",
             );
         }
         let folder = self.optional("QUERIES_DIR").map_or_else(|| folder.into(), PathBuf::from);
@@ -173,14 +177,14 @@ impl Vars<'_> {
         let given = self.optional(address).and_then(|value| match value.parse::<IpAddr>() {
             Ok(address) => Some(address),
             Err(_) => {
-                self.problem(address, "is not an IP address; a host name goes into DB_TUNNEL");
+                self.problem(address, "is not an IP address", "; a host name goes into DB_TUNNEL");
                 None
             }
         });
         if let Some(tunnel) = self.optional("DB_TUNNEL") {
             match host_and_port(&tunnel) {
                 Some((host, port)) => return Dial::Tunnel(host, port),
-                None => self.problem("DB_TUNNEL", "is not host:port, such as localhost:15432"),
+                None => self.problem("DB_TUNNEL", "is not host:port", ", such as localhost:15432"),
             }
         }
         given.map_or(Dial::Endpoint, Dial::Address)
@@ -195,9 +199,10 @@ impl Vars<'_> {
             Some(("http", rest)) if is_this_machine(rest) => {}
             Some(("http", _)) => self.problem(
                 name,
-                "is http:// to another machine: role credentials would travel in the clear; use https://",
+                "is http:// to another machine",
+                ": role credentials would travel in the clear; use https://",
             ),
-            _ => self.problem(name, "is not a URL, https://…"),
+            _ => self.problem(name, "is not a URL", ", https://…"),
         }
         Some(url)
     }
@@ -212,7 +217,7 @@ impl Vars<'_> {
                 ("DB_ROLE_SESSION_NAME", session_name.is_some()),
             ] {
                 if given {
-                    self.problem(name, "is set without DB_ROLE_ARN");
+                    self.problem(name, "is set without DB_ROLE_ARN", "");
                 }
             }
             return None;
@@ -227,18 +232,24 @@ impl Vars<'_> {
         if cfg!(not(feature = "role")) {
             self.problem(
                 "DB_ROLE_ARN",
-                "needs the feature role of the crate, which this binary was built without",
+                "needs the feature role of the crate",
+                ", which this binary was built without",
             );
         }
         if !is_role_arn {
-            self.problem("DB_ROLE_ARN", "is not a role's ARN, arn:aws:iam::123456789012:role/NAME");
+            self.problem(
+                "DB_ROLE_ARN",
+                "is not a role's ARN",
+                ", arn:aws:iam::123456789012:role/NAME",
+            );
         }
         let session_name = session_name
             .unwrap_or_else(|| role_session_name(function.as_deref().unwrap_or("rds-iam")));
         if session_name != role_session_name(&session_name) {
             self.problem(
                 "DB_ROLE_SESSION_NAME",
-                "is not 2 to 64 letters, digits or characters of _=,.@-, which STS asks for",
+                "is not 2 to 64 letters, digits or characters of _=,.@-",
+                ", which STS asks for",
             );
         }
         Some(Role { arn, external_id, session_name })
@@ -276,7 +287,8 @@ pub(crate) fn queries_beside_the_binary() -> Option<PathBuf> {
 }
 
 /// The error of an environment with these problems.
-pub(crate) fn wrong_environment(problems: &[String]) -> Error {
+pub(crate) fn wrong_environment(problems: &[Problem]) -> Error {
+    let problems: Vec<String> = problems.iter().map(Problem::to_string).collect();
     Error::new(ErrorKind::ConfigInvalid, "the function's environment is wrong")
         .because(problems.join("; "))
         .remedy("Set these variables on the function (in its template, or its configuration in the console)")

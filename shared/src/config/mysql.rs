@@ -143,7 +143,7 @@ fn name(
 ) -> Option<String> {
     let value = vars.required(variable, meaning);
     if value.as_ref().is_some_and(|v| v.contains('\0') || v.chars().count() > longest) {
-        vars.problem(variable, &format!("is longer than MySQL's {longest} characters"));
+        vars.problem(variable, &format!("is longer than MySQL's {longest} characters"), "");
     }
     value
 }

@@ -7,10 +7,11 @@ use std::time::Duration;
 use aws_credential_types::provider::SharedCredentialsProvider;
 
 use super::vars::Vars;
-use super::{Common, Dial, provider, queries_beside_the_binary, wrong_environment};
+use super::{Common, Dial, Problem, provider, queries_beside_the_binary, wrong_environment};
 use crate::credentials::Role;
 use crate::endpoint::{Endpoint, EndpointKind, Variables};
 use crate::error::Error;
+use crate::flaw::Flaw;
 use crate::query::Library;
 use crate::roots::Roots;
 use crate::token::TokenSigner;
@@ -46,7 +47,7 @@ pub enum TargetSessionAttrs {
 const NO_REGION: &str = "PGHOST is not an RDS name that contains the region: set the database's region, such as eu-west-1 (or AWS_REGION outside Lambda)";
 
 /// Why the built-in roots are not enough for `verify-ca` behind RDS Proxy.
-const ANY_AMAZON_CERTIFICATE: &str = "is not set: RDS Proxy's certificates come from the public Amazon Root CAs, so with PGSSLMODE=verify-ca anyone's Amazon certificate would get the token; use verify-full, or set it to the roots that you trust";
+const ANY_AMAZON_CERTIFICATE: &str = ": RDS Proxy's certificates come from the public Amazon Root CAs, so with PGSSLMODE=verify-ca anyone's Amazon certificate would get the token; use verify-full, or set it to the roots that you trust";
 
 /// Everything that a function's environment says, checked.
 #[derive(Clone, Debug)]
@@ -114,8 +115,8 @@ impl Config {
     /// As [`Config::from_vars`], for a program that explains each problem by itself.
     ///
     /// # Errors
-    /// One phrase for each variable that is missing or wrong; it begins with the variable's name.
-    pub fn check(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Vec<String>> {
+    /// Every variable that is missing or wrong.
+    pub fn check(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Vec<Problem>> {
         let mut vars = Vars::new(&get);
         let config = vars.read();
         vars.finish(config)
@@ -160,7 +161,7 @@ impl Vars<'_> {
         let ssl_mode = self.ssl_mode();
         let roots = self.roots("PGSSLROOTCERT", || {
             if proxy && ssl_mode == SslMode::VerifyCa {
-                return Some(Err(ANY_AMAZON_CERTIFICATE.into()));
+                return Some(Err(Flaw::new("is not set", ANY_AMAZON_CERTIFICATE)));
             }
             Some(Roots::built_in(region.as_deref()?, proxy))
         });
@@ -196,7 +197,7 @@ impl Vars<'_> {
     fn name_in_the_catalog(&mut self, name: &'static str, meaning: &str) -> Option<String> {
         let value = self.required(name, meaning);
         if value.as_ref().is_some_and(|v| v.contains('\0') || v.len() > 63) {
-            self.problem(name, "is longer than PostgreSQL's 63 bytes");
+            self.problem(name, "is longer than PostgreSQL's 63 bytes", "");
         }
         value
     }

@@ -4,9 +4,12 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::str::FromStr;
 
+use super::Problem;
+use crate::flaw::Flaw;
+
 pub(crate) struct Vars<'a> {
     pub(super) get: &'a dyn Fn(&str) -> Option<OsString>,
-    problems: Vec<String>,
+    problems: Vec<Problem>,
     seen: HashSet<&'static str>,
 }
 
@@ -15,8 +18,8 @@ impl<'a> Vars<'a> {
         Self { get, problems: Vec::new(), seen: HashSet::new() }
     }
 
-    /// What was read, or everything that is wrong: a phrase each, which begins with the variable's name.
-    pub(crate) fn finish<T>(self, read: Option<T>) -> Result<T, Vec<String>> {
+    /// The configuration, or everything that is wrong.
+    pub(crate) fn finish<T>(self, read: Option<T>) -> Result<T, Vec<Problem>> {
         match read {
             Some(read) if self.problems.is_empty() => Ok(read),
             _ => Err(self.problems),
@@ -28,7 +31,7 @@ impl<'a> Vars<'a> {
         let value = self.text(name)?;
         let (clean, flaw) = without_wrapping(&value);
         if let Some(flaw) = flaw {
-            self.problem(name, flaw);
+            self.problem(name, flaw, "");
         }
         Some(clean.to_owned()).filter(|clean| !clean.is_empty())
     }
@@ -39,7 +42,7 @@ impl<'a> Vars<'a> {
             Ok(value) if value.is_empty() => None,
             Ok(value) => Some(value),
             Err(_) => {
-                self.problem(name, "is not UTF-8");
+                self.problem(name, "is not UTF-8", "");
                 None
             }
         }
@@ -48,7 +51,7 @@ impl<'a> Vars<'a> {
     pub(crate) fn required(&mut self, name: &'static str, meaning: &str) -> Option<String> {
         let value = self.optional(name);
         if value.is_none() {
-            self.problem(name, &format!("is not set: {meaning}"));
+            self.problem(name, "is not set", &format!(": {meaning}"));
         }
         value
     }
@@ -65,7 +68,7 @@ impl<'a> Vars<'a> {
             Some(Ok(number)) if range.contains(&number) => number,
             Some(_) => {
                 let (low, high) = range.into_inner();
-                self.problem(name, &format!("is not {unit} from {low} to {high}"));
+                self.problem(name, &format!("is not {unit} from {low} to {high}"), "");
                 default
             }
         }
@@ -81,15 +84,20 @@ impl<'a> Vars<'a> {
         let choice = choices.iter().find(|(text, _)| *text == value);
         if choice.is_none() {
             let names: Vec<&str> = choices.iter().map(|(text, _)| *text).collect();
-            self.problem(name, &format!("must be {}{reason}", names.join(" or ")));
+            self.problem(name, &format!("must be {}", names.join(" or ")), reason);
         }
         choice.map(|(_, value)| *value)
     }
 
     /// Notes what is wrong with a variable, once each.
-    pub(crate) fn problem(&mut self, name: &'static str, what: &str) {
-        if self.seen.insert(name) {
-            self.problems.push(format!("{name} {what}"));
+    pub(crate) fn problem(&mut self, name: &'static str, what: &str, hint: &str) {
+        self.flaw(name, Flaw::new(what, hint));
+    }
+
+    /// The same, for a flaw that another module found.
+    pub(crate) fn flaw(&mut self, variable: &'static str, flaw: Flaw) {
+        if self.seen.insert(variable) {
+            self.problems.push(Problem { variable, flaw });
         }
     }
 }

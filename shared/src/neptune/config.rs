@@ -109,7 +109,7 @@ fn read(vars: &mut Vars<'_>) -> Option<NeptuneConfig> {
     let tunnel = vars.optional("DB_TUNNEL").and_then(|tunnel| {
         let parsed = host_and_port(&tunnel);
         if parsed.is_none() {
-            vars.problem("DB_TUNNEL", "is not host:port, such as localhost:18182");
+            vars.problem("DB_TUNNEL", "is not host:port", ", such as localhost:18182");
         }
         parsed
     });

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// From the ground up. Modules of the ground may use one another, as `work` uses `deadline`.
 const LAYERS: [&[&str]; 7] = [
-    &["error", "deadline", "emf", "endpoint", "json", "retry", "roots", "words", "work"],
+    &["error", "deadline", "emf", "endpoint", "flaw", "json", "retry", "roots", "words", "work"],
     &["credentials", "query"],
     &["token"],
     &["config"],
