@@ -15,6 +15,7 @@ mod drain;
 pub mod environment;
 pub mod explain;
 pub mod gate;
+mod http;
 pub mod iam;
 pub mod invoke;
 pub mod mariadb;

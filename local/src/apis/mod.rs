@@ -15,19 +15,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_smithy_async::time::SharedTimeSource;
-use axum::Router;
-use axum::body::Body;
-use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use hyper::Request;
+use hyper::body::Incoming;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::sleep;
 
 use crate::drain::{self, Unread};
 use crate::gate::Log;
 use crate::iam::{Circumstances, Iam, Identity, Session};
-use crate::sigv4;
-use crate::{REGION, Result};
+use crate::{REGION, Result, http, sigv4};
 use form::Form;
 pub use rds::Instance;
 
@@ -100,12 +100,7 @@ impl Apis {
     ) -> Result<Self> {
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let service = Arc::new(Service { iam, clock, log, instance });
-        let router = Router::new().fallback(answer).with_state(service);
-        let router = router.into_make_service_with_connect_info::<SocketAddr>();
-        let task = tokio::spawn(async move {
-            // It only returns when the listener fails; clients then see a refused connection.
-            let _ = axum::serve(listener, router).await;
-        });
+        let task = tokio::spawn(accept(listener, service));
         Ok(Self { address, task })
     }
 }
@@ -116,14 +111,30 @@ impl Drop for Apis {
     }
 }
 
-async fn answer(
-    State(service): State<Arc<Service>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    mut body: Body,
-) -> Response {
+async fn accept(listener: TcpListener, service: Arc<Service>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    let service = service.clone();
+                    connections.spawn(async move {
+                        // Small packets leave at once.
+                        let _ = stream.set_nodelay(true);
+                        // A client that breaks off is its own affair.
+                        let _ = http::serve(stream, |request| answer(&service, peer, request)).await;
+                    });
+                }
+                // Out of file descriptors, say: give connections time to end.
+                Err(_) => sleep(Duration::from_millis(50)).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn answer(service: &Service, peer: SocketAddr, request: Request<Incoming>) -> Response {
+    let (Parts { method, uri, headers, .. }, mut body) = request.into_parts();
     let body = match drain::read(&headers, &mut body, LARGEST_BODY).await {
         Ok(body) => body,
         Err(Unread::TooLong) => {

@@ -27,7 +27,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_smithy_async::time::SharedTimeSource;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -39,6 +38,7 @@ use crate::certificates::Certificates;
 use crate::drain;
 use crate::environment::{self, Variables};
 use crate::gate::{Fault, Log};
+use crate::http::{self, HEADER_TIMEOUT};
 use crate::iam::{self, Iam, Identity};
 use crate::server::{bind, lock, remove_files};
 use crate::{NEPTUNE_HOST, Options, REGION, Result};
@@ -49,8 +49,6 @@ use running::Running;
 const PORT: u16 = 8182;
 /// What `/status` says of the engine.
 const VERSION: &str = "1.4.6.0.R1";
-/// How long a client may take for its TLS handshake, and for a request's headers.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running cluster: engines, gate and STS. [`Cluster::stop`] waits until all have stopped; dropping the
 /// cluster stops them too, a moment later.
@@ -319,16 +317,7 @@ async fn connection(
     let stream = timeout(HEADER_TIMEOUT, handshake)
         .await
         .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no TLS handshake")))?;
-    let service = hyper::service::service_fn(|request| {
-        let shared = shared.clone();
-        async move { Ok::<_, std::convert::Infallible>(handler::answer(shared, peer, request).await) }
-    });
-    hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service)
-        .await
-        .map_err(|error| io::Error::other(error.to_string()))
+    http::serve(stream, |request| handler::answer(shared.clone(), peer, request)).await
 }
 
 /// Answers `CONNECT host:port`, which must be the cluster's own.

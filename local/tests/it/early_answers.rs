@@ -84,6 +84,27 @@ async fn the_apis_do() {
     server.stop().await.unwrap();
 }
 
+/// Time is driven by hand here: it passes as soon as nobody has anything to do.
+#[tokio::test]
+async fn a_connection_without_a_request_is_closed() {
+    let (server, _folder) = common::start(|options| options).await;
+    let sts = address(&server.variables()["AWS_ENDPOINT_URL_STS"]);
+    let silent = TcpStream::connect(sts).await.unwrap();
+    let mut stopped = TcpStream::connect(sts).await.unwrap();
+    stopped.write_all(b"POST / HTTP/1.1\r\nHost: example.com\r\nContent-").await.unwrap();
+    let mut idle = TcpStream::connect(sts).await.unwrap();
+    let answer = exchange(&mut idle, "POST / HTTP/1.1", 0, false).await;
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("MissingAction"), "{answer}");
+    tokio::time::pause();
+    for (mut stream, what) in [(silent, "silent"), (stopped, "stopped"), (idle, "idle")] {
+        let mut rest = Vec::new();
+        let closed = timeout(Duration::from_secs(3600), stream.read_to_end(&mut rest)).await;
+        assert!(closed.is_ok(), "{what}");
+    }
+    tokio::time::resume();
+    server.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn the_runtime_api_does_and_the_invocation_fails() {
     let api = Arc::new(RuntimeApi::start("test").await.unwrap());
