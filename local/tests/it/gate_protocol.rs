@@ -118,6 +118,49 @@ async fn what_postgresql_cannot_read_it_refuses_in_its_own_words() {
     server.stop().await.unwrap();
 }
 
+/// PostgreSQL takes 10,000 bytes behind the packet's length, and closes without a word at one more.
+#[tokio::test]
+async fn a_start_up_packet_may_be_as_long_as_postgresqls() {
+    let (server, _folder) = start(|options| options).await;
+    // The version and the parameters, up to the value of the last.
+    let fixed = 4 + "user\0iam_ro_user\0database\0sample_db\0application_name\0\0\0".len();
+    for length in [9_900, 9_940, 9_960, 9_999, 10_000] {
+        let name = "n".repeat(length - fixed);
+        let parameters = [RO, DATABASE, ("application_name", &name)];
+        let me = login(&server, &parameters).await.unwrap();
+        // PostgreSQL cuts the name.
+        let expected = format!("iam_ro_user iam_ro_user sample_db off {}", "n".repeat(63));
+        assert_eq!(me, expected, "{length}");
+        // And says what it does not like, at any length that it takes.
+        let unknown = [RO, DATABASE, ("application_nama", &name)];
+        let (code, _) = login(&server, &unknown).await.unwrap_err();
+        assert_eq!(code, "42704", "{length}");
+    }
+    let socket = server.database.postgres().unwrap().socket_folder().join(".s.PGSQL.5432");
+    let mut own = tokio::net::UnixStream::connect(socket).await.unwrap();
+    let name = "n".repeat(10_001 - fixed);
+    let body = format!("user\0iam_ro_user\0database\0sample_db\0application_name\0{name}\0\0");
+    let packet = [&10_005_u32.to_be_bytes()[..], &V3.to_be_bytes(), body.as_bytes()].concat();
+    own.write_all(&packet).await.unwrap();
+    let mut told = Vec::new();
+    // It leaves the packet unread, which makes the end a reset.
+    let _ = own.read_to_end(&mut told).await;
+    assert!(told.is_empty(), "PostgreSQL itself says nothing");
+    for is_encrypted in [true, false] {
+        let told = if is_encrypted {
+            let mut wire = encrypted(&server, false, &[]).await;
+            wire.packet(&packet[4..]).await;
+            wire.next().await.unwrap()
+        } else {
+            let mut wire = clear(&server).await;
+            wire.packet(&packet[4..]).await;
+            wire.next().await.unwrap()
+        };
+        assert_eq!(told, None);
+    }
+    server.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_newer_protocol_is_negotiated_before_the_password() {
     let (server, _folder) = start(|options| options).await;

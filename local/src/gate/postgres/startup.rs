@@ -5,8 +5,9 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// PostgreSQL's own bound for a start-up packet.
-const LONGEST_STARTUP: usize = 10_000;
+/// PostgreSQL's own bound for a start-up packet: 10,000 bytes (`MAX_STARTUP_PACKET_LENGTH`) and its length.
+/// PostgreSQL closes the connection at a longer one, without an error.
+const LONGEST_STARTUP: usize = 10_004;
 /// A token with a session token has one to two kilobytes; PostgreSQL's bound is 64 KiB.
 const LONGEST_PASSWORD: usize = 65_536;
 
@@ -103,11 +104,12 @@ impl Startup {
     }
 
     /// The packet for the server: what the gate has read, and nothing that could be read otherwise. The
-    /// session gets this parameter, too.
+    /// session gets this parameter, too, unless that makes the packet longer than PostgreSQL takes.
     pub(super) fn packet(&self, name: &str, value: &str) -> Vec<u8> {
         let added = (name.as_bytes(), value.as_bytes());
         let all = self.parameters.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
-        self.with_parameters(all.chain([added]))
+        let packet = self.with_parameters(all.clone().chain([added]));
+        if packet.len() > LONGEST_STARTUP { self.with_parameters(all) } else { packet }
     }
 
     /// A packet that makes the server negotiate the protocol as the real one does, and then refuse it,

@@ -21,8 +21,10 @@ pub(super) struct Traffic {
     struck: usize,
     /// The same, once the client has sent the data of its COPY.
     is_withheld_after_copy: bool,
-    /// Whether a Sync came since the last Execute: PostgreSQL ignores it if that was a COPY.
-    is_synced: bool,
+    /// Whether what the client last ran was a Query: its answers end with a ReadyForQuery, without a Sync.
+    is_query: bool,
+    /// PostgreSQL takes the data of a COPY, and ignores each Sync.
+    is_copying: bool,
     /// The client has sent Terminate.
     pub(super) is_terminated: bool,
 }
@@ -50,15 +52,19 @@ impl Traffic {
     ) -> (bool, Option<&'static str>) {
         match frame.kind {
             // Each ends what is open, and is answered up to a ReadyForQuery.
+            b'S' if self.is_copying => {}
             b'Q' | b'F' | b'S' => {
                 (self.asked, self.running) = (self.asked + 1, 0);
-                self.is_synced = frame.kind == b'S';
+                self.is_query = self.is_query && frame.kind == b'S' || frame.kind == b'Q';
             }
             b'E' => {
                 self.running += 1;
-                self.is_synced = false;
+                self.is_query = false;
             }
-            b'c' | b'f' => self.end_copy(),
+            b'c' | b'f' => {
+                self.is_copying = false;
+                self.is_withheld |= std::mem::take(&mut self.is_withheld_after_copy);
+            }
             b'X' => self.is_terminated = true,
             _ => {}
         }
@@ -88,6 +94,8 @@ impl Traffic {
         match frame.kind {
             b'Z' => {
                 self.ready += 1;
+                // A Sync that PostgreSQL was thought to ignore, but had read after the end of a COPY.
+                self.asked = self.asked.max(self.ready);
                 let is_over = self.ready >= self.struck;
                 self.is_held &= !is_over;
                 self.is_withheld && is_over
@@ -98,12 +106,17 @@ impl Traffic {
             b'G' | b'W' => {
                 self.is_withheld_after_copy |= std::mem::take(&mut self.is_withheld);
                 self.is_held = false;
+                self.is_copying = true;
+                // It has answered everything before, and ignores each Sync that came since.
+                self.asked = self.ready + usize::from(self.is_query);
+                self.struck = self.ready + 1;
                 false
             }
             // CommandComplete, PortalSuspended and EmptyQueryResponse end a run, and ErrorResponse all of them:
             // PostgreSQL skips to the Sync, or ends the COPY.
             b'C' | b's' | b'I' | b'E' => {
                 let is_error = frame.kind == b'E';
+                self.is_copying &= !is_error;
                 self.is_withheld |= is_error && std::mem::take(&mut self.is_withheld_after_copy);
                 if self.ready < self.asked {
                     return false;
@@ -115,13 +128,6 @@ impl Traffic {
             }
             _ => false,
         }
-    }
-
-    fn end_copy(&mut self) {
-        if std::mem::take(&mut self.is_synced) {
-            self.asked = self.asked.saturating_sub(1);
-        }
-        self.is_withheld |= std::mem::take(&mut self.is_withheld_after_copy);
     }
 
     /// What happens to the answers that have just been taken.
