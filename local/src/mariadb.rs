@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
 
-use crate::gate::{Secret, for_mariadb, native_hash};
+use crate::gate::{Secret, native_hash, script_for_mariadb};
 use crate::process::{Home, Process, Program, without_variables};
 use crate::template::make_data;
 use crate::{Result, process};
@@ -116,7 +116,7 @@ impl MariaDb {
         let write = async {
             if let Some(mut input) = input {
                 // A client that stops at an error does not read the rest.
-                let replaced = for_mariadb(sql.as_bytes(), &self.secret);
+                let replaced = script_for_mariadb(sql, &self.secret);
                 let _ = input.write_all(replaced.as_deref().unwrap_or(sql.as_bytes())).await;
             }
         };

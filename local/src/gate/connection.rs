@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -20,14 +21,18 @@ use super::{Engine, Shared, silence};
 /// How long a login takes while [`Fault::SlowLogin`] is on.
 const SLOW_LOGIN: Duration = Duration::from_secs(2);
 
+const SESSION_ENDED: &str = "session ended: ";
+
 pub(super) struct Connection {
     pub(super) peer: SocketAddr,
     pub(super) shared: Arc<Shared>,
+    /// A session is open, whose end the log tells.
+    in_session: AtomicBool,
 }
 
 impl Connection {
     pub(super) fn new(peer: SocketAddr, shared: Arc<Shared>) -> Self {
-        Self { peer, shared }
+        Self { peer, shared, in_session: AtomicBool::new(false) }
     }
 
     /// Serves the client until it ends.
@@ -48,11 +53,12 @@ impl Connection {
             () = drop_on_demand(watch, &socket, &log) => return,
             result = &mut run => (result, false),
             // The client is gone. The session finds its end closed, and has its line in the log.
-            () = &mut carry => (run.await, true),
+            () = &mut carry => ((&mut run).await, true),
         };
         match ended {
             Err(error) if faults::is_reset(&error) => {
-                log(&error.to_string());
+                let is_session = self.in_session.load(Ordering::Relaxed);
+                log(&format!("{}{error}", if is_session { SESSION_ENDED } else { "" }));
                 // Makes the coming close a reset.
                 let _ = socket.set_linger(Some(Duration::ZERO));
                 return;
@@ -132,6 +138,15 @@ impl Connection {
         let record = Record { user: user.to_owned(), outcome, tls };
         let settings = &self.shared.settings;
         settings.log.login(record, settings.clock.now());
+    }
+
+    /// A session begins, and ends with [`Connection::session_ended`] or a fault's reset.
+    pub(super) fn session_begins(&self) {
+        self.in_session.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn session_ended(&self, how: &str) {
+        self.log(&format!("{SESSION_ENDED}{how}"));
     }
 
     pub(super) fn log(&self, text: &str) {

@@ -21,11 +21,11 @@ pub enum Fault {
     /// Connections are reset after TLS, before the server asks for a token
     ResetBeforeLogin,
     /// Connections are reset when the client has sent a query, or prepares or binds one, before
-    /// PostgreSQL receives it
+    /// the database receives it
     ResetBeforeQuery,
-    /// Connections are reset when PostgreSQL has run a query, before the client receives the answer
+    /// Connections are reset when the database has run a query, before the client receives the answer
     ResetBeforeAnswer,
-    /// Connections are reset when PostgreSQL has run COMMIT (in whatever form: END, COMMIT AND CHAIN,
+    /// Connections are reset when the database has run COMMIT (in whatever form: END, COMMIT AND CHAIN,
     /// both halves of a two-phase commit), before the client receives the answer
     ResetAtCommit,
     /// Each login takes two seconds
@@ -73,6 +73,12 @@ impl Faults {
     /// Whether this fault is on. Unlike [`Faults::hits`], the question does not use it up.
     pub(super) fn is_on(&self, fault: Fault) -> bool {
         self.state.borrow().fault == fault
+    }
+
+    /// Whether a fault is on that strikes by the meaning of statements.
+    pub(super) fn strike_statements(&self) -> bool {
+        let fault = self.state.borrow().fault;
+        matches!(fault, Fault::ResetBeforeQuery | Fault::ResetBeforeAnswer | Fault::ResetAtCommit)
     }
 
     /// Whether this fault is on at the point that a connection has reached.

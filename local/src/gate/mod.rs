@@ -29,7 +29,7 @@ use tokio::time::sleep;
 
 pub use faults::Fault;
 pub use log::{Log, Record};
-pub(crate) use mysql::{for_mariadb, native_hash};
+pub(crate) use mysql::{native_hash, script_for_mariadb};
 pub use throttle::Throttle;
 pub use token::{Expected, verify};
 

@@ -430,6 +430,27 @@ async fn behind_rds_proxy_a_statement_pins_when_it_runs_in_either_protocol() {
             }
         }
     }
+    for (sql, why) in [
+        ("PREPARE x AS SELECT 1", Some("PREPARE")),
+        ("EXPLAIN ANALYZE EXECUTE x", Some("EXECUTE")),
+        ("CREATE TABLE pg_temp.made AS EXECUTE x", Some("CREATE TEMPORARY")),
+        ("COPY (SELECT set_config('a.b', 'c', false)) TO STDOUT", Some("set_config")),
+        ("WITH nextval(n) AS (SELECT 1) SELECT n FROM nextval", None),
+        ("SELECT n FROM (SELECT 1) AS setval (n)", None),
+        ("COPY (SELECT 1 AS set) TO STDOUT", None),
+        ("CREATE PUBLICATION temp FOR TABLE t", None),
+        ("CREATE TABLE setval (n int)", None),
+    ] {
+        query(&mut wire, sql).await;
+        assert_eq!(pins(&folder, &mut seen), why.into_iter().collect::<Vec<_>>(), "{sql}");
+    }
+    // PostgreSQL takes names that begin with the same 63 bytes for one.
+    let name = "n".repeat(63);
+    let listen = parse(&format!("{name}1"), "LISTEN c");
+    let bound = bind(&format!("{name}2"), &format!("{name}3"));
+    wire.send(&[('P', &listen), ('B', &bound), ('E', &execute(&name)), ('S', b"")]).await;
+    let kinds: String = wire.until('Z').await.unwrap().iter().map(|m| m.kind).collect();
+    assert_eq!((kinds.as_str(), pins(&folder, &mut seen)), ("12CZ", vec!["LISTEN".to_owned()]));
     let long = format!("SELECT 1 /* {} */", "x".repeat(17_000));
     query(&mut wire, &long).await;
     assert_eq!(pins(&folder, &mut seen), ["a statement longer than 16 KB"]);

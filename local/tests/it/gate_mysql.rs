@@ -154,17 +154,26 @@ pub struct Raw<S>(pub S);
 pub type Tls = native_tls::TlsStream<TcpStream>;
 
 impl<S: Read + Write> Raw<S> {
-    fn packet(&mut self) -> (u8, Vec<u8>) {
+    pub fn packet(&mut self) -> (u8, Vec<u8>) {
+        self.try_packet().unwrap()
+    }
+
+    pub fn try_packet(&mut self) -> std::io::Result<(u8, Vec<u8>)> {
         let mut header = [0; 4];
-        self.0.read_exact(&mut header).unwrap();
+        self.0.read_exact(&mut header)?;
         let length = u32::from_le_bytes([header[0], header[1], header[2], 0]);
         let mut body = vec![0; length as usize];
-        self.0.read_exact(&mut body).unwrap();
-        (header[3], body)
+        self.0.read_exact(&mut body)?;
+        Ok((header[3], body))
     }
 
     pub fn send(&mut self, sequence: u8, body: &[u8]) {
         self.0.write_all(&framed(sequence, body)).unwrap();
+    }
+
+    /// Whether the gate has ended TLS properly, without another word.
+    fn is_ended(&mut self) -> bool {
+        matches!(self.0.read(&mut [0; 1]), Ok(0))
     }
 
     /// Whether the gate has closed the connection, without another word.
@@ -191,15 +200,23 @@ fn response() -> Vec<u8> {
 }
 
 fn response_of(user: &str) -> Vec<u8> {
-    let rest = b"\0\x00sample_db\0mysql_native_password\0";
-    [first(CAPABILITIES), user.into(), rest.to_vec()].concat()
+    response_with(CAPABILITIES, user, "sample_db")
+}
+
+fn response_with(capabilities: u32, user: &str, database: &str) -> Vec<u8> {
+    let rest = format!("{user}\0\0{database}\0mysql_native_password\0");
+    [first(capabilities), rest.into_bytes()].concat()
 }
 
 /// Reads the greeting and starts TLS.
 fn secure(server: &Server) -> Raw<Tls> {
+    secure_with(server, CAPABILITIES)
+}
+
+fn secure_with(server: &Server, capabilities: u32) -> Raw<Tls> {
     let mut raw = connect(server);
     assert_eq!(raw.packet().1[0], 10);
-    raw.send(1, &first(CAPABILITIES));
+    raw.send(1, &first(capabilities));
     let connector = native_tls::TlsConnector::builder()
         .danger_accept_invalid_certs(true)
         .danger_accept_invalid_hostnames(true)
@@ -210,8 +227,13 @@ fn secure(server: &Server) -> Raw<Tls> {
 
 /// Logs in up to the OK packet.
 pub fn logged_in(server: &Server, token: &str) -> Raw<Tls> {
-    let mut raw = secure(server);
-    raw.send(2, &response());
+    logged_in_as(server, "iam_ro_user", token, 0)
+}
+
+/// The same with more capabilities.
+pub fn logged_in_as(server: &Server, user: &str, token: &str, more: u32) -> Raw<Tls> {
+    let mut raw = secure_with(server, CAPABILITIES | more);
+    raw.send(2, &response_with(CAPABILITIES | more, user, "sample_db"));
     assert_eq!(raw.packet().0, 3);
     raw.send(4, &[token.as_bytes(), &[0]].concat());
     let (sequence, ok) = raw.packet();
@@ -323,11 +345,56 @@ fn what_is_no_token_is_denied(server: &Server, token: &str) {
     let mut raw = asked_for_token(server);
     raw.0.write_all(&[0, 0, 5, 4]).unwrap();
     assert!(raw.is_closed());
+}
+
+/// OpenSSL reports an end of the connection without TLS's own as an error.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_connection_ends_with_tls_own_end() {
+    let (server, _folder) = start_mysql(|options| options).await;
+    let token = Recipe::good(&server).token();
     // A client that knows no plugins cannot send a token.
-    let mut raw = secure(server);
+    let mut raw = secure(&server);
     let old = [first(0x200 | 0x800 | 0x8000), b"iam_ro_user\0\x00".to_vec()].concat();
     raw.send(2, &old);
     assert!(text(&raw.packet().1).contains("08004Client does not support"));
+    assert!(raw.is_ended());
+    // A database that does not exist, with a good token.
+    let mut raw = secure(&server);
+    raw.send(2, &response_with(CAPABILITIES, "admin", "no_such_database"));
+    raw.packet();
+    let admin = Identity::with_key("AKIAANY", "secret", None, "arn:any", &[dbuser_arn("admin")]);
+    server.iam.add(admin.clone());
+    let mariadb = server.database.mariadb().unwrap();
+    let create = "CREATE USER admin IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS'; \
+                  GRANT ALL ON *.* TO admin";
+    mariadb.run("mysql", create).await.unwrap();
+    let of_admin = Recipe::good(&server).with(|r| r.user = "admin".into()).identity(&admin).token();
+    raw.send(4, &[of_admin.as_bytes(), &[0]].concat());
+    assert!(text(&raw.packet().1).contains("42000Unknown database 'no_such_database'"));
+    assert!(raw.is_ended());
+    // A token that is none.
+    let mut raw = asked_for_token(&server);
+    raw.send(4, b"x\0");
+    raw.packet();
+    assert!(raw.is_ended());
+    // What is no login.
+    let mut raw = secure(&server);
+    raw.send(2, &[0; 3]);
+    raw.packet();
+    assert!(raw.is_ended());
+    // A session that the client ends with COM_QUIT, or only with TLS's end.
+    let mut raw = logged_in(&server, &token);
+    raw.send(0, b"\x01");
+    assert!(raw.is_ended());
+    let mut raw = logged_in(&server, &token);
+    raw.0.shutdown().unwrap();
+    assert!(raw.is_ended());
+    // One that the server ends.
+    let mut raw = logged_in(&server, &token);
+    raw.send(0, b"\x03KILL CONNECTION_ID()");
+    assert!(text(&raw.packet().1).contains("Connection was killed"));
+    assert!(raw.is_ended());
+    server.stop().await.unwrap();
 }
 
 /// Whether the change of the user comes in one piece or in many.

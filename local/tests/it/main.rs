@@ -20,6 +20,7 @@ mod fuzz_tokens;
 mod gate;
 mod gate_faults;
 mod gate_mysql;
+mod gate_mysql_faults;
 mod gate_mysql_sessions;
 mod gate_protocol;
 mod neptune;

@@ -20,6 +20,7 @@ mod capability {
     pub(super) const SECURE_CONNECTION: u32 = 1 << 15;
     pub(super) const PLUGIN_AUTH: u32 = 1 << 19;
     pub(super) const LENENC_DATA: u32 = 1 << 21;
+    pub(super) const DEPRECATE_EOF: u32 = 1 << 24;
     pub(super) const ZSTD: u32 = 1 << 26;
 }
 
@@ -62,6 +63,11 @@ impl Greeting {
         let at = self.id_at + 13;
         [body[at], body[at + 1], body[at + 5], body[at + 6]] = [a, b, c, d];
         body
+    }
+
+    /// Whether the end of rows has the form of an OK packet in this client's session.
+    pub(super) fn end_is_ok(&self, client: &Response) -> bool {
+        self.capabilities() & client.capabilities & capability::DEPRECATE_EOF != 0
     }
 
     /// The gate's own login as this client's user: what the client asked for, with the gate's secret.

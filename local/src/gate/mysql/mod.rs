@@ -6,11 +6,13 @@
 //! MariaDB's own. The gate then logs in as the client's user with a secret of its own, which is the
 //! password of every user that was created with the plugin: MariaDB itself tells who those are.
 
+mod answer;
+mod asked;
 mod handshake;
 mod packet;
 mod relay;
+mod traffic;
 mod users;
-mod words;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,12 +23,14 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::connection::Connection;
-use super::{Secret, link};
+use super::{Secret, faults, link};
+use answer::status_of_ok;
 pub(crate) use handshake::native_hash;
 use handshake::{First, Greeting, Response};
 use packet::Packet;
 use relay::{End, relay};
-pub(crate) use users::for_mariadb;
+use traffic::Traffic;
+pub(crate) use users::script_for_mariadb;
 
 /// MySQL's default `connect_timeout`.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,12 +64,12 @@ impl Mysql {
 
     /// Serves one client.
     pub(super) async fn serve(&self, gate: &Connection, mut near: link::Stream) -> io::Result<()> {
-        let Ok((mut server, greeting)) = within_login_timeout(self.greet()).await else {
+        let Ok((server, greeting)) = within_login_timeout(self.greet()).await else {
             gate.log("connection closed: MariaDB is stopped or starting");
             return Ok(());
         };
         packet::write(&mut near, 0, &greeting.for_client()).await?;
-        let Packet { sequence, body } = within_login_timeout(packet::read(&mut near)).await?;
+        let Packet { sequence, body, .. } = within_login_timeout(packet::read(&mut near)).await?;
         match First::parse(&body) {
             Ok(First::Ssl) => {}
             Ok(First::Response(response)) => {
@@ -75,28 +79,43 @@ impl Mysql {
             Err(error) => return bad_handshake(&mut near, sequence, error).await,
         }
         let (mut stream, tls) = within_login_timeout(gate.accept_tls(near)).await?;
-        let Packet { sequence, body } = within_login_timeout(packet::read(&mut stream)).await?;
+        let ended = self.serve_encrypted(gate, &mut stream, tls, (server, greeting)).await;
+        if !ended.as_ref().is_err_and(faults::is_reset) {
+            // TLS's own end: without it, clients report that the connection broke off.
+            let _ = within_login_timeout(stream.shutdown()).await;
+        }
+        ended
+    }
+
+    async fn serve_encrypted<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        gate: &Connection,
+        stream: &mut S,
+        tls: Option<String>,
+        (mut server, greeting): (UnixStream, Greeting),
+    ) -> io::Result<()> {
+        let Packet { sequence, body, .. } = within_login_timeout(packet::read(stream)).await?;
         let response = match First::parse(&body) {
             Ok(First::Response(response)) => response,
             Ok(First::Ssl) => {
                 let twice = packet::invalid("the client asked for TLS twice");
-                return bad_handshake(&mut stream, sequence, twice).await;
+                return bad_handshake(stream, sequence, twice).await;
             }
-            Err(error) => return bad_handshake(&mut stream, sequence, error).await,
+            Err(error) => return bad_handshake(stream, sequence, error).await,
         };
         let mut login = Login { gate, stream, sequence, response, tls };
         gate.before_login()?;
         let authenticated = login.authenticate(&mut server, &greeting, &self.secret);
-        if !within_login_timeout(authenticated).await? {
-            return Ok(());
-        }
+        let Some(status) = within_login_timeout(authenticated).await? else { return Ok(()) };
+        let traffic = Traffic::new(status, greeting.end_is_ok(&login.response));
         let refused = login.access_denied();
         let faults = &gate.shared.faults;
-        let end = relay(login.stream, server, faults, &self.secret, &refused).await?;
-        gate.log(match end {
-            End::Quit => "session ended: COM_QUIT",
-            End::Closed => "session ended: connection closed without COM_QUIT",
-            End::ChangeUser => "session ended: COM_CHANGE_USER is refused",
+        gate.session_begins();
+        let end = relay(login.stream, server, traffic, faults, &self.secret, &refused).await?;
+        gate.session_ended(match end {
+            End::Quit => "COM_QUIT",
+            End::Closed => "connection closed without COM_QUIT",
+            End::ChangeUser => "COM_CHANGE_USER is refused",
         });
         Ok(())
     }
@@ -109,13 +128,14 @@ impl Mysql {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Login<'_, S> {
-    /// Returns whether the session is open. If not, the client has its answer already.
+    /// Opens the session, and returns the server's status. `None` if it is refused: then the client has its
+    /// answer already.
     async fn authenticate(
         &mut self,
         server: &mut UnixStream,
         greeting: &Greeting,
         secret: &Secret,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Option<u16>> {
         let token = match self.response.token() {
             Some(token) => token.to_vec(),
             None if self.response.knows_plugins() => self.ask_token().await?,
@@ -124,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Login<'_, S> {
                 let message = "Client does not support authentication protocol requested by \
                                server; consider upgrading MySQL client";
                 self.answer(&packet::error(1251, "08004", message)).await?;
-                return Ok(false);
+                return Ok(None);
             }
         };
         self.gate.slow_login().await;
@@ -139,7 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Login<'_, S> {
         };
         let principal = match checked {
             Ok(principal) => principal,
-            Err(reason) => return self.refuse(&reason).await.map(|()| false),
+            Err(reason) => return self.refuse(&reason).await.map(|()| None),
         };
         packet::write(server, 1, &greeting.login(&self.response, &secret.0)).await?;
         let answer = packet::read(server).await?.body;
@@ -148,26 +168,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Login<'_, S> {
             Some(&OK) => {
                 self.record(Ok(principal));
                 self.answer(&answer).await?;
-                Ok(true)
+                Ok(Some(status_of_ok(&answer)))
             }
             // Too many connections, no such database, no right to use it.
             Some(&ERROR) if !denied.iter().any(|code| answer[1..].starts_with(code)) => {
                 self.record(Ok(principal));
                 self.gate.log("session refused by MariaDB itself");
                 self.answer(&answer).await?;
-                Ok(false)
+                Ok(None)
             }
             _ => {
                 let reason = "the user was not created with AWSAuthenticationPlugin: Aurora takes the \
                               token for a password";
-                self.refuse(reason).await.map(|()| false)
+                self.refuse(reason).await.map(|()| None)
             }
         }
     }
 
     async fn ask_token(&mut self) -> io::Result<Vec<u8>> {
         self.answer(&handshake::auth_switch_request()).await?;
-        let Packet { sequence, body } = packet::read(&mut self.stream).await?;
+        let Packet { sequence, body, .. } = packet::read(&mut self.stream).await?;
         self.sequence = sequence;
         Ok(body)
     }
@@ -176,8 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Login<'_, S> {
     async fn refuse(&mut self, reason: &str) -> io::Result<()> {
         self.record(Err(reason.into()));
         let denied = self.access_denied();
-        self.answer(&denied).await?;
-        self.stream.shutdown().await
+        self.answer(&denied).await
     }
 
     fn access_denied(&self) -> Vec<u8> {
@@ -207,6 +226,5 @@ async fn bad_handshake<S: AsyncWrite + Unpin>(
 ) -> io::Result<()> {
     let answer = packet::error(1043, "08S01", "Bad handshake");
     packet::write(stream, sequence.wrapping_add(1), &answer).await?;
-    stream.shutdown().await?;
     Err(error)
 }

@@ -4,15 +4,18 @@
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::packet::{self, Commands, Passed};
+use super::packet::{self, FULL, Packets};
+use super::traffic::{Passage, Sent, Traffic};
 use super::users::for_mariadb;
 use crate::gate::Secret;
-use crate::gate::faults::{Fault, Faults, Reset, only_reset};
+use crate::gate::faults::{Faults, Reset, only_reset};
 
+/// How many bytes go together, and how many of an answer wait for its end.
 const BUFFER: usize = 64 * 1024;
+const LONGEST_HELD: usize = 1024 * 1024;
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,101 +28,89 @@ pub(super) enum End {
     ChangeUser,
 }
 
-/// The state of a session that faults depend on.
-#[derive(Debug, Default)]
-struct Traffic {
-    /// The next answer is to be withheld, and the connection reset.
-    withheld: bool,
-    quit: bool,
-}
-
 /// Relays until either side ends.
 pub(super) async fn relay<S: AsyncRead + AsyncWrite + Unpin>(
     client: S,
     server: UnixStream,
+    traffic: Traffic,
     faults: &Faults,
     secret: &Secret,
     change_user_refused: &[u8],
 ) -> io::Result<End> {
-    let traffic = Mutex::new(Traffic::default());
+    let traffic = Mutex::new(traffic);
     let (from_client, mut to_client) = tokio::io::split(client);
     let (from_server, to_server) = server.into_split();
     // When either side ends, so does the other.
     let refused = tokio::select! {
         refused = commands(from_client, to_server, &traffic, faults, secret) => refused,
-        result = answers(from_server, &mut to_client, &traffic) => result.map(|()| false),
+        result = answers(from_server, &mut to_client, &traffic, faults) => result.map(|()| false),
     };
     if only_reset(refused)? == Some(true) {
         packet::write(&mut to_client, 1, change_user_refused).await?;
-        to_client.shutdown().await?;
         return Ok(End::ChangeUser);
     }
-    let quit = traffic.lock().unwrap_or_else(PoisonError::into_inner).quit;
-    Ok(if quit { End::Quit } else { End::Closed })
+    let is_quit = traffic.lock().unwrap_or_else(PoisonError::into_inner).is_quit;
+    Ok(if is_quit { End::Quit } else { End::Closed })
 }
 
 /// Passes commands on, until the client ends (`false`), or sends one that the gate refuses (`true`).
 async fn commands(
-    mut from: impl AsyncRead + Unpin,
+    from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     traffic: &Mutex<Traffic>,
     faults: &Faults,
     secret: &Secret,
 ) -> io::Result<bool> {
-    let mut buffer = vec![0; BUFFER];
-    let mut commands = Commands::default();
-    loop {
-        let length = from.read(&mut buffer).await?;
-        if length == 0 {
-            to.shutdown().await?;
-            return Ok(false);
+    let mut packets = Packets::new(from);
+    let mut passed = Vec::with_capacity(BUFFER);
+    while let Some(mut packet) = packets.next().await? {
+        let sent = traffic.lock().unwrap_or_else(PoisonError::into_inner).sent(&packet, faults);
+        match sent {
+            Sent::Pass => {}
+            Sent::PassSql(dialect) => {
+                let replaced = for_mariadb(&packet.body[1..], dialect, secret);
+                if let Some(text) = replaced.filter(|text| text.len() + 1 < FULL) {
+                    packet.body.truncate(1);
+                    packet.body.extend_from_slice(&text);
+                }
+            }
+            Sent::Reset => return Err(Reset.into()),
+            Sent::Refuse => return Ok(true),
         }
-        let mut reset = false;
-        let mut passed = Vec::with_capacity(length);
-        let refused = commands.feed(&buffer[..length], &mut passed, |command| {
-            let mut traffic = traffic.lock().unwrap_or_else(PoisonError::into_inner);
-            traffic.quit |= command.is_quit();
-            if command.is_query() {
-                reset |= faults.hits(Fault::ResetBeforeQuery);
-                traffic.withheld |= faults.hits(Fault::ResetBeforeAnswer);
-            }
-            if command.is_commit() {
-                traffic.withheld |= faults.hits(Fault::ResetAtCommit);
-            }
-            if command.is_change_user() {
-                return Passed::Refused;
-            }
-            match command.text().and_then(|text| for_mariadb(text, secret)) {
-                Some(text) => Passed::WithText(text),
-                None => Passed::Unchanged,
-            }
-        });
-        if reset {
-            return Err(Reset.into());
-        }
+        packet.write_to(&mut passed);
         to.write_all(&passed).await?;
-        if refused {
-            return Ok(true);
-        }
+        passed.clear();
     }
+    to.shutdown().await?;
+    Ok(false)
 }
 
 async fn answers(
-    mut from: impl AsyncRead + Unpin,
+    from: impl AsyncRead + Unpin,
     to: &mut (impl AsyncWrite + Unpin),
     traffic: &Mutex<Traffic>,
+    faults: &Faults,
 ) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        let length = from.read(&mut buffer).await?;
-        if length == 0 {
-            return to.shutdown().await;
+    let lock = || traffic.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut packets = Packets::new(from);
+    let mut passed = Vec::with_capacity(BUFFER);
+    while let Some(packet) = packets.next().await? {
+        let passage = lock().answered(&packet, faults);
+        match passage {
+            Passage::Reset => return Err(Reset.into()),
+            Passage::Withhold if passed.len() > LONGEST_HELD => continue,
+            _ => packet.write_to(&mut passed),
         }
-        // The answer's first bytes tell that MariaDB has run the statement.
-        if traffic.lock().unwrap_or_else(PoisonError::into_inner).withheld {
-            return Err(Reset.into());
+        let waits = match passage {
+            Passage::Withhold => true,
+            Passage::Hold => passed.len() < LONGEST_HELD,
+            _ => packets.has_next() && passed.len() < BUFFER,
+        };
+        if !waits {
+            to.write_all(&passed).await?;
+            to.flush().await?;
+            passed.clear();
         }
-        to.write_all(&buffer[..length]).await?;
-        to.flush().await?;
     }
+    if lock().is_withheld() { Err(Reset.into()) } else { Ok(()) }
 }

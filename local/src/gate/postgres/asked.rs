@@ -22,7 +22,7 @@ impl Meaning {
     /// A statement whose text the gate has not seen.
     const UNKNOWN: Self = Self { queries: true, commits: false, pins: None };
 
-    fn of(text: &str, is_cut: bool) -> Self {
+    fn of(text: &[u8], is_cut: bool) -> Self {
         let mut meaning = Self { queries: is_cut, ..Self::default() };
         for statement in statements(text, Dialect::Postgres) {
             meaning.queries |= !is_control(&statement);
@@ -63,6 +63,9 @@ pub(super) fn is_commit_tag(tag: &[u8]) -> bool {
     [b"COMMIT\0".as_slice(), b"COMMIT PREPARED\0", b"PREPARE TRANSACTION\0"].contains(&tag)
 }
 
+/// PostgreSQL tells names of statements and portals apart by this many bytes.
+const LONGEST_NAME: usize = 63;
+
 /// What one message asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -85,30 +88,29 @@ impl Prepared {
     /// What a client's message asks for.
     pub(super) fn asks(&mut self, frame: Frame<'_>) -> Asked {
         match frame.kind {
-            b'Q' => Asked::Run(Meaning::of(&frame.text(0), frame.is_cut())),
+            b'Q' => Asked::Run(Meaning::of(frame.bytes(0), frame.is_cut())),
             b'P' => {
-                let meaning = Meaning::of(&frame.text(1), frame.is_cut());
-                self.statements.insert(frame.bytes(0).to_vec(), meaning);
+                let meaning = Meaning::of(frame.bytes(1), frame.is_cut());
+                self.statements.insert(name(frame.bytes(0)).to_vec(), meaning);
                 Asked::Prepare(meaning)
             }
             b'B' => {
-                let meaning = self.statements.get(frame.bytes(1)).copied();
+                let meaning = self.statements.get(name(frame.bytes(1))).copied();
                 let meaning = meaning.unwrap_or(Meaning::UNKNOWN);
-                self.portals.insert(frame.bytes(0).to_vec(), meaning);
+                self.portals.insert(name(frame.bytes(0)).to_vec(), meaning);
                 Asked::Prepare(meaning)
             }
             b'E' => {
-                let meaning = self.portals.get(frame.bytes(0)).copied();
+                let meaning = self.portals.get(name(frame.bytes(0))).copied();
                 Asked::Run(meaning.unwrap_or(Meaning::UNKNOWN))
             }
             // A call of a function by its number.
             b'F' => Asked::Run(Meaning::UNKNOWN),
             b'C' => {
-                let (kind, name) = frame.start.split_first().unwrap_or((&0, &[]));
-                let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+                let (kind, closed) = frame.bytes(0).split_first().unwrap_or((&0, &[]));
                 match kind {
-                    b'S' => self.statements.remove(name),
-                    _ => self.portals.remove(name),
+                    b'S' => self.statements.remove(name(closed)),
+                    _ => self.portals.remove(name(closed)),
                 };
                 Asked::Other
             }
@@ -117,12 +119,16 @@ impl Prepared {
     }
 }
 
+fn name(name: &[u8]) -> &[u8] {
+    &name[..name.len().min(LONGEST_NAME)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn meaning(text: &str) -> (bool, bool) {
-        let Meaning { queries, commits, .. } = Meaning::of(text, false);
+        let Meaning { queries, commits, .. } = Meaning::of(text.as_bytes(), false);
         (queries, commits)
     }
 
@@ -204,5 +210,9 @@ mod tests {
         assert_eq!(asks(b'E', b"\0\0\0\0\0"), Asked::Run(Meaning::UNKNOWN));
         assert_eq!(asks(b'C', b"Sc\0"), Asked::Other);
         assert_eq!(asks(b'B', b"\0c\0"), Asked::Prepare(Meaning::UNKNOWN));
+        let long = "n".repeat(LONGEST_NAME);
+        asks(b'P', format!("{long}1\0END\0\0\0").as_bytes());
+        asks(b'B', format!("{long}2\0{long}3\0").as_bytes());
+        assert_eq!(asks(b'E', format!("{long}\0\0\0\0\0").as_bytes()), Asked::Run(commit));
     }
 }

@@ -1,8 +1,6 @@
 //! PostgreSQL's messages in a stream of bytes: a type, a length, and the start of the contents
 //! (<https://www.postgresql.org/docs/current/protocol-message-formats.html>).
 
-use std::borrow::Cow;
-
 /// How many bytes of a message are kept: of a statement, enough to see the COMMIT behind many others.
 const KEPT_STATEMENT: usize = 1024 * 1024;
 /// Of any other message, enough for the names that it begins with.
@@ -66,11 +64,6 @@ impl<'a> Frame<'a> {
         self.start.split(|byte| *byte == 0).nth(number).unwrap_or_default()
     }
 
-    /// The same, where it is SQL.
-    pub(super) fn text(&self, number: usize) -> Cow<'a, str> {
-        String::from_utf8_lossy(self.bytes(number))
-    }
-
     /// Whether the message is longer than what is kept of it.
     pub(super) fn is_cut(&self) -> bool {
         self.start.len() < self.length
@@ -105,7 +98,8 @@ mod tests {
             let mut seen = Vec::new();
             for chunk in stream.chunks(size) {
                 frames.feed(chunk, |frame| {
-                    let texts = [frame.text(0).into_owned(), frame.text(1).into_owned()];
+                    let text = |number| String::from_utf8_lossy(frame.bytes(number)).into_owned();
+                    let texts = [text(0), text(1)];
                     seen.push((frame.kind, texts, frame.is_cut(), frame.length));
                 });
             }

@@ -278,10 +278,10 @@ impl Postgres {
                 gate.log(&format!("session pinned: {why}"));
             }
         };
-        let end = relay::relay(stream, upstream, faults, pins).await?;
-        gate.log(match end {
-            End::Terminated => "session ended: Terminate",
-            End::Closed => "session ended: connection closed without Terminate",
+        gate.session_begins();
+        gate.session_ended(match relay::relay(stream, upstream, faults, pins).await? {
+            End::Terminated => "Terminate",
+            End::Closed => "connection closed without Terminate",
         });
         Ok(())
     }

@@ -19,39 +19,108 @@ const PINNING_STARTS: [&str; 9] =
 const PINNING_FUNCTIONS: [&str; 3] = ["set_config", "nextval", "setval"];
 /// Functions of locks that the session holds, and not the transaction, begin so.
 const PINNING_LOCKS: [&str; 2] = ["pg_advisory_", "pg_try_advisory_"];
+/// Statements that run no query, and so call nothing: a name before parentheses is a table's or function's.
+const CALLING_NOTHING: [&str; 9] =
+    ["DROP", "GRANT", "REVOKE", "COMMENT", "ANALYZE", "ANALYSE", "VACUUM", "SECURITY", "REINDEX"];
+const CREATES_TEMPORARY: &str = "CREATE TEMPORARY";
 const TEMPORARY: [&str; 2] = ["TEMP", "TEMPORARY"];
 /// The schema of temporary objects.
 const TEMPORARY_SCHEMA: &str = "pg_temp";
 
 /// The reason why a statement pins its client to one database connection, or `None`.
 pub(super) fn pins(statement: &[Token<'_>]) -> Option<&'static str> {
-    let first = statement.first()?;
-    if first.is("PREPARE") && statement.get(1).is_some_and(|second| second.is("TRANSACTION")) {
+    let (&first, rest) = statement.split_first()?;
+    if first.is("EXPLAIN") {
+        let explained = explained(rest);
+        // It runs a cursor's query, and declares none.
+        let is_cursor = explained.first().is_some_and(|word| word.is("DECLARE"));
+        return if is_cursor { calls(explained) } else { pins(explained) };
+    }
+    if first.is("PREPARE") && rest.first().is_some_and(|second| second.is("TRANSACTION")) {
         return None;
     }
-    let start = PINNING_STARTS.into_iter().find(|start| first.is(start));
-    start
-        .or_else(|| creates_temporary(statement).then_some("CREATE TEMPORARY"))
-        .or_else(|| (0..statement.len()).find_map(|at| pinning_call(statement, at)))
+    if let Some(start) = PINNING_STARTS.into_iter().find(|start| first.is(start)) {
+        return Some(start);
+    }
+    if first.is("CREATE") {
+        return creation(rest);
+    }
+    let is_copy_of_table = first.is("COPY") && !rest.first().is_some_and(|next| next.is_sign(b'('));
+    if is_copy_of_table || first.is_any(&CALLING_NOTHING) {
+        return None;
+    }
+    let into_temporary = (0..statement.len()).any(|at| selects_into_temporary(statement, at));
+    if into_temporary { Some(CREATES_TEMPORARY) } else { calls(statement) }
 }
 
-/// Whether it creates a temporary table, view or sequence: `CREATE … TEMP …`, `CREATE … pg_temp.…`, or
-/// `SELECT … INTO TEMP …`, behind EXPLAIN too.
-fn creates_temporary(statement: &[Token<'_>]) -> bool {
-    let creates = statement.iter().position(|token| token.is("CREATE"));
-    if let Some(at) = creates.filter(|at| *at == 0 || statement[0].is("EXPLAIN")) {
-        // The kind of object ends the part where TEMP is a keyword, and its name follows.
-        let head = statement[at..].iter().take_while(|token| !token.is_any(&["AS", "ON"]));
-        let head: Vec<_> = head.copied().take_while(|token| *token != Token::Sign('(')).collect();
-        let kind = head.iter().position(|token| token.is_any(&["TABLE", "VIEW", "SEQUENCE"]));
-        return head[..kind.unwrap_or(0)].iter().any(|token| token.is_any(&TEMPORARY))
-            || head.windows(2).any(names_temporary_schema);
+/// The statement behind EXPLAIN and its options.
+fn explained<'a, 'b>(mut rest: &'a [Token<'b>]) -> &'a [Token<'b>] {
+    if rest.first().is_some_and(|next| next.is_sign(b'(')) && !is_query_in_parentheses(rest) {
+        rest = &rest[closing(rest)..];
     }
-    (0..statement.len()).any(|at| selects_into_temporary(statement, at))
+    while let Some((next, behind)) = rest.split_first()
+        && next.is_any(&["ANALYZE", "ANALYSE", "VERBOSE"])
+    {
+        rest = behind;
+    }
+    rest
+}
+
+fn is_query_in_parentheses(rest: &[Token<'_>]) -> bool {
+    let word = rest.iter().find(|token| !token.is_sign(b'('));
+    word.is_some_and(|word| word.is_any(&["SELECT", "WITH", "VALUES", "TABLE"]))
+}
+
+/// Where the tokens behind the parentheses begin that open with the first.
+fn closing(tokens: &[Token<'_>]) -> usize {
+    let mut depth = 0_usize;
+    for (at, token) in tokens.iter().enumerate() {
+        if token.is_sign(b'(') {
+            depth += 1;
+        } else if token.is_sign(b')') {
+            depth = depth.saturating_sub(1);
+        }
+        if depth == 0 {
+            return at + 1;
+        }
+    }
+    tokens.len()
+}
+
+/// What pins in a CREATE, from behind that word: a temporary table, view or sequence (`TEMP`, or the schema
+/// `pg_temp`), and the query that fills a table. Others define a query, and run none.
+fn creation(rest: &[Token<'_>]) -> Option<&'static str> {
+    let mut head = rest;
+    if let [or, replace, behind @ ..] = head
+        && or.is("OR")
+        && replace.is("REPLACE")
+    {
+        head = behind;
+    }
+    if head.first().is_some_and(|word| word.is_any(&["LOCAL", "GLOBAL"])) {
+        head = &head[1..];
+    }
+    let ends = |token: &Token<'_>| token.is_any(&["AS", "ON"]) || token.is_sign(b'(');
+    let name = &head[..head.iter().position(ends).unwrap_or(head.len())];
+    let is_temporary = matches!(head, [temp, kind, ..]
+        if temp.is_any(&TEMPORARY) && kind.is_any(&["TABLE", "VIEW", "SEQUENCE", "RECURSIVE"]));
+    if is_temporary || name.windows(2).any(names_temporary_schema) {
+        return Some(CREATES_TEMPORARY);
+    }
+    let fills = head.first().is_some_and(|kind| kind.is("MATERIALIZED"))
+        || head.iter().take(2).any(|kind| kind.is("TABLE"));
+    let mut at = 0;
+    while fills && at < head.len() {
+        if head[at].is("AS") {
+            return pins(&head[at + 1..]);
+        }
+        at += closing(&head[at..]);
+    }
+    None
 }
 
 fn names_temporary_schema(pair: &[Token<'_>]) -> bool {
-    pair[0].names(TEMPORARY_SCHEMA) && pair[1] == Token::Sign('.')
+    pair[0].names(TEMPORARY_SCHEMA) && pair[1].is_sign(b'.')
 }
 
 /// Whether `INTO TEMP name` begins here. A table may be named temp: `INSERT INTO temp`, `INTO temp FROM`.
@@ -69,30 +138,44 @@ fn selects_into_temporary(statement: &[Token<'_>], at: usize) -> bool {
     }
     let ends =
         ["FROM", "WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "UNION", "OFFSET", "FETCH", "FOR"];
-    matches!(rest, [temp, name @ (Token::Word(_) | Token::Name(_)), ..]
-        if temp.is_any(&TEMPORARY) && !name.is_any(&ends))
+    matches!(rest, [temp, name, ..]
+        if temp.is_any(&TEMPORARY) && name.name().is_some() && !name.is_any(&ends))
+}
+
+/// The reason, if a statement calls a function that changes the session's state.
+fn calls(statement: &[Token<'_>]) -> Option<&'static str> {
+    (0..statement.len()).find_map(|at| pinning_call(statement, at))
 }
 
 /// The reason, if a call of a function that changes the session's state begins here.
 fn pinning_call(statement: &[Token<'_>], at: usize) -> Option<&'static str> {
-    if statement.get(at + 1) != Some(&Token::Sign('(')) {
+    let arguments = statement.get(at + 1..)?;
+    if !arguments.first()?.is_sign(b'(') || declares(&statement[..at], arguments) {
         return None;
     }
     // A function of another schema is the user's own.
-    let is_qualified = at > 1 && statement[at - 1] == Token::Sign('.');
+    let is_qualified = at > 1 && statement[at - 1].is_sign(b'.');
     if is_qualified && !statement[at - 2].names("pg_catalog") {
         return None;
     }
-    let function = statement[at];
-    let named = PINNING_FUNCTIONS.into_iter().find(|name| function.names(name));
-    named.or_else(|| holds_lock(function).then_some("a session's advisory lock"))
+    let function = statement[at].name()?;
+    let named = PINNING_FUNCTIONS.into_iter().find(|name| function == *name);
+    named.or_else(|| holds_lock(&function).then_some("a session's advisory lock"))
+}
+
+/// Whether a name between these tokens is not a function's but that of a table, with its columns, or of a
+/// query of WITH: `INSERT INTO name (a)`, `FROM t AS name (a)`, `WITH name (a) AS (…)`.
+fn declares(before: &[Token<'_>], columns: &[Token<'_>]) -> bool {
+    let is_table = before.last().is_some_and(|word| word.is_any(&["INTO", "AS", "TABLE"]));
+    let behind = &columns[closing(columns)..];
+    let is_query = matches!(behind, [is, next, ..] if is.is("AS")
+        && (next.is_sign(b'(') || next.is_any(&["MATERIALIZED", "NOT"])));
+    is_table || is_query
 }
 
 /// Whether it is a function of advisory locks, other than those that end with the transaction.
-fn holds_lock(function: Token<'_>) -> bool {
-    let (Token::Word(name) | Token::Name(name)) = function else { return false };
-    let name = name.to_ascii_lowercase();
-    let kind = PINNING_LOCKS.into_iter().find_map(|prefix| name.strip_prefix(prefix));
+fn holds_lock(function: &str) -> bool {
+    let kind = PINNING_LOCKS.into_iter().find_map(|prefix| function.strip_prefix(prefix));
     kind.is_some_and(|kind| !kind.starts_with("xact_"))
 }
 
@@ -102,7 +185,7 @@ mod tests {
     use crate::gate::sql::{Dialect, statements};
 
     fn pinned(text: &str) -> Option<&'static str> {
-        statements(text, Dialect::Postgres).iter().find_map(|statement| pins(statement))
+        statements(text.as_bytes(), Dialect::Postgres).iter().find_map(|statement| pins(statement))
     }
 
     #[test]
@@ -126,6 +209,25 @@ mod tests {
             ("CREATE TABLE IF NOT EXISTS \"pg_temp\" . t AS SELECT 1", "CREATE TEMPORARY"),
             ("CREATE VIEW PG_TEMP.v AS SELECT 1", "CREATE TEMPORARY"),
             ("EXPLAIN ANALYZE CREATE TEMP TABLE t AS SELECT 1", "CREATE TEMPORARY"),
+            ("EXPLAIN (ANALYZE, VERBOSE) CREATE TEMP TABLE t AS SELECT 1", "CREATE TEMPORARY"),
+            ("CREATE OR REPLACE FUNCTION pg_temp.f() RETURNS int RETURN 1", "CREATE TEMPORARY"),
+            ("EXPLAIN ANALYZE EXECUTE p", "EXECUTE"),
+            ("explain (analyze) execute p(1)", "EXECUTE"),
+            ("CREATE TABLE t AS EXECUTE p", "EXECUTE"),
+            (
+                "CREATE TABLE IF NOT EXISTS t (a, b) WITH (fillfactor = 70) AS EXECUTE p(1)",
+                "EXECUTE",
+            ),
+            ("EXPLAIN ANALYZE CREATE TABLE t AS EXECUTE p", "EXECUTE"),
+            ("CREATE UNLOGGED TABLE t AS SELECT nextval('s')", "nextval"),
+            ("CREATE MATERIALIZED VIEW v AS SELECT setval('s', 1)", "setval"),
+            ("EXPLAIN (SELECT nextval('s'))", "nextval"),
+            ("EXPLAIN ANALYZE DECLARE c CURSOR FOR SELECT nextval('s')", "nextval"),
+            ("COPY (SELECT set_config('a.b', 'c', false)) TO STDOUT", "set_config"),
+            ("COPY (WITH x AS (SELECT 1) SELECT NEXTVAL('s') FROM x) TO STDOUT", "nextval"),
+            ("WITH x (n) AS (SELECT nextval('s')) SELECT * FROM x", "nextval"),
+            ("INSERT INTO t (a) VALUES (nextval('s'))", "nextval"),
+            ("SELECT * FROM a JOIN b ON setval('s', a.n) = b.n", "setval"),
             ("SELECT 1 AS n INTO TEMP t", "CREATE TEMPORARY"),
             ("SELECT n INTO LOCAL TEMPORARY TABLE t FROM x", "CREATE TEMPORARY"),
             ("WITH x AS (SELECT 1) SELECT * INTO pg_temp.t FROM x", "CREATE TEMPORARY"),
@@ -168,6 +270,30 @@ mod tests {
             "CREATE VIEW v AS SELECT * FROM pg_temp.t",
             "SELECT * FROM pg_temp.t",
             "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SET a = 1'",
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT nextval('s'); END",
+            "create table setval (n int)",
+            "CREATE TABLE IF NOT EXISTS nextval(n int DEFAULT nextval('s'))",
+            "CREATE VIEW set_config(n) AS SELECT 1",
+            "CREATE VIEW v AS SELECT nextval('s') FROM (TABLE t) x",
+            "CREATE FUNCTION f() RETURNS TABLE (n int) BEGIN ATOMIC SELECT 1 AS n, setval('s', 1); END",
+            "CREATE INDEX ON nextval (n)",
+            "CREATE TABLE t (n int REFERENCES setval (n))",
+            "INSERT INTO nextval (n) VALUES (1)",
+            "INSERT INTO t AS setval (n) VALUES (1)",
+            "with nextval(n) as (select 1) select n from nextval",
+            "WITH RECURSIVE x AS (SELECT 1), nextval (n) AS NOT MATERIALIZED (SELECT 1) TABLE x",
+            "SELECT * FROM t AS setval (n)",
+            "CREATE PUBLICATION temp FOR TABLE t",
+            "CREATE SCHEMA temp CREATE TABLE t (n int)",
+            "CREATE PUBLICATION temp FOR TABLE nextval (n)",
+            "COPY setval (n) FROM STDIN",
+            "COPY t (\"set\", temp) TO STDOUT",
+            "COPY (SELECT 1 AS set, 2 AS listen, 'nextval(1)', temp FROM t) TO STDOUT",
+            "EXPLAIN ANALYZE DECLARE c CURSOR FOR SELECT 1",
+            "EXPLAIN (FORMAT text) SELECT execute FROM t",
+            "GRANT EXECUTE ON FUNCTION nextval(regclass) TO a",
+            "COMMENT ON FUNCTION setval(regclass, bigint) IS 'x'",
+            "ANALYZE setval (n)",
         ] {
             assert_eq!(pinned(text), None, "{text}");
         }
