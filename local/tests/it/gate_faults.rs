@@ -14,7 +14,7 @@ const TABLE: &str = "CREATE TABLE t (way text); GRANT ALL ON t TO iam_rw_user;
     ALTER SYSTEM SET max_prepared_transactions = 10;";
 
 /// A server with an empty table, which takes two-phase commits.
-async fn world(proxy: bool) -> (Server, TempDir) {
+pub async fn world(proxy: bool) -> (Server, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("init.sql");
     std::fs::write(&script, TABLE).unwrap();
@@ -25,7 +25,7 @@ async fn world(proxy: bool) -> (Server, TempDir) {
 }
 
 /// How many rows of this way are committed, or prepared to be.
-async fn count(server: &Server, way: &str) -> i64 {
+pub async fn count(server: &Server, way: &str) -> i64 {
     let admin = server.database.superuser("sample_db").await.unwrap();
     let sql = "SELECT (SELECT count(*) FROM t WHERE way = $1) +
                       (SELECT count(*) FROM pg_prepared_xacts WHERE gid = $1)";
@@ -42,25 +42,25 @@ async fn in_transaction(server: &Server, way: &str) -> Wire {
     wire
 }
 
-async fn query(wire: &mut Wire, sql: &str) -> Vec<Message> {
+pub async fn query(wire: &mut Wire, sql: &str) -> Vec<Message> {
     wire.send(&[('Q', format!("{sql}\0").as_bytes())]).await;
     wire.until('Z').await.unwrap()
 }
 
-fn parse(name: &str, sql: &str) -> Vec<u8> {
+pub fn parse(name: &str, sql: &str) -> Vec<u8> {
     format!("{name}\0{sql}\0\0\0").into_bytes()
 }
 
-fn bind(portal: &str, name: &str) -> Vec<u8> {
+pub fn bind(portal: &str, name: &str) -> Vec<u8> {
     format!("{portal}\0{name}\0\0\0\0\0\0\0").into_bytes()
 }
 
-fn execute(portal: &str) -> Vec<u8> {
+pub fn execute(portal: &str) -> Vec<u8> {
     format!("{portal}\0\0\0\0\0").into_bytes()
 }
 
 /// Fails unless the connection is reset before any answer to what was just sent.
-async fn is_reset(wire: &mut Wire, what: &str) {
+pub async fn is_reset(wire: &mut Wire, what: &str) {
     match wire.next().await {
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{what}"),
         Ok(message) => panic!("{what}: {message:?}"),
@@ -300,84 +300,6 @@ async fn every_query_is_struck_when_it_has_run_and_not_before() {
     server.stop().await.unwrap();
 }
 
-/// PostgreSQL ignores each Sync and Flush while it takes a COPY's data.
-#[tokio::test]
-async fn a_copy_is_struck_however_many_syncs_come_inside_it() {
-    let (server, _folder) = world(false).await;
-    for (number, (syncs_before, syncs_inside, is_simple)) in
-        [(0, 0, true), (0, 3, true), (2, 2, true), (1, 0, false), (3, 0, false), (2, 3, false)]
-            .into_iter()
-            .enumerate()
-    {
-        let way = format!("copy {number}");
-        server.gate.set_fault(Fault::None);
-        let mut wire = session(&server, "iam_rw_user").await;
-        let row = format!("{way}\n");
-        let copy = parse("", "COPY t FROM STDIN");
-        let (bound, run) = (bind("", ""), execute(""));
-        let mut begin: Vec<(char, &[u8])> = match is_simple {
-            true => vec![('Q', b"COPY t FROM STDIN\0")],
-            false => vec![('P', &copy), ('B', &bound), ('E', &run)],
-        };
-        begin.resize(begin.len() + syncs_before, ('S', b""));
-        let mut data: Vec<(char, &[u8])> = vec![('H', b""), ('d', row.as_bytes())];
-        data.resize(data.len() + syncs_inside, ('S', b""));
-        data.push(('c', b""));
-        if !is_simple {
-            data.push(('S', b""));
-        }
-        // Without a fault, each is answered once, and the session goes on.
-        wire.send(&begin).await;
-        wire.until('G').await.unwrap();
-        wire.send(&data).await;
-        wire.until('Z').await.unwrap();
-        assert_eq!(wire.ask("SELECT 1").await.unwrap(), "1", "{way}");
-        assert_eq!(count(&server, &way).await, 1, "{way}");
-        server.gate.set_fault(Fault::ResetBeforeAnswer);
-        wire.send(&begin).await;
-        wire.until('G').await.unwrap();
-        wire.send(&data).await;
-        is_reset(&mut wire, &way).await;
-        assert_eq!(count(&server, &way).await, 2, "{way}");
-        // The count of what is still to come is right behind a COPY, too.
-        server.gate.set_fault(Fault::None);
-        let mut wire = session(&server, "iam_rw_user").await;
-        wire.send(&begin).await;
-        wire.until('G').await.unwrap();
-        wire.send(&data).await;
-        wire.until('Z').await.unwrap();
-        server.gate.set_fault(Fault::ResetBeforeAnswer);
-        wire.send(&[('Q', b"SELECT 1\0")]).await;
-        is_reset(&mut wire, &way).await;
-    }
-    server.stop().await.unwrap();
-}
-
-/// A COPY that fails in the middle of its data, before or after the client's last Sync.
-#[tokio::test]
-async fn a_copy_that_fails_is_struck_too() {
-    let (server, _folder) = world(false).await;
-    let (copy, bound, run) = (parse("", "COPY t FROM STDIN"), bind("", ""), execute(""));
-    let extended = [('P', &*copy), ('B', &*bound), ('E', &*run), ('S', b"")];
-    let simple = [('Q', b"COPY t FROM STDIN\0".as_slice())];
-    for (begin, end) in [
-        (&simple[..], &[('c', b"".as_slice())][..]),
-        (&extended, &[('c', b""), ('S', b"")]),
-        (&extended, &[('S', b""), ('c', b""), ('S', b"")]),
-        (&extended, &[('f', b"no more\0"), ('S', b"")]),
-        (&simple, &[('S', b""), ('f', b"no more\0")]),
-    ] {
-        server.gate.set_fault(Fault::None);
-        let mut wire = session(&server, "iam_rw_user").await;
-        server.gate.set_fault(Fault::ResetBeforeAnswer);
-        wire.send(begin).await;
-        wire.until('G').await.unwrap();
-        wire.send(&[&[('d', b"a\tb\n".as_slice())], end].concat()).await;
-        is_reset(&mut wire, "a COPY that fails").await;
-    }
-    server.stop().await.unwrap();
-}
-
 #[tokio::test]
 async fn once_strikes_one_connection_only() {
     let (server, _folder) = world(false).await;
@@ -388,71 +310,5 @@ async fn once_strikes_one_connection_only() {
     is_reset(&mut first, "END").await;
     assert_eq!(query(&mut second, "END").await.len(), 2);
     assert_eq!((count(&server, "one").await, count(&server, "two").await), (1, 1));
-    server.stop().await.unwrap();
-}
-
-/// The reasons in the gate's log since the last call.
-fn pins(folder: &TempDir, seen: &mut usize) -> Vec<String> {
-    let log = std::fs::read_to_string(folder.path().join("gate.log")).unwrap();
-    let all: Vec<_> = log.lines().filter_map(|line| line.split_once("session pinned: ")).collect();
-    let new = all[*seen..].iter().map(|(_, why)| (*why).to_owned()).collect();
-    *seen = all.len();
-    new
-}
-
-#[tokio::test]
-async fn behind_rds_proxy_a_statement_pins_when_it_runs_in_either_protocol() {
-    let (server, folder) = world(true).await;
-    let mut wire = session(&server, "iam_rw_user").await;
-    let mut seen = 0;
-    for (sql, why) in [
-        ("/*+++ result = \"affected\" +++*/ SET TimeZone TO 'UTC'", Some("SET")),
-        ("SELECT set_config('TimeZone', 'UTC', false)", Some("set_config")),
-        ("SELECT 1 AS n INTO TEMP i", Some("CREATE TEMPORARY")),
-        ("CREATE TABLE pg_temp.p (n int)", Some("CREATE TEMPORARY")),
-        ("SELECT pg_advisory_lock(1)", Some("a session's advisory lock")),
-        ("SELECT pg_advisory_xact_lock(2)", None),
-        ("SELECT 'SET a; LISTEN b', $$nextval('s')$$ -- PREPARE", None),
-    ] {
-        query(&mut wire, sql).await;
-        assert_eq!(pins(&folder, &mut seen), why.into_iter().collect::<Vec<_>>(), "{sql}");
-        for name in ["", "named"] {
-            let again = sql.replace("TEMP i", "TEMP j").replace("pg_temp.p", "pg_temp.q");
-            wire.send(&[('P', &parse(name, &again)), ('D', format!("S{name}\0").as_bytes())]).await;
-            wire.send(&[('S', b"")]).await;
-            wire.until('Z').await.unwrap();
-            assert_eq!(pins(&folder, &mut seen).len(), 0, "to prepare {sql}");
-            for _ in 0..2 {
-                wire.send(&[('B', &bind("", name)), ('E', &execute("")), ('S', b"")]).await;
-                wire.until('Z').await.unwrap();
-                let expected: Vec<_> = why.into_iter().collect();
-                assert_eq!(pins(&folder, &mut seen), expected, "{name:?} {sql}");
-            }
-        }
-    }
-    for (sql, why) in [
-        ("PREPARE x AS SELECT 1", Some("PREPARE")),
-        ("EXPLAIN ANALYZE EXECUTE x", Some("EXECUTE")),
-        ("CREATE TABLE pg_temp.made AS EXECUTE x", Some("CREATE TEMPORARY")),
-        ("COPY (SELECT set_config('a.b', 'c', false)) TO STDOUT", Some("set_config")),
-        ("WITH nextval(n) AS (SELECT 1) SELECT n FROM nextval", None),
-        ("SELECT n FROM (SELECT 1) AS setval (n)", None),
-        ("COPY (SELECT 1 AS set) TO STDOUT", None),
-        ("CREATE PUBLICATION temp FOR TABLE t", None),
-        ("CREATE TABLE setval (n int)", None),
-    ] {
-        query(&mut wire, sql).await;
-        assert_eq!(pins(&folder, &mut seen), why.into_iter().collect::<Vec<_>>(), "{sql}");
-    }
-    // PostgreSQL takes names that begin with the same 63 bytes for one.
-    let name = "n".repeat(63);
-    let listen = parse(&format!("{name}1"), "LISTEN c");
-    let bound = bind(&format!("{name}2"), &format!("{name}3"));
-    wire.send(&[('P', &listen), ('B', &bound), ('E', &execute(&name)), ('S', b"")]).await;
-    let kinds: String = wire.until('Z').await.unwrap().iter().map(|m| m.kind).collect();
-    assert_eq!((kinds.as_str(), pins(&folder, &mut seen)), ("12CZ", vec!["LISTEN".to_owned()]));
-    let long = format!("SELECT 1 /* {} */", "x".repeat(17_000));
-    query(&mut wire, &long).await;
-    assert_eq!(pins(&folder, &mut seen), ["a statement longer than 16 KB"]);
     server.stop().await.unwrap();
 }

@@ -7,12 +7,16 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::recipe::{Recipe, defects};
 use common::{start_mysql, text, with_env_sourced};
 use rds_local::Server;
 use rds_local::iam::{Identity, dbuser_arn};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 /// A login with the `mysql` client, and its message.
 pub async fn login(
@@ -151,7 +155,8 @@ fn framed(sequence: u8, body: &[u8]) -> Vec<u8> {
 /// A client that writes what it likes.
 pub struct Raw<S>(pub S);
 
-pub type Tls = native_tls::TlsStream<TcpStream>;
+/// Reports an end of the connection without TLS's own as an error.
+pub type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 impl<S: Read + Write> Raw<S> {
     pub fn packet(&mut self) -> (u8, Vec<u8>) {
@@ -172,7 +177,7 @@ impl<S: Read + Write> Raw<S> {
     }
 
     /// Whether the gate has ended TLS properly, without another word.
-    fn is_ended(&mut self) -> bool {
+    pub fn is_ended(&mut self) -> bool {
         matches!(self.0.read(&mut [0; 1]), Ok(0))
     }
 
@@ -189,9 +194,9 @@ fn connect(server: &Server) -> Raw<TcpStream> {
 }
 
 /// PROTOCOL_41, SSL, SECURE_CONNECTION, PLUGIN_AUTH, and CONNECT_WITH_DB.
-const CAPABILITIES: u32 = 0x200 | 0x800 | 0x8000 | 0x8_0000 | 8;
+pub const CAPABILITIES: u32 = 0x200 | 0x800 | 0x8000 | 0x8_0000 | 8;
 
-fn first(capabilities: u32) -> Vec<u8> {
+pub fn first(capabilities: u32) -> Vec<u8> {
     [&capabilities.to_le_bytes()[..], &(1_u32 << 24).to_le_bytes(), &[45], &[0; 23]].concat()
 }
 
@@ -203,13 +208,13 @@ fn response_of(user: &str) -> Vec<u8> {
     response_with(CAPABILITIES, user, "sample_db")
 }
 
-fn response_with(capabilities: u32, user: &str, database: &str) -> Vec<u8> {
+pub fn response_with(capabilities: u32, user: &str, database: &str) -> Vec<u8> {
     let rest = format!("{user}\0\0{database}\0mysql_native_password\0");
     [first(capabilities), rest.into_bytes()].concat()
 }
 
 /// Reads the greeting and starts TLS.
-fn secure(server: &Server) -> Raw<Tls> {
+pub fn secure(server: &Server) -> Raw<Tls> {
     secure_with(server, CAPABILITIES)
 }
 
@@ -217,12 +222,24 @@ fn secure_with(server: &Server, capabilities: u32) -> Raw<Tls> {
     let mut raw = connect(server);
     assert_eq!(raw.packet().1[0], 10);
     raw.send(1, &first(capabilities));
-    let connector = native_tls::TlsConnector::builder()
-        .danger_accept_invalid_certs(true)
-        .danger_accept_invalid_hostnames(true)
-        .build()
-        .unwrap();
-    Raw(connector.connect("localhost", raw.0).unwrap())
+    let mut roots = RootCertStore::empty();
+    let root = &server.variables()["MYSQL_SSL_CA"];
+    roots.add(CertificateDer::from_pem_file(root).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider);
+    let config = config.with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+    Raw(StreamOwned::new(connection, raw.0))
+}
+
+impl Raw<Tls> {
+    /// Ends TLS, and leaves the connection open.
+    pub fn end_tls(&mut self) {
+        self.0.conn.send_close_notify();
+        self.0.flush().unwrap();
+    }
 }
 
 /// Logs in up to the OK packet.
@@ -325,7 +342,7 @@ fn a_login_may_come_in_pieces(server: &Server, token: &str) {
 }
 
 /// A client that has sent its login, and is asked for the token.
-fn asked_for_token(server: &Server) -> Raw<Tls> {
+pub fn asked_for_token(server: &Server) -> Raw<Tls> {
     let mut raw = secure(server);
     raw.send(2, &response());
     raw.packet();
@@ -345,56 +362,6 @@ fn what_is_no_token_is_denied(server: &Server, token: &str) {
     let mut raw = asked_for_token(server);
     raw.0.write_all(&[0, 0, 5, 4]).unwrap();
     assert!(raw.is_closed());
-}
-
-/// OpenSSL reports an end of the connection without TLS's own as an error.
-#[tokio::test(flavor = "multi_thread")]
-async fn every_connection_ends_with_tls_own_end() {
-    let (server, _folder) = start_mysql(|options| options).await;
-    let token = Recipe::good(&server).token();
-    // A client that knows no plugins cannot send a token.
-    let mut raw = secure(&server);
-    let old = [first(0x200 | 0x800 | 0x8000), b"iam_ro_user\0\x00".to_vec()].concat();
-    raw.send(2, &old);
-    assert!(text(&raw.packet().1).contains("08004Client does not support"));
-    assert!(raw.is_ended());
-    // A database that does not exist, with a good token.
-    let mut raw = secure(&server);
-    raw.send(2, &response_with(CAPABILITIES, "admin", "no_such_database"));
-    raw.packet();
-    let admin = Identity::with_key("AKIAANY", "secret", None, "arn:any", &[dbuser_arn("admin")]);
-    server.iam.add(admin.clone());
-    let mariadb = server.database.mariadb().unwrap();
-    let create = "CREATE USER admin IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS'; \
-                  GRANT ALL ON *.* TO admin";
-    mariadb.run("mysql", create).await.unwrap();
-    let of_admin = Recipe::good(&server).with(|r| r.user = "admin".into()).identity(&admin).token();
-    raw.send(4, &[of_admin.as_bytes(), &[0]].concat());
-    assert!(text(&raw.packet().1).contains("42000Unknown database 'no_such_database'"));
-    assert!(raw.is_ended());
-    // A token that is none.
-    let mut raw = asked_for_token(&server);
-    raw.send(4, b"x\0");
-    raw.packet();
-    assert!(raw.is_ended());
-    // What is no login.
-    let mut raw = secure(&server);
-    raw.send(2, &[0; 3]);
-    raw.packet();
-    assert!(raw.is_ended());
-    // A session that the client ends with COM_QUIT, or only with TLS's end.
-    let mut raw = logged_in(&server, &token);
-    raw.send(0, b"\x01");
-    assert!(raw.is_ended());
-    let mut raw = logged_in(&server, &token);
-    raw.0.shutdown().unwrap();
-    assert!(raw.is_ended());
-    // One that the server ends.
-    let mut raw = logged_in(&server, &token);
-    raw.send(0, b"\x03KILL CONNECTION_ID()");
-    assert!(text(&raw.packet().1).contains("Connection was killed"));
-    assert!(raw.is_ended());
-    server.stop().await.unwrap();
 }
 
 /// Whether the change of the user comes in one piece or in many.

@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use common::recipe::Recipe;
 use common::{start_mysql, text, with_env_sourced};
+use rds_local::Server;
 use rds_local::gate::Fault;
 use rds_local::iam::{Identity, dbuser_arn};
 
-use crate::gate_mysql::{logged_in, login};
+use crate::gate_mysql::{
+    CAPABILITIES, asked_for_token, first, logged_in, login, response_with, secure,
+};
 
 /// Lines of gate.log that tell of a session's end. They come after the client's own end.
 async fn ended_sessions(folder: &Path, expected: usize) -> usize {
@@ -41,10 +44,10 @@ async fn every_session_that_ends_has_a_line_in_the_log() {
     // A client that says goodbye, one that only ends TLS, one that only closes, and one that resets.
     for _ in 0..5 {
         logged_in(&server, &token).send(0, b"\x01");
-        logged_in(&server, &token).0.shutdown().unwrap();
-        drop(logged_in(&server, &token).0.get_ref().try_clone().unwrap());
+        logged_in(&server, &token).end_tls();
+        drop(logged_in(&server, &token).0.sock.try_clone().unwrap());
         let raw = logged_in(&server, &token);
-        let socket = socket2::SockRef::from(raw.0.get_ref()).try_clone().unwrap();
+        let socket = socket2::SockRef::from(&raw.0.sock).try_clone().unwrap();
         socket.set_linger(Some(Duration::ZERO)).unwrap();
         drop((raw, socket));
     }
@@ -58,6 +61,50 @@ async fn every_session_that_ends_has_a_line_in_the_log() {
     assert_eq!(ended_sessions(folder, 32).await, 32);
     let log = std::fs::read_to_string(folder.join("gate.log")).unwrap();
     assert_eq!(log.matches("session ended: connection reset: fault injection").count(), 2, "{log}");
+    server.stop().await.unwrap();
+}
+
+/// Clients report an end of the connection without TLS's own as an error.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_connection_ends_with_tls_own_end() {
+    let (server, _folder) = start_mysql(|options| options).await;
+    let token = Recipe::good(&server).token();
+    // A client that knows no plugins cannot send a token.
+    let mut raw = secure(&server);
+    let old = [first(0x200 | 0x800 | 0x8000), b"iam_ro_user\0\x00".to_vec()].concat();
+    raw.send(2, &old);
+    assert!(text(&raw.packet().1).contains("08004Client does not support"));
+    assert!(raw.is_ended());
+    // A database that does not exist, with a good token.
+    let mut raw = secure(&server);
+    raw.send(2, &response_with(CAPABILITIES, "admin", "no_such_database"));
+    raw.packet();
+    let of_admin = administrator(&server).await("admin");
+    raw.send(4, &[of_admin.as_bytes(), &[0]].concat());
+    assert!(text(&raw.packet().1).contains("42000Unknown database 'no_such_database'"));
+    assert!(raw.is_ended());
+    // A token that is none.
+    let mut raw = asked_for_token(&server);
+    raw.send(4, b"x\0");
+    raw.packet();
+    assert!(raw.is_ended());
+    // What is no login.
+    let mut raw = secure(&server);
+    raw.send(2, &[0; 3]);
+    raw.packet();
+    assert!(raw.is_ended());
+    // A session that the client ends with COM_QUIT, or only with TLS's end.
+    let mut raw = logged_in(&server, &token);
+    raw.send(0, b"\x01");
+    assert!(raw.is_ended());
+    let mut raw = logged_in(&server, &token);
+    raw.end_tls();
+    assert!(raw.is_ended());
+    // One that the server ends.
+    let mut raw = logged_in(&server, &token);
+    raw.send(0, b"\x03KILL CONNECTION_ID()");
+    assert!(text(&raw.packet().1).contains("Connection was killed"));
+    assert!(raw.is_ended());
     server.stop().await.unwrap();
 }
 
@@ -133,8 +180,8 @@ import os, pymysql
 from pymysql.constants import CLIENT
 env = os.environ
 connection = pymysql.connect(
-    host="localhost", port=int(env["MYSQL_TCP_PORT"]), user="iam_ro_user", password=env["TOKEN"],
-    database="sample_db", ssl_ca=env["MYSQL_SSL_CA"], ssl_verify_identity=True,
+    host="localhost", port=int(env["MYSQL_TCP_PORT"]), user="admin", password=env["TOKEN"],
+    database="mysql", ssl_ca=env["MYSQL_SSL_CA"], ssl_verify_identity=True,
     client_flag=CLIENT.MULTI_STATEMENTS)
 cursor = connection.cursor()
 plugin = "IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS'"
@@ -145,19 +192,15 @@ def run(sql):
         while cursor.nextset():
             print(*cursor.fetchall())
     except pymysql.Error as error:
-        # 1227 is MariaDB's refusal of a user without rights, after it has understood the statement.
-        print(error.args[0])
-run(f"CREATE USER u {plugin}")
-run(f"CREATE USER u /* {'x' * 300_000} */ {plugin}")
-run(f"SELECT LENGTH('{'x' * 300_000}'); CREATE USER u {plugin}")
+        print(*error.args)
+run(f"CREATE USER long1 /* {'x' * 300_000} */ {plugin}")
+run(f"SELECT LENGTH('{'x' * 2_000_000}'); CREATE USER long2 {plugin}")
 # A backslash escapes, and so the plugin is in a string.
-run(r"SELECT 'a\\', ' IDENTIFIED WITH AWSAuthenticationPlugin AS ', 'b'")
-run(r"SELECT 'a\' IDENTIFIED WITH AWSAuthenticationPlugin AS '")
+run(r"CREATE TEMPORARY TABLE a SELECT 'a\\' AS a, 'x\' IDENTIFIED WITH AWSAuthenticationPlugin AS ' AS b; SELECT * FROM a")
 run("SET sql_mode = CONCAT(@@sql_mode, ',NO_BACKSLASH_ESCAPES')")
 # It does not escape.
-run(r"SELECT 'a\', ' IDENTIFIED WITH AWSAuthenticationPlugin AS ', 'RDS', '\'")
-run(r"SELECT 'a\'; SELECT 1")
-run(r"SELECT 1 AS 'a\'; CREATE USER u IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS'")
+run(r"CREATE TEMPORARY TABLE b SELECT 'a\' AS a, ' IDENTIFIED WITH AWSAuthenticationPlugin AS ' AS b, 'RDS', '\'; SELECT * FROM b")
+run(r"SELECT 'a\' AS a; CREATE USER standard IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS'")
 "#;
 
 #[tokio::test]
@@ -165,22 +208,36 @@ async fn a_text_is_read_as_mariadb_reads_it() {
     let (server, folder) = start_mysql(|options| options).await;
     let program = folder.path().join("client.py");
     std::fs::write(&program, PYTHON).unwrap();
-    let token = Recipe::good(&server).token();
-    let script = format!("export TOKEN='{token}'; python '{}'", program.display());
+    let token = administrator(&server).await;
+    let script = format!("export TOKEN='{}'; python '{}'", token("admin"), program.display());
     let output = with_env_sourced(folder.path(), &script).await;
-    let expected = r#"1227
-1227
-(300000,)
-1227
-('a\\', ' IDENTIFIED WITH AWSAuthenticationPlugin AS ', 'b')
-("a' IDENTIFIED WITH AWSAuthenticationPlugin AS ",)
+    let expected = r#"
+(2000000,)
+
+
+('a\\', "x' IDENTIFIED WITH AWSAuthenticationPlugin AS ")
+
 
 ('a\\', ' IDENTIFIED WITH AWSAuthenticationPlugin AS ', 'RDS', '\\')
 ('a\\',)
-(1,)
-(1,)
-1227
+
 "#;
     assert_eq!(text(&output.stdout), expected, "{}", text(&output.stderr));
+    for user in ["long1", "long2", "standard"] {
+        let in_no_database = ["--database=information_schema"];
+        let logged_in = login(folder.path(), user, &token(user), &in_no_database).await;
+        assert_eq!(logged_in, Ok(()), "{user}");
+    }
     server.stop().await.unwrap();
+}
+
+/// Makes a user `admin`, and returns what signs tokens of every user.
+async fn administrator(server: &Server) -> impl Fn(&str) -> String + use<> {
+    let create = "CREATE USER admin IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS'; \
+                  GRANT ALL ON *.* TO admin WITH GRANT OPTION";
+    server.database.mariadb().unwrap().run("mysql", create).await.unwrap();
+    let anyone = Identity::with_key("AKIAANY", "secret", None, "arn:any", &[dbuser_arn("*")]);
+    server.iam.add(anyone.clone());
+    let recipe = Recipe::good(server).identity(&anyone);
+    move |user: &str| recipe.with(|r| r.user = user.into()).token()
 }
