@@ -18,9 +18,23 @@ pub struct Cause {
     pub(crate) find: fn(&Evidence) -> Option<Found>,
 }
 
+impl Cause {
+    /// Its finding, if its rule finds it in the evidence.
+    pub(crate) fn finding(&self, evidence: &Evidence) -> Option<Finding> {
+        let found = (self.find)(evidence)?;
+        Some(Finding {
+            cause: self.id,
+            title: found.title.unwrap_or_else(|| self.title.to_owned()),
+            likelihood: found.likelihood,
+            evidence: found.evidence,
+            remedies: found.remedies,
+        })
+    }
+}
+
 /// A rule's answer.
 pub(crate) struct Found {
-    pub(crate) likelihood: Likelihood,
+    likelihood: Likelihood,
     /// In place of the cause's own title.
     title: Option<String>,
     evidence: Vec<String>,
@@ -56,17 +70,6 @@ impl Found {
     pub(crate) fn also(mut self, evidence: impl Into<String>) -> Self {
         self.evidence.push(evidence.into());
         self
-    }
-
-    /// The finding of the cause that this is about.
-    pub(crate) fn of(self, cause: &Cause) -> Finding {
-        Finding {
-            cause: cause.id,
-            title: self.title.unwrap_or_else(|| cause.title.to_owned()),
-            likelihood: self.likelihood,
-            evidence: self.evidence,
-            remedies: self.remedies,
-        }
     }
 
     pub(crate) fn remedy(mut self, remedy: Remedy) -> Self {

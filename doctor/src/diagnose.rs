@@ -4,43 +4,78 @@
 
 use std::fmt::Write;
 
+use rds_iam::postgres::Refusal;
+
+use crate::aws::evidence::Caller;
 use crate::cause::Cause;
-use crate::configuration::causes as configuration;
-use crate::credentials::causes as credentials;
-use crate::database::causes as database;
 use crate::evidence::Evidence;
 use crate::login::evidence::Login;
 use crate::login::{causes as login, permission, token};
-use crate::network::causes as network;
 use crate::report::{Finding, Likelihood};
-use crate::tls::causes as tls;
+use crate::{clock, configuration, credentials, database, network, tls};
+
+/// A stage of a login: its causes in their order, so that a cause that another explains comes after it.
+type Stage = &'static [&'static [Cause]];
+
+const CONFIGURATION: Stage = &[configuration::causes::CAUSES];
+const CLOCK: Stage = &[clock::causes::CAUSES];
+const CREDENTIALS: Stage = &[credentials::causes::CAUSES];
+const NETWORK: Stage = &[network::causes::CAUSES];
+const TLS: Stage = &[tls::causes::CAUSES];
+const LOGIN: Stage = &[token::CAUSES, permission::CAUSES, login::CAUSES];
+const DATABASE: Stage = &[database::causes::CAUSES];
 
 /// Every cause, in the order of a login; of two that are equally likely, the earlier one comes first.
 pub fn all() -> impl Iterator<Item = &'static Cause> {
-    configuration::CAUSES
-        .iter()
-        .chain(credentials::CAUSES)
-        .chain(network::CAUSES)
-        .chain(tls::CAUSES)
-        .chain(token::CAUSES)
-        .chain(permission::CAUSES)
-        .chain(login::CAUSES)
-        .chain(database::CAUSES)
+    let stages = [CONFIGURATION, CLOCK, CREDENTIALS, NETWORK, TLS, LOGIN, DATABASE];
+    stages.into_iter().flat_map(causes)
+}
+
+fn causes(stage: Stage) -> impl Iterator<Item = &'static Cause> {
+    stage.iter().copied().flatten()
+}
+
+/// The findings of a stage. The first certain one ends it: the rules behind it would only guess.
+fn findings(stage: Stage, evidence: &Evidence) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for cause in causes(stage) {
+        found.extend(cause.finding(evidence));
+        if is_certain(&found) {
+            break;
+        }
+    }
+    found
+}
+
+fn is_certain(found: &[Finding]) -> bool {
+    found.iter().any(|finding| finding.likelihood == Likelihood::Certain)
 }
 
 /// The causes that the evidence gives, the most likely first.
 pub(crate) fn diagnose(evidence: &Evidence) -> Vec<Finding> {
-    let works = evidence.login == Login::Works && evidence.problems.is_empty();
-    let mut findings: Vec<Finding> =
-        all().filter_map(|cause| Some((cause.find)(evidence)?.of(cause))).collect();
-    findings.sort_by_key(|finding| finding.likelihood);
+    let works =
+        evidence.attempt.login == Login::Works && evidence.configuration.problems.is_empty();
+    let mut found = findings(CLOCK, evidence);
+    found.append(&mut findings(CREDENTIALS, evidence));
+    // RDS refuses a token for its signature, whatever else may be wrong.
+    let badly_signed = is_certain(&found) || matches!(evidence.aws.caller, Caller::Refused(_));
+    let explained = badly_signed && evidence.refused(Refusal::Token);
+    let mut all = findings(CONFIGURATION, evidence);
+    all.append(&mut found);
+    all.append(&mut findings(NETWORK, evidence));
+    all.append(&mut findings(TLS, evidence));
+    if !explained {
+        all.append(&mut findings(LOGIN, evidence));
+    }
+    all.append(&mut findings(DATABASE, evidence));
+    all.sort_by_key(|finding| finding.likelihood);
     if works {
         // A rule that guesses at a failure has nothing to say about a success.
-        findings.retain(|finding| {
+        all.retain(|finding| {
             matches!(finding.likelihood, Likelihood::Certain | Likelihood::Warning)
         });
     }
-    findings
+    all
 }
 
 /// docs/troubleshooting.md.

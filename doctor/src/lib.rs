@@ -11,6 +11,7 @@
 
 mod aws;
 mod cause;
+mod clock;
 mod configuration;
 mod credentials;
 mod database;
@@ -22,6 +23,7 @@ mod network;
 mod remedy;
 mod report;
 mod steps;
+mod times;
 mod tls;
 
 use std::time::Duration;

@@ -111,11 +111,12 @@ impl Report {
     ) -> Self {
         let refused = evidence.facts.as_ref().is_some_and(|facts| facts.read_only)
             && evidence
-                .config
-                .as_ref()
+                .config()
                 .is_some_and(|config| config.target_session_attrs == TargetSessionAttrs::ReadWrite);
-        let ok = evidence.login == Login::Works && evidence.problems.is_empty() && !refused;
-        let at = evidence.config.as_ref().map(|config| {
+        let ok = evidence.attempt.login == Login::Works
+            && evidence.configuration.problems.is_empty()
+            && !refused;
+        let at = evidence.config().map(|config| {
             let endpoint = &config.endpoint;
             format!("{} at {}:{}", config.user, endpoint.host, endpoint.port)
         });

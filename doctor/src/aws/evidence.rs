@@ -3,6 +3,26 @@
 use rds_iam::Config;
 use rds_iam::endpoint::partition;
 
+/// Who signs, and what is known of the database.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Aws {
+    /// Who signs, by STS.
+    pub(crate) caller: Caller,
+    /// What the RDS API says.
+    pub(crate) rds: Rds,
+}
+
+/// RDS's and IAM's reasons for a refused token.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reasons {
+    /// RDS's log.
+    pub(crate) log: RdsLog,
+    /// RDS's count.
+    pub(crate) metrics: RdsMetrics,
+    /// IAM's decision over the caller's policies.
+    pub(crate) simulation: Simulation,
+}
+
 /// The answer to GetCallerIdentity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Caller {
@@ -22,15 +42,6 @@ pub(crate) enum Caller {
     Refused(String),
     /// STS was not reached or did not answer.
     Unreachable,
-}
-
-/// This machine's clock beside another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Clock {
-    /// Seconds by which this machine is ahead; negative if it is behind.
-    pub(crate) ahead: i64,
-    /// Whose clock the other one is.
-    pub(crate) source: &'static str,
 }
 
 /// What the RDS API says.
@@ -243,4 +254,13 @@ pub(crate) fn principal_of(arn: &str) -> String {
 pub(crate) fn dbuser_arn(config: &Config, account: &str, resource_id: &str) -> String {
     let (region, user) = (&config.region, &config.user);
     format!("arn:{}:rds-db:{region}:{account}:dbuser:{resource_id}/{user}", partition(region))
+}
+
+impl Caller {
+    pub(crate) fn account(&self) -> Option<&str> {
+        match self {
+            Self::Is { account, .. } => Some(account),
+            _ => None,
+        }
+    }
 }

@@ -8,7 +8,7 @@ use aws_sdk_cloudwatchlogs::Client;
 use aws_sdk_cloudwatchlogs::error::SdkError;
 use aws_sdk_cloudwatchlogs::types::FilteredLogEvent;
 
-use super::reasons::{RECENT, Refused, When, millis};
+use super::refused::{RECENT, Refused, When, millis};
 use crate::aws::evidence::{Caller, RdsLog, principal_of};
 use crate::report::{Status, Step};
 

@@ -9,7 +9,7 @@ use aws_sdk_cloudwatch::error::SdkError;
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat};
 
-use super::reasons::{RECENT, Refused, When};
+use super::refused::{RECENT, Refused, When};
 use crate::aws::evidence::{Counts, RdsMetrics};
 use crate::report::{Status, Step};
 

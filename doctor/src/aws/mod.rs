@@ -4,5 +4,6 @@ pub(crate) mod evidence;
 pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod reasons;
+pub(crate) mod refused;
 pub(crate) mod simulation;
 pub(crate) mod step;

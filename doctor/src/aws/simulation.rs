@@ -8,7 +8,7 @@ use aws_sdk_iam::Client;
 use aws_sdk_iam::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_iam::types::{EvaluationResult, PolicyEvaluationDecisionType};
 
-use super::reasons::{Refused, When};
+use super::refused::{Refused, When};
 use crate::aws::evidence::{Caller, Decision, Simulated, Simulation, dbuser_arn, principal_of};
 use crate::report::{Status, Step};
 

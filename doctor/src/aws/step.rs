@@ -22,10 +22,11 @@ use rds_iam::credentials::RawProvider;
 use rds_iam::endpoint::EndpointKind;
 use tokio::time::{Instant, timeout_at};
 
-use crate::aws::evidence::{Caller, Clock, Database, Rds};
+use crate::aws::evidence::{Aws, Caller, Database, Rds};
+use crate::clock::evidence::Clock;
 use crate::environment::Environment;
 use crate::report::{Status, Step};
-use crate::steps::bound;
+use crate::times::bound;
 
 const LONGEST: Duration = Duration::from_millis(1500);
 
@@ -42,9 +43,8 @@ const CODES: [&str; 7] = [
 
 #[derive(Default)]
 pub(crate) struct Answers {
-    pub(crate) caller: Caller,
+    pub(crate) aws: Aws,
     pub(crate) clock: Option<Clock>,
-    pub(crate) rds: Rds,
     pub(crate) sdk: Option<SdkConfig>,
     pub(crate) steps: Vec<Step>,
 }
@@ -80,7 +80,7 @@ pub(crate) async fn ask(
     let (caller, caller_step) = caller;
     let (rds, rds_step) = rds;
     let clock = dates.seen.lock().unwrap_or_else(PoisonError::into_inner).take();
-    Answers { caller, clock, rds, sdk: Some(sdk), steps: vec![caller_step, rds_step] }
+    Answers { aws: Aws { caller, rds }, clock, sdk: Some(sdk), steps: vec![caller_step, rds_step] }
 }
 
 /// The credentials that a role was to be assumed with, if that failed: whom its trust policy must name.

@@ -16,17 +16,17 @@ pub(crate) const CAUSES: &[Cause] = &[Cause {
 }];
 
 fn configuration(evidence: &Evidence) -> Option<Found> {
-    let first = evidence.problems.first()?;
+    let first = evidence.configuration.problems.first()?;
     let title = format!("{} {}", first.variable, first.flaw.what);
     let mut found = Found::certain(first.to_string()).titled(title);
-    for problem in &evidence.problems[1..] {
+    for problem in &evidence.configuration.problems[1..] {
         found = found.also(problem.to_string());
     }
     // What repaired the configuration for the other steps, unless they show that it does not.
-    for (name, value) in &evidence.repairs {
+    for (name, value) in &evidence.configuration.repairs {
         let unset = value.is_empty();
         let remedy = match name.as_str() {
-            "PGSSLROOTCERT" if evidence.config.is_none() || root_is_missing(evidence) => {
+            "PGSSLROOTCERT" if evidence.config().is_none() || root_is_missing(evidence) => {
                 Remedy::variable(name, root_file(evidence))
             }
             "PGHOST" if unset => Remedy::variable(name, "<the database's endpoint>"),

@@ -8,12 +8,13 @@ use rds_iam::config::Problem;
 use rds_iam::endpoint::{Endpoint, is_region};
 use tokio::time::Instant;
 
+use crate::configuration::evidence::Configuration;
 use crate::environment::Environment;
 use crate::report::{Status, Step};
 
 type Repairs = Vec<(String, String)>;
 
-pub(crate) fn read(environment: &Environment) -> (Option<Config>, Vec<Problem>, Repairs, Step) {
+pub(crate) fn read(environment: &Environment) -> (Configuration, Step) {
     let start = Instant::now();
     let step = |status, found: String| Step::new("configuration", status, start.elapsed(), found);
     match Config::check(|name| environment.raw(name)) {
@@ -24,7 +25,7 @@ pub(crate) fn read(environment: &Environment) -> (Option<Config>, Vec<Problem>, 
                 config.user, endpoint.host, endpoint.port, config.database, config.region
             );
             let step = step(Status::Ok, found);
-            (Some(config), Vec::new(), Vec::new(), step)
+            (Configuration { config: Some(config), ..Configuration::default() }, step)
         }
         Err(problems) => {
             let repairs = repairs(environment, &problems);
@@ -32,7 +33,7 @@ pub(crate) fn read(environment: &Environment) -> (Option<Config>, Vec<Problem>, 
             let config = Config::check(|name| repaired.raw(name)).ok();
             let said: Vec<String> = problems.iter().map(Problem::to_string).collect();
             let step = step(Status::Failed, said.join("; "));
-            (config, problems, repairs, step)
+            (Configuration { config, problems, repairs }, step)
         }
     }
 }

@@ -1,34 +1,19 @@
-//! Keys, roles and clocks.
+//! Keys and roles.
 
 mod keys;
 mod proxy;
+mod renew;
 mod role;
 mod source;
 mod trouble;
 
-use rds_iam::postgres::Refusal;
-
-use crate::aws::evidence::Caller;
 use crate::cause::{Cause, Found};
-use crate::credentials::evidence::{Credentials, Profile, Source, Way};
+use crate::credentials::evidence::{Credentials, Profile, Way};
 use crate::evidence::Evidence;
-use crate::remedy::{Remedy, word};
-use crate::tls::evidence::Verdict;
+use crate::remedy::Remedy;
 use trouble::{Trouble, trouble};
 
-/// A token is refused if it is signed further ahead than this; STS takes no more either way.
-const FUTURE: i64 = 300;
-/// A token is refused if it was signed longer ago.
-const PAST: i64 = 900;
-
 pub(crate) const CAUSES: &[Cause] = &[
-    Cause {
-        id: "clock",
-        title: "this machine's clock is off",
-        seen: "AWS's or the database's clock, or the dates of the certificate, differ from this machine's by minutes",
-        remedy: "synchronise the clock of this machine",
-        find: clock,
-    },
     Cause {
         id: "keys-pasted",
         title: "a key was pasted with something that does not belong to it",
@@ -122,105 +107,13 @@ pub(crate) const CAUSES: &[Cause] = &[
     },
 ];
 
-fn clock(evidence: &Evidence) -> Option<Found> {
-    if let Some(clock) = &evidence.clock {
-        let off = clock.ahead.abs();
-        let way = if clock.ahead > 0 { "ahead of" } else { "behind" };
-        let seen = format!("this machine is {off} s {way} {}", clock.source);
-        let found = match off {
-            0..60 => return None,
-            // Else it is no reason of this failure, and may be one of another.
-            _ if !clock_is_off(evidence) || evidence.token_accepted() => Found::warning(seen),
-            _ => Found::certain(seen).also("a token is refused if it is signed more than 300 s ahead or 900 s ago, and STS takes 300 s either way"),
-        };
-        return Some(found.remedy(synchronise(clock.ahead)));
-    }
-    // Without another clock, a certificate from the future says as much.
-    let presented = evidence.presented()?;
-    if presented.verdict == Verdict::NotYetValid {
-        let seen = format!(
-            "the server's certificate becomes valid in {} s by this machine's clock",
-            -presented.seconds_old
-        );
-        return Some(Found::likely(seen).remedy(synchronise(presented.seconds_old)));
-    }
-    evidence.refused(Refusal::Token).then(|| {
-        Found::possible("no other clock was seen, and RDS refuses a token that is signed 300 s ahead or 900 s ago")
-            .remedy(Remedy::action("Compare `date -u` with another clock, and set this one if it is off: timedatectl set-ntp true"))
-    })
-}
-
-fn synchronise(ahead: i64) -> Remedy {
-    let way = if ahead > 0 { "back" } else { "forward" };
-    Remedy::action(format!(
-        "Set the clock of this machine {way} by {} s, and keep it synchronised: timedatectl set-ntp true",
-        ahead.abs()
-    ))
-}
-
-/// New credentials, from wherever these came.
-fn renew(evidence: &Evidence, found: Found) -> Found {
-    let Some(source) = evidence.credentials.source() else { return found };
-    found.remedy(match source {
-        Source::Environment if evidence.environment.is_lambda() => Remedy::action(
-            "Invoke the function again: a new sandbox gets new credentials; if they come from variables of the function's own, remove those",
-        ),
-        Source::Environment => Remedy::command(
-            "unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN\neval \"$(aws configure export-credentials --profile <your profile> --format env)\"",
-        ),
-        Source::Profile(profile) => match &profile.way {
-            Way::Sso => login(&profile.base),
-            Way::Process => run_by_hand(profile),
-            Way::WebIdentity(_) | Way::CredentialSource(_) | Way::LoginSession => Remedy::action(format!(
-                "Get new credentials from the source that {} names, and run this again",
-                profile.place
-            )),
-            _ => Remedy::action(format!(
-                "In {}: write new keys, aws_access_key_id and aws_secret_access_key, and aws_session_token if they are temporary",
-                profile.place
-            )),
-        },
-        source => Remedy::action(format!("Get new credentials from {source}, and run this again")),
-    })
-}
-
-fn login(profile: &str) -> Remedy {
-    Remedy::command(format!("aws sso login --profile {}", word(profile)))
-}
-
-fn run_by_hand(profile: &Profile) -> Remedy {
-    Remedy::action(format!(
-        r#"Run the command of credential_process, in {}, by hand, and correct it: within 2 s it must print living keys, {{"Version":1,"AccessKeyId":"…","SecretAccessKey":"…","SessionToken":"…","Expiration":"…"}}, and exit with 0"#,
-        profile.place
-    ))
-}
-
-/// Whether STS's refusal may be the clock's fault alone.
-fn clock_is_off(evidence: &Evidence) -> bool {
-    let Some(clock) = &evidence.clock else { return false };
-    let by_sts = matches!(evidence.caller, Caller::Refused(_))
-        || matches!(evidence.credentials, Credentials::Missing { .. });
-    clock.ahead > FUTURE || clock.ahead < -PAST || by_sts && clock.ahead < -FUTURE
-}
-
 fn missing(evidence: &Evidence) -> Option<Found> {
     let Trouble::Source(source) = trouble(evidence)? else { return None };
-    let explained = [
-        keys::pasted,
-        keys::incomplete,
-        keys::expired,
-        keys::unknown,
-        keys::secret,
-        source::profile_broken,
-        source::process,
-        source::sso,
-        source::web_identity,
-        source::container,
-    ];
-    if explained.iter().any(|rule| rule(evidence).is_some()) {
+    let profile = source.profile();
+    // Nobody is logged in there: a cause of its own.
+    if profile.is_some_and(|profile| profile.way == Way::Sso) {
         return None;
     }
-    let profile = source.profile();
     let why = match (&evidence.credentials, profile) {
         (Credentials::Silent { .. }, _) => format!("{source} did not answer in time"),
         (_, Some(Profile { selected, way: Way::NoSuchProfile, .. })) => {
@@ -240,12 +133,4 @@ fn missing(evidence: &Evidence) -> Option<Found> {
         _ => "<a profile of ~/.aws/config>".to_owned(),
     };
     Some(found.remedy(Remedy::variable("AWS_PROFILE", value)))
-}
-
-/// Whether the token was refused and the credentials are known to be good.
-pub(crate) fn token_refused(evidence: &Evidence) -> bool {
-    evidence.refused(Refusal::Token)
-        && !clock_is_off(evidence)
-        && !matches!(evidence.caller, Caller::Refused(_))
-        && keys::incomplete(evidence).is_none()
 }

@@ -2,6 +2,7 @@
 
 mod profile;
 mod source;
+mod token_file;
 
 use std::error::Error;
 use std::time::Duration;
@@ -13,12 +14,22 @@ use aws_smithy_async::time::SharedTimeSource;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use rds_iam::Config;
 use rds_iam::credentials::{Failure, KeyKind, RawProvider, key_flaws, unavailable};
+use rds_iam::token::AuthToken;
 use tokio::time::{Instant, timeout_at};
 
 use crate::credentials::evidence::{Credentials, Source};
 use crate::environment::Environment;
 use crate::report::{Status, Step};
-use crate::steps::{Signer, bound, iso8601};
+use crate::times::{bound, iso8601};
+
+/// The credentials, and a token.
+#[derive(Default)]
+pub(crate) struct Signer {
+    pub(crate) credentials: Credentials,
+    pub(crate) keys: Option<Keys>,
+    pub(crate) token: Option<AuthToken>,
+    pub(crate) steps: Vec<Step>,
+}
 
 /// STS answers in some 50 ms.
 const LONGEST: Duration = Duration::from_millis(2500);

@@ -39,7 +39,7 @@ pub(crate) const CAUSES: &[Cause] = &[
 
 fn read_only(evidence: &Evidence) -> Option<Found> {
     let facts = evidence.facts.as_ref().filter(|facts| facts.read_only)?;
-    let config = evidence.config.as_ref()?;
+    let config = evidence.config()?;
     let seen =
         if facts.standby { "it is a standby" } else { "default_transaction_read_only is on" };
     if config.target_session_attrs != TargetSessionAttrs::ReadWrite {
@@ -75,7 +75,7 @@ fn no_tables(evidence: &Evidence) -> Option<Found> {
     if facts.tables == 0 || facts.readable > 0 {
         return None;
     }
-    let config = evidence.config.as_ref()?;
+    let config = evidence.config()?;
     let sql =
         format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {};", identifier(&config.user));
     Some(
@@ -85,7 +85,7 @@ fn no_tables(evidence: &Evidence) -> Option<Found> {
 }
 
 fn not_a_member(evidence: &Evidence) -> Option<Found> {
-    let config = evidence.config.as_ref()?;
+    let config = evidence.config()?;
     (evidence.facts.as_ref()?.rds_iam == Some(false)).then(|| {
         let sql = format!("GRANT rds_iam TO {};", identifier(&config.user));
         Found::warning("pg_has_role says so").remedy(Remedy::sql(&config.database, sql))

@@ -7,10 +7,9 @@ use rds_iam::Config;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
-use crate::aws::evidence::Clock;
+use crate::clock::evidence::Clock;
 use crate::database::evidence::Facts;
 use crate::report::{Status, Step};
-use crate::steps::Attempt;
 
 /// The ledgers of the functions that write, and what each needs.
 const LEDGERS: [(&str, &str); 2] = [("message_ledger", "INSERT"), ("job_runs", "INSERT")];
@@ -36,19 +35,16 @@ pub(crate) async fn ask(
     client: &Client,
     clock: &SharedTimeSource,
     deadline: Instant,
-    attempt: &mut Attempt,
-) {
+) -> (Option<(Facts, Clock)>, Vec<Step>) {
     let start = Instant::now();
     let answers = timeout_at(deadline, facts(client, clock)).await;
     let Ok(Some((facts, server_clock))) = answers else {
         let found = "the database did not answer";
-        attempt.steps.push(Step::new("database", Status::Unknown, start.elapsed(), found));
-        return;
+        return (None, vec![Step::new("database", Status::Unknown, start.elapsed(), found)]);
     };
-    attempt.clock = Some(server_clock);
-    attempt.steps.push(Step::new("database", Status::Ok, start.elapsed(), said(&facts)));
-    attempt.steps.push(rights(config, &facts));
-    attempt.facts = Some(facts);
+    let step = Step::new("database", Status::Ok, start.elapsed(), said(&facts));
+    let steps = vec![step, rights(config, &facts)];
+    (Some((facts, server_clock)), steps)
 }
 
 async fn facts(client: &Client, clock: &SharedTimeSource) -> Option<(Facts, Clock)> {

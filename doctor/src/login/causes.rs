@@ -125,7 +125,7 @@ fn not_granted(evidence: &Evidence) -> Option<Found> {
     if !unknown && !evidence.refused(Refusal::Password) {
         return None;
     }
-    let config = evidence.config.as_ref()?;
+    let config = evidence.config()?;
     let (user, name) = (identifier(&config.user), literal(&config.user));
     let sql = format!(
         "DO $$ BEGIN\n  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {name}) THEN CREATE ROLE {user} LOGIN; END IF;\nEND $$;\nGRANT rds_iam TO {user};"
@@ -169,10 +169,10 @@ fn hba(evidence: &Evidence) -> Option<Found> {
 }
 
 fn other_proof(evidence: &Evidence) -> Option<Found> {
-    if evidence.login != Login::OtherMethod {
+    if evidence.attempt.login != Login::OtherMethod {
         return None;
     }
-    let user = identifier(&evidence.config.as_ref()?.user);
+    let user = identifier(&evidence.config()?.user);
     let sql = format!("REVOKE rds_ad FROM {user};\nGRANT rds_iam TO {user};");
     Some(
         Found::certain("the server asks for something that is not a password")
@@ -188,7 +188,7 @@ fn no_login(evidence: &Evidence) -> Option<Found> {
     if !evidence.refused(Refusal::NoLogin) {
         return None;
     }
-    let config = evidence.config.as_ref()?;
+    let config = evidence.config()?;
     Some(
         Found::certain(format!("the token is accepted, and {} has no LOGIN", config.user)).remedy(
             Remedy::sql("postgres", format!("ALTER ROLE {} LOGIN;", identifier(&config.user))),
@@ -200,11 +200,11 @@ fn no_database(evidence: &Evidence) -> Option<Found> {
     if !evidence.refused(Refusal::NoDatabase) {
         return None;
     }
-    let wanted = &evidence.config.as_ref()?.database;
+    let wanted = &evidence.config()?.database;
     let found =
         Found::certain(format!("the token is accepted, and there is no database {wanted:?}"));
     let others: Vec<&String> =
-        evidence.databases.iter().filter(|name| *name != "rdsadmin").collect();
+        evidence.attempt.databases.iter().filter(|name| *name != "rdsadmin").collect();
     // The one that is meant is rarely the one that every server has.
     let distance =
         |name: &&&String| (name.as_str() == "postgres", strsim::damerau_levenshtein(name, wanted));
@@ -228,7 +228,7 @@ fn no_connect(evidence: &Evidence) -> Option<Found> {
     if !evidence.refused(Refusal::NoConnect) {
         return None;
     }
-    let config = evidence.config.as_ref()?;
+    let config = evidence.config()?;
     let (database, user) = (&config.database, &config.user);
     let sql =
         format!("GRANT CONNECT ON DATABASE {} TO {};", identifier(database), identifier(user));
@@ -240,14 +240,14 @@ fn not_accepting(evidence: &Evidence) -> Option<Found> {
     if !evidence.refused(Refusal::NotAccepting) {
         return None;
     }
-    let database = &evidence.config.as_ref()?.database;
+    let database = &evidence.config()?.database;
     let sql = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true;", identifier(database));
     Some(Found::certain("SQLSTATE 55000").remedy(Remedy::sql("postgres", sql)))
 }
 
 fn too_many(evidence: &Evidence) -> Option<Found> {
-    let Login::Refused { refusal, .. } = &evidence.login else { return None };
-    let config = evidence.config.as_ref()?;
+    let Login::Refused { refusal, .. } = &evidence.attempt.login else { return None };
+    let config = evidence.config()?;
     Some(match refusal {
         Refusal::TooManyOfRole => {
             let sql = format!("ALTER ROLE {} CONNECTION LIMIT -1;", identifier(&config.user));
@@ -280,7 +280,7 @@ fn starting(evidence: &Evidence) -> Option<Found> {
 }
 
 fn closed(evidence: &Evidence) -> Option<Found> {
-    (evidence.login == Login::Closed).then(|| {
+    (evidence.attempt.login == Login::Closed).then(|| {
         Found::certain("TLS was established, and the connection ended before the login had an answer").remedy(Remedy::action(
             "Look at the database's events and its free memory: it restarts, fails over, or is out of memory; a proxy or firewall on the way does so too",
         ))
@@ -288,7 +288,7 @@ fn closed(evidence: &Evidence) -> Option<Found> {
 }
 
 fn slow(evidence: &Evidence) -> Option<Found> {
-    (evidence.login == Login::Silent).then(|| {
+    (evidence.attempt.login == Login::Silent).then(|| {
         Found::certain("TLS was established, and the login got no answer").remedy(Remedy::action(
             "Check again in a minute, if it is Aurora Serverless that resumes; else give the server more memory, which IAM authentication needs",
         ))
@@ -296,7 +296,9 @@ fn slow(evidence: &Evidence) -> Option<Found> {
 }
 
 fn other(evidence: &Evidence) -> Option<Found> {
-    let Login::Refused { refusal: Refusal::Other, code } = &evidence.login else { return None };
+    let Login::Refused { refusal: Refusal::Other, code } = &evidence.attempt.login else {
+        return None;
+    };
     let class = PREFIXES.iter().find(|(prefix, _)| code.starts_with(prefix));
     let meaning = class.map(|(_, meaning)| format!(": {meaning}")).unwrap_or_default();
     Some(

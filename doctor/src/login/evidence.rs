@@ -2,6 +2,17 @@
 
 use rds_iam::postgres::Refusal;
 
+/// The login, and what was asked because of its refusal.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Attempt {
+    /// How it ended.
+    pub(crate) login: Login,
+    /// The port that a token is accepted for, if the configured one is a tunnel's.
+    pub(crate) accepted_port: Option<u16>,
+    /// Databases that the user may connect to, if the configured one does not exist.
+    pub(crate) databases: Vec<String>,
+}
+
 /// The login.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Login {
@@ -23,4 +34,10 @@ pub(crate) enum Login {
     Closed,
     /// The server did not answer the login.
     Silent,
+}
+
+impl Login {
+    pub(crate) fn is(&self, wanted: Refusal) -> bool {
+        matches!(self, Self::Refused { refusal, .. } if *refusal == wanted)
+    }
 }

@@ -1,10 +1,10 @@
 //! The token is right, and RDS refuses it all the same: policies, and RDS's own limits.
 
 use rds_iam::endpoint::EndpointKind;
+use rds_iam::postgres::Refusal;
 
 use crate::aws::evidence::{Caller, Decision, RdsLog, Simulation, dbuser_arn};
 use crate::cause::{Cause, Found};
-use crate::credentials::causes::token_refused;
 use crate::evidence::Evidence;
 use crate::remedy::Remedy;
 
@@ -41,7 +41,7 @@ pub(crate) const CAUSES: &[Cause] = &[
 
 /// The resource that a policy must name, with what is not known in `<…>`.
 fn resource(evidence: &Evidence) -> Option<String> {
-    let config = evidence.config.as_ref()?;
+    let config = evidence.config()?;
     let placeholder = match config.endpoint.kind {
         EndpointKind::Proxy => "<prx-…>",
         EndpointKind::Instance | EndpointKind::Other => "<db-…>",
@@ -49,7 +49,7 @@ fn resource(evidence: &Evidence) -> Option<String> {
     };
     let database = evidence.database();
     let id = database.and_then(|d| d.resource_id.as_deref()).unwrap_or(placeholder);
-    let account = database.and_then(|d| d.account.as_deref()).or(evidence.caller.account());
+    let account = database.and_then(|d| d.account.as_deref()).or(evidence.aws.caller.account());
     Some(dbuser_arn(config, account.unwrap_or("<account>"), id))
 }
 
@@ -64,10 +64,10 @@ fn holder(evidence: &Evidence) -> String {
 }
 
 fn policy_denies(evidence: &Evidence) -> Option<Found> {
-    if !token_refused(evidence) {
+    if !evidence.refused(Refusal::Token) {
         return None;
     }
-    let Simulation::Says(says) = &evidence.simulation else { return None };
+    let Simulation::Says(says) = &evidence.reasons.simulation else { return None };
     let seen = evidence.simulated()?;
     let found = if says.missing.is_empty() { Found::certain(seen) } else { Found::likely(seen) };
     let resource = resource(evidence)?;
@@ -94,7 +94,9 @@ fn policy_denies(evidence: &Evidence) -> Option<Found> {
 }
 
 fn policy(evidence: &Evidence) -> Option<Found> {
-    if !token_refused(evidence) || policy_denies(evidence).is_some() {
+    let denied = matches!(&evidence.reasons.simulation, Simulation::Says(says)
+        if matches!(says.decision, Decision::ExplicitDeny(_) | Decision::Boundary | Decision::Organization));
+    if denied || !evidence.refused(Refusal::Token) {
         return None;
     }
     let resource = resource(evidence)?;
@@ -117,13 +119,13 @@ fn policy(evidence: &Evidence) -> Option<Found> {
     };
     if let Some(said) = evidence.simulated() {
         found = found.also(said);
-    } else if evidence.caller.account().is_some() {
+    } else if evidence.aws.caller.account().is_some() {
         found = found.also("STS knows its signer, so the keys are good");
     }
     if let Some(said) = evidence.said_count() {
         found = found.also(said);
     }
-    if evidence.rds_log == RdsLog::NotExported {
+    if evidence.reasons.log == RdsLog::NotExported {
         found = found.also(
             "RDS gives the true reason in its log iam-db-auth-error, which it does not export here",
         );
@@ -135,7 +137,7 @@ fn policy(evidence: &Evidence) -> Option<Found> {
 }
 
 fn is_role_session(evidence: &Evidence) -> bool {
-    matches!(&evidence.caller, Caller::Is { arn, .. } if arn.contains(":assumed-role/"))
+    matches!(&evidence.aws.caller, Caller::Is { arn, .. } if arn.contains(":assumed-role/"))
 }
 
 /// What a simulation does not know: whoever assumes a role can give the session a narrower policy.
@@ -150,7 +152,7 @@ fn session_policy(evidence: &Evidence, resource: &str) -> Option<Found> {
 
 /// Where the id stands that a policy names.
 fn resource_id(evidence: &Evidence) -> Option<Remedy> {
-    let endpoint = &evidence.config.as_ref()?.endpoint;
+    let endpoint = &evidence.config()?.endpoint;
     let id = endpoint.host.split('.').next().unwrap_or_default();
     let command = match endpoint.kind {
         EndpointKind::Proxy => format!(
@@ -174,7 +176,7 @@ fn resource_id(evidence: &Evidence) -> Option<Remedy> {
 }
 
 fn throttled(evidence: &Evidence) -> Option<Found> {
-    if !token_refused(evidence) {
+    if !evidence.refused(Refusal::Token) {
         return None;
     }
     let counts = evidence.counted().filter(|counts| counts.throttling > 0);
@@ -194,7 +196,7 @@ fn throttled(evidence: &Evidence) -> Option<Found> {
 }
 
 fn cannot_check(evidence: &Evidence) -> Option<Found> {
-    if !token_refused(evidence) {
+    if !evidence.refused(Refusal::Token) {
         return None;
     }
     let counts = evidence.counted().filter(|counts| counts.server_error > 0);

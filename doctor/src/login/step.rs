@@ -16,11 +16,13 @@ use tokio_postgres::error::DbError;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
+use crate::clock::evidence::Clock;
+use crate::database::evidence::Facts;
 use crate::database::step as database;
-use crate::login::evidence::Login;
+use crate::login::evidence::{Attempt, Login};
 use crate::network::step::USUAL_PORT;
 use crate::report::{Status, Step};
-use crate::steps::{Attempt, bound};
+use crate::times::bound;
 
 /// Kept for the questions after a login, and as many round trips.
 const AFTER: Duration = Duration::from_millis(700);
@@ -33,14 +35,21 @@ pub(crate) struct Via<'a> {
     pub(crate) round_trip: Duration,
 }
 
+/// A login that was tried, and the answers of the database behind it.
+#[derive(Default)]
+pub(crate) struct Tried {
+    pub(crate) attempt: Attempt,
+    pub(crate) database: Option<(Facts, Clock)>,
+    pub(crate) steps: Vec<Step>,
+}
+
 pub(crate) async fn attempt(
     (config, keys): (&Config, &Keys),
     token: &AuthToken,
     via: &Via<'_>,
     clock: &SharedTimeSource,
     deadline: Instant,
-    attempt: &mut Attempt,
-) {
+) -> Tried {
     let start = Instant::now();
     let after = AFTER + via.round_trip * QUESTIONS;
     let until = bound(deadline - after, config.connect_timeout);
@@ -51,23 +60,24 @@ pub(crate) async fn attempt(
         Ok(Ok(client)) => (Some(client), Login::Works),
     };
     let (status, found) = said(&login);
-    attempt.login = login;
-    attempt.steps.push(Step::new("login", status, start.elapsed(), found));
-    match client {
-        Some(client) => database::ask(config, &client, clock, deadline, attempt).await,
-        None => {
-            if attempt.login.is(Refusal::NoDatabase) {
-                let list = timeout_at(deadline, databases(config, token, via)).await;
-                attempt.databases = list.ok().flatten().unwrap_or_default();
-            }
-            // If we dialled a loopback address, the port is a tunnel's, not the database's.
-            if attempt.login.is(Refusal::Token) && via.address.ip().is_loopback() {
-                let other = of_usual_port(config, keys, via, clock);
-                attempt.accepted_port = timeout_at(deadline, other).await.ok().flatten();
-            }
-            attempt.steps.push(Step::skipped("database", "there is no login"));
+    let mut steps = vec![Step::new("login", status, start.elapsed(), found)];
+    let mut attempt = Attempt { login, ..Attempt::default() };
+    let Some(client) = client else {
+        if attempt.login.is(Refusal::NoDatabase) {
+            let list = timeout_at(deadline, databases(config, token, via)).await;
+            attempt.databases = list.ok().flatten().unwrap_or_default();
         }
-    }
+        // If we dialled a loopback address, the port is a tunnel's, not the database's.
+        if attempt.login.is(Refusal::Token) && via.address.ip().is_loopback() {
+            let other = of_usual_port(config, keys, via, clock);
+            attempt.accepted_port = timeout_at(deadline, other).await.ok().flatten();
+        }
+        steps.push(Step::skipped("database", "there is no login"));
+        return Tried { attempt, database: None, steps };
+    };
+    let (database, mut more) = database::ask(config, &client, clock, deadline).await;
+    steps.append(&mut more);
+    Tried { attempt, database, steps }
 }
 
 async fn connect(config: &Config, token: &AuthToken, via: &Via<'_>) -> Result<Client, Login> {
@@ -152,10 +162,4 @@ fn said(login: &Login) -> (Status, String) {
         Login::Unknown => "not tried".into(),
     };
     (Status::Failed, found)
-}
-
-impl Login {
-    fn is(&self, wanted: Refusal) -> bool {
-        matches!(self, Self::Refused { refusal, .. } if *refusal == wanted)
-    }
 }

@@ -8,11 +8,9 @@ use rds_iam::postgres::Refusal;
 
 use crate::aws::evidence::{Counts, Rds};
 use crate::cause::{Cause, Found};
-use crate::credentials::causes::token_refused;
 use crate::evidence::Evidence;
 use crate::network::causes::list_command;
 use crate::remedy::Remedy;
-use crate::report::Likelihood;
 use crate::tls::causes::{DATABASE_PORT, rds_name, under_its_name};
 
 pub(crate) const CAUSES: &[Cause] = &[
@@ -79,7 +77,7 @@ fn iam_off(evidence: &Evidence) -> Option<Found> {
     } else {
         Found::certain("RDS says that it is off")
     };
-    Some(match evidence.config.as_ref()?.endpoint.kind {
+    Some(match evidence.config()?.endpoint.kind {
         EndpointKind::Proxy => found.remedy(Remedy::action(
             "Set IAM authentication to REQUIRED in the authentication of the proxy",
         )),
@@ -93,10 +91,10 @@ fn iam_off(evidence: &Evidence) -> Option<Found> {
 }
 
 fn other_account(evidence: &Evidence) -> Option<Found> {
-    if !token_refused(evidence) {
+    if !evidence.refused(Refusal::Token) {
         return None;
     }
-    let caller = evidence.caller.account()?;
+    let caller = evidence.aws.caller.account()?;
     let owner = evidence.database().and_then(|database| database.account.clone());
     let found = match owner {
         Some(owner) if owner != caller => Found::certain(format!(
@@ -106,7 +104,7 @@ fn other_account(evidence: &Evidence) -> Option<Found> {
             "DB_ROLE_ARN",
             format!("arn:aws:iam::{owner}:role/<a role that may connect>"),
         )),
-        None if matches!(evidence.rds, Rds::NotFound { .. }) => Found::likely(format!(
+        None if matches!(evidence.aws.rds, Rds::NotFound { .. }) => Found::likely(format!(
             "account {caller} has no such database in this region"
         ))
         .remedy(Remedy::variable(
@@ -119,9 +117,9 @@ fn other_account(evidence: &Evidence) -> Option<Found> {
 }
 
 fn token_region(evidence: &Evidence) -> Option<Found> {
-    let config = evidence.config.as_ref()?;
+    let config = evidence.config()?;
     let real = rds_name(evidence)?.region?;
-    if !token_refused(evidence) || real == config.region {
+    if !evidence.refused(Refusal::Token) || real == config.region {
         return None;
     }
     let seen = format!(
@@ -142,12 +140,12 @@ fn token_region(evidence: &Evidence) -> Option<Found> {
 }
 
 fn token_host(evidence: &Evidence) -> Option<Found> {
-    let config = evidence.config.as_ref()?;
+    let config = evidence.config()?;
     let real = rds_name(evidence)?;
     let names = &evidence.presented()?.names;
     let named = config.endpoint.kind != EndpointKind::Other
         && names.iter().any(|name| *name == config.endpoint.host || name.starts_with('*'));
-    if !token_refused(evidence)
+    if !evidence.refused(Refusal::Token)
         || named
         || real.host == config.endpoint.host
         || real.region.as_ref() != Some(&config.region)
@@ -159,14 +157,14 @@ fn token_host(evidence: &Evidence) -> Option<Found> {
 }
 
 fn token_port(evidence: &Evidence) -> Option<Found> {
-    let config = evidence.config.as_ref()?;
+    let config = evidence.config()?;
     let port = config.endpoint.port;
-    if !token_refused(evidence) {
+    if !evidence.refused(Refusal::Token) {
         return None;
     }
-    let loopback = evidence.tcp.iter().all(|(address, _)| address.ip().is_loopback());
+    let loopback = evidence.network.tcp.iter().all(|(address, _)| address.ip().is_loopback());
     let known = evidence.database().and_then(|database| database.port);
-    let (found, right) = match (evidence.accepted_port, known) {
+    let (found, right) = match (evidence.attempt.accepted_port, known) {
         (Some(accepted), _) => {
             let seen = format!("signed for port {port}; a token for port {accepted} is accepted");
             (Found::certain(seen), accepted.to_string())
@@ -204,11 +202,7 @@ fn tunnel(address: IpAddr, port: u16) -> String {
 }
 
 fn token_invalid(evidence: &Evidence) -> Option<Found> {
-    let known = [other_account, token_region, token_host, token_port, user_case];
-    let explained = |rule: &fn(&Evidence) -> Option<Found>| {
-        rule(evidence).is_some_and(|found| found.likelihood < Likelihood::Possible)
-    };
-    if !token_refused(evidence) || known.iter().any(explained) {
+    if !evidence.refused(Refusal::Token) {
         return None;
     }
     let alone = |counts: &&Counts| {

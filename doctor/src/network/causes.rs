@@ -99,11 +99,12 @@ fn stopped(evidence: &Evidence) -> Option<Found> {
     let status = database.status.as_str();
     let (_, passes) = NOT_SERVING.iter().find(|(name, _)| *name == status)?;
     // A tunnel or a load balancer accepts connections for a database that is not there.
-    let answers = matches!(evidence.tls, Tls::Presented(_)) && evidence.login != Login::Closed;
+    let answers =
+        matches!(evidence.tls, Tls::Presented(_)) && evidence.attempt.login != Login::Closed;
     if answers && !evidence.refused(Refusal::Starting) {
         return None;
     }
-    let (kind, id) = match evidence.config.as_ref()?.endpoint.kind {
+    let (kind, id) = match evidence.config()?.endpoint.kind {
         EndpointKind::Instance => ("instance", &database.id),
         _ => ("cluster", &database.id),
     };
@@ -133,7 +134,7 @@ fn stopped(evidence: &Evidence) -> Option<Found> {
 
 /// What the connection goes to, with the variable that says so.
 fn dialled(evidence: &Evidence) -> (&'static str, String) {
-    match evidence.config.as_ref().map(|config| &config.dial) {
+    match evidence.config().map(|config| &config.dial) {
         Some(Dial::Tunnel(host, port)) => ("DB_TUNNEL", format!("{host}:{port}")),
         Some(Dial::Address(address)) => ("PGHOSTADDR", address.to_string()),
         _ => ("PGHOST", evidence.host().to_owned()),
@@ -141,7 +142,7 @@ fn dialled(evidence: &Evidence) -> (&'static str, String) {
 }
 
 fn no_name(evidence: &Evidence) -> Option<Found> {
-    if evidence.dns != Dns::NoSuchName {
+    if evidence.network.dns != Dns::NoSuchName {
         return None;
     }
     let (variable, name) = dialled(evidence);
@@ -150,7 +151,7 @@ fn no_name(evidence: &Evidence) -> Option<Found> {
         let found = found.titled("the name of the tunnel does not exist");
         return Some(found.remedy(Remedy::variable(variable, "<host:port of the tunnel>")));
     }
-    if let Rds::NotFound { endpoints } = &evidence.rds {
+    if let Rds::NotFound { endpoints } = &evidence.aws.rds {
         let distance = |other: &&String| strsim::damerau_levenshtein(other, &name);
         if let Some(near) = endpoints.iter().min_by_key(distance).filter(|near| distance(near) <= 4)
         {
@@ -172,7 +173,7 @@ fn no_name(evidence: &Evidence) -> Option<Found> {
 
 /// What prints the endpoints that there are, of the kind that `PGHOST` names.
 pub(crate) fn list_command(evidence: &Evidence) -> Option<String> {
-    let config = evidence.config.as_ref()?;
+    let config = evidence.config()?;
     let (what, query) = match config.endpoint.kind {
         EndpointKind::Instance | EndpointKind::Other => {
             ("describe-db-instances", "DBInstances[].[Endpoint.Address,Endpoint.Port]")
@@ -184,7 +185,7 @@ pub(crate) fn list_command(evidence: &Evidence) -> Option<String> {
 }
 
 fn no_resolver(evidence: &Evidence) -> Option<Found> {
-    if evidence.dns != Dns::Silent {
+    if evidence.network.dns != Dns::Silent {
         return None;
     }
     let (variable, name) = dialled(evidence);
@@ -205,7 +206,7 @@ fn no_resolver(evidence: &Evidence) -> Option<Found> {
 /// The addresses that count. If an IPv4 address was routable, ignores IPv6 addresses that had no route.
 fn routed(evidence: &Evidence) -> Vec<(SocketAddr, Tcp)> {
     let without = |(address, tcp): &&(SocketAddr, Tcp)| address.is_ipv6() && *tcp == Tcp::NoRoute;
-    let all = &evidence.tcp;
+    let all = &evidence.network.tcp;
     if all.iter().all(|each| without(&each)) {
         return all.clone();
     }
@@ -228,7 +229,7 @@ fn refused(evidence: &Evidence) -> Option<Found> {
     if !all(evidence, &[Tcp::Refused]) {
         return None;
     }
-    let config = evidence.config.as_ref()?;
+    let config = evidence.config()?;
     let found = Found::certain(format!("{} refused", addresses(evidence)));
     let port = config.endpoint.port;
     let right = evidence.database().and_then(|database| database.port);
@@ -246,7 +247,7 @@ fn refused(evidence: &Evidence) -> Option<Found> {
                 .remedy(Remedy::variable("DB_TUNNEL", "<host:port where it does listen>")),
         );
     }
-    if evidence.usual_port_answers {
+    if evidence.network.usual_port_answers {
         let found = found.also("port 5432 of the same address answers");
         return Some(found.remedy(Remedy::variable("PGPORT", "5432")));
     }
@@ -275,7 +276,7 @@ fn outside(evidence: &Evidence) -> Option<Found> {
     if !unreached || evidence.environment.is_lambda() || !routed(evidence).iter().all(is_private) {
         return None;
     }
-    let config = evidence.config.as_ref()?;
+    let config = evidence.config()?;
     let (host, port) = (&config.endpoint.host, config.endpoint.port);
     let mut found = Found::certain(format!(
         "{} is a private address, and does not answer",
@@ -306,7 +307,7 @@ fn outside(evidence: &Evidence) -> Option<Found> {
 }
 
 fn rule(evidence: &Evidence) -> Remedy {
-    let port = evidence.config.as_ref().map_or(5432, |config| config.endpoint.port);
+    let port = evidence.config().map_or(5432, |config| config.endpoint.port);
     let groups = evidence.database().map(|database| database.security_groups.clone());
     let group = groups.and_then(|groups| groups.first().cloned());
     let group = group.unwrap_or_else(|| "<the database's security group>".into());
@@ -322,12 +323,12 @@ fn rule(evidence: &Evidence) -> Remedy {
 
 fn silent(evidence: &Evidence) -> Option<Found> {
     let some = routed(evidence).iter().any(|(_, tcp)| *tcp == Tcp::Silent);
-    if !some || !all(evidence, &[Tcp::Silent, Tcp::Refused]) || outside(evidence).is_some() {
+    if !some || !all(evidence, &[Tcp::Silent, Tcp::Refused]) {
         return None;
     }
     let found = Found::certain(format!("{} did not answer", addresses(evidence)))
         .also("a refusal is immediate: silence is the network");
-    if evidence.usual_port_answers {
+    if evidence.network.usual_port_answers {
         let found =
             found.also("port 5432 of the same address answers, so the network lets that one in");
         return Some(found.remedy(Remedy::variable("PGPORT", "5432")));
@@ -340,10 +341,10 @@ fn silent(evidence: &Evidence) -> Option<Found> {
 fn no_route(evidence: &Evidence) -> Option<Found> {
     let some = routed(evidence).iter().any(|(_, tcp)| *tcp == Tcp::NoRoute);
     let silent = routed(evidence).iter().any(|(_, tcp)| *tcp == Tcp::Silent);
-    if !some || silent || evidence.any_open() || outside(evidence).is_some() {
+    if !some || silent || evidence.any_open() {
         return None;
     }
-    let ipv6 = evidence.tcp.iter().all(|(address, _)| address.is_ipv6());
+    let ipv6 = evidence.network.tcp.iter().all(|(address, _)| address.is_ipv6());
     let found = Found::certain(format!("no route to {}", addresses(evidence)));
     Some(if ipv6 {
         found
@@ -359,7 +360,7 @@ fn no_route(evidence: &Evidence) -> Option<Found> {
 }
 
 fn some_dead(evidence: &Evidence) -> Option<Found> {
-    let dead = || evidence.tcp.iter().filter(|(_, tcp)| *tcp != Tcp::Open);
+    let dead = || evidence.network.tcp.iter().filter(|(_, tcp)| *tcp != Tcp::Open);
     let (_, how) = dead().next()?;
     if !evidence.any_open() {
         return None;

@@ -11,9 +11,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::environment::Environment;
-use crate::network::evidence::{Dns, Tcp};
+use crate::network::evidence::{Dns, Network, Tcp};
 use crate::report::{Status, Step};
-use crate::steps::{Way, bound};
+use crate::times::bound;
 
 const RESOLVE: Duration = Duration::from_millis(2000);
 const CONNECT: Duration = Duration::from_millis(1500);
@@ -25,7 +25,7 @@ const CANONICAL_NAME: i32 = 2;
 const STREAM: i32 = 1;
 
 /// The host and port to dial.
-pub(crate) fn target(config: &Config) -> (String, u16) {
+fn target(config: &Config) -> (String, u16) {
     match &config.dial {
         Dial::Endpoint => (config.endpoint.host.clone(), config.endpoint.port),
         Dial::Address(address) => (address.to_string(), config.endpoint.port),
@@ -33,11 +33,25 @@ pub(crate) fn target(config: &Config) -> (String, u16) {
     }
 }
 
-pub(crate) async fn resolve(config: &Config, deadline: Instant, way: &mut Way) -> Vec<SocketAddr> {
+/// The way to the server, as far as a connection.
+#[derive(Default)]
+pub(crate) struct Way {
+    pub(crate) network: Network,
+    pub(crate) steps: Vec<Step>,
+}
+
+pub(crate) async fn reach(environment: &Environment, config: &Config, deadline: Instant) -> Way {
+    let mut way = Way::default();
+    let addresses = resolve(config, deadline, &mut way).await;
+    dial(environment, config, &addresses, deadline, &mut way).await;
+    way
+}
+
+async fn resolve(config: &Config, deadline: Instant, way: &mut Way) -> Vec<SocketAddr> {
     let start = Instant::now();
     let (host, port) = target(config);
     if let Ok(address) = host.parse::<IpAddr>() {
-        way.dns = Dns::Literal;
+        way.network.dns = Dns::Literal;
         let found = format!("{address} is an address, no name is resolved");
         way.steps.push(Step::new("dns", Status::Ok, start.elapsed(), found));
         return vec![(address, port).into()];
@@ -64,7 +78,7 @@ pub(crate) async fn resolve(config: &Config, deadline: Instant, way: &mut Way) -
         Dns::NoSuchName => (Status::Failed, format!("there is no name {host}")),
         _ => (Status::Failed, format!("the resolver gave no answer for {host}")),
     };
-    way.dns = dns;
+    way.network.dns = dns;
     way.steps.push(Step::new("dns", status, start.elapsed(), found));
     addresses.into_iter().map(|address| (address, port).into()).collect()
 }
@@ -96,7 +110,7 @@ fn lookup(name: &str) -> Result<(Vec<IpAddr>, Option<String>), Dns> {
     Ok((addresses, canonical))
 }
 
-pub(crate) async fn dial(
+async fn dial(
     environment: &Environment,
     config: &Config,
     addresses: &[SocketAddr],
@@ -124,21 +138,21 @@ pub(crate) async fn dial(
             Tcp::NoRoute => format!("{address} has no route from here"),
             Tcp::Reset => format!("{address} reset"),
         });
-        way.tcp.push((address, tcp));
+        way.network.tcp.push((address, tcp));
     }
-    let open = way.tcp.iter().filter(|(_, tcp)| *tcp == Tcp::Open).count();
+    let open = way.network.tcp.iter().filter(|(_, tcp)| *tcp == Tcp::Open).count();
     let status = match open {
         0 => Status::Failed,
-        _ if open < way.tcp.len() => Status::Warning,
+        _ if open < way.network.tcp.len() => Status::Warning,
         _ => Status::Ok,
     };
     let (_, port) = target(config);
     // Only where the port was chosen: a second guess at the default would be the same.
     if open == 0 && port != USUAL_PORT && environment.has("PGPORT") {
         let usual = SocketAddr::new(addresses[0].ip(), USUAL_PORT);
-        way.usual_port_answers =
+        way.network.usual_port_answers =
             connect(usual, bound(deadline, Duration::from_millis(300))).await.0 == Tcp::Open;
-        if way.usual_port_answers {
+        if way.network.usual_port_answers {
             said.push(format!("{usual} answers"));
         }
     }
@@ -158,9 +172,4 @@ async fn connect(address: SocketAddr, until: Instant) -> (Tcp, Duration) {
         },
     };
     (tcp, start.elapsed())
-}
-
-/// The first address that can be connected to.
-pub(crate) fn open_address(way: &Way) -> Option<SocketAddr> {
-    way.tcp.iter().find(|(_, tcp)| *tcp == Tcp::Open).map(|(address, _)| *address)
 }

@@ -8,7 +8,7 @@ use crate::configuration::causes::root_file;
 use crate::evidence::Evidence;
 use crate::network::evidence::Tcp;
 use crate::remedy::Remedy;
-use crate::tls::evidence::{Tls, Verdict};
+use crate::tls::evidence::{Protocol, Tls, Verdict};
 
 pub(crate) const CAUSES: &[Cause] = &[
     Cause {
@@ -125,7 +125,7 @@ fn silent(evidence: &Evidence) -> Option<Found> {
     let found = Found::certain(
         "the connection was accepted, and TLS got no further: the server says nothing",
     );
-    let config = evidence.config.as_ref()?;
+    let config = evidence.config()?;
     Some(match &config.dial {
         Dial::Tunnel(host, port) => found.remedy(Remedy::action(format!(
             "Restart the tunnel at {host}:{port}, and check that its far end reaches {}:{}",
@@ -149,7 +149,7 @@ fn packets_lost(evidence: &Evidence) -> Option<Found> {
 
 fn other(evidence: &Evidence) -> Option<Found> {
     let Tls::OtherProtocol(what) = evidence.tls else { return None };
-    let mysql = what.contains("MySQL");
+    let mysql = what == Protocol::Mysql;
     let found = Found::certain(format!("it is {what}"));
     let found = match right_port(evidence) {
         Some(port) => found
@@ -189,7 +189,7 @@ fn too_old(evidence: &Evidence) -> Option<Found> {
 }
 
 fn right_port(evidence: &Evidence) -> Option<i32> {
-    let port = evidence.config.as_ref()?.endpoint.port;
+    let port = evidence.config()?.endpoint.port;
     evidence.database()?.port.filter(|right| *right != i32::from(port))
 }
 
@@ -197,7 +197,7 @@ fn not_offered(evidence: &Evidence) -> Option<Found> {
     if evidence.tls != Tls::NotOffered {
         return None;
     }
-    let config = evidence.config.as_ref()?;
+    let config = evidence.config()?;
     let found = Found::certain("the server answers N to the request for TLS; RDS always offers it");
     Some(match &config.dial {
         Dial::Endpoint => {
@@ -235,12 +235,12 @@ fn closed(evidence: &Evidence) -> Option<Found> {
 }
 
 fn was_reset(evidence: &Evidence) -> bool {
-    !evidence.any_open() && evidence.tcp.iter().any(|(_, tcp)| *tcp == Tcp::Reset)
+    !evidence.any_open() && evidence.network.tcp.iter().any(|(_, tcp)| *tcp == Tcp::Reset)
 }
 
 /// The name of RDS in the certificate, if it holds one without a wildcard.
 pub(crate) fn rds_name(evidence: &Evidence) -> Option<Endpoint> {
-    let port = evidence.config.as_ref()?.endpoint.port;
+    let port = evidence.config()?.endpoint.port;
     let endpoints = evidence.presented()?.names.iter().filter(|name| !name.contains('*'));
     endpoints
         .filter_map(|name| Endpoint::parse(name, port).ok())
@@ -253,13 +253,13 @@ pub(crate) const DATABASE_PORT: &str = "<the database's port, 5432 by default>";
 /// `PGHOST` set to a name, with the connection going where it goes now. What goes to this machine goes
 /// through a tunnel, whose port is seldom the database's.
 pub(crate) fn under_its_name(evidence: &Evidence, found: Found, name: &str) -> Found {
-    let Some(config) = &evidence.config else { return found };
+    let Some(config) = evidence.config() else { return found };
     let (old, port) = (&config.endpoint.host, config.endpoint.port);
     let found = found.remedy(Remedy::variable("PGHOST", name));
     if config.dial != Dial::Endpoint {
         return found;
     }
-    let here = evidence.tcp.iter().all(|(address, _)| address.ip().is_loopback());
+    let here = evidence.network.tcp.iter().all(|(address, _)| address.ip().is_loopback());
     match old.parse::<std::net::IpAddr>() {
         Ok(address) if !here => found.remedy(Remedy::variable("PGHOSTADDR", address.to_string())),
         _ => {
@@ -280,7 +280,7 @@ fn name(evidence: &Evidence) -> Option<Found> {
     let names = evidence.presented()?.names.join(", ");
     let host = evidence.host();
     let found = Found::certain(format!("PGHOST is {host}; the certificate is for {names}"));
-    let config = evidence.config.as_ref()?;
+    let config = evidence.config()?;
     if config.endpoint.kind != EndpointKind::Other && config.dial != Dial::Endpoint {
         let (variable, meaning) = match config.dial {
             Dial::Tunnel(..) => ("DB_TUNNEL", format!("<host:port of a tunnel to {host}>")),
@@ -365,13 +365,13 @@ fn root_expired(evidence: &Evidence) -> Option<Found> {
 
 fn root(evidence: &Evidence) -> Option<Found> {
     if !is(evidence, Verdict::Root)
-        || !evidence.problems.is_empty()
-            && evidence.repairs.iter().any(|(name, _)| name == "PGSSLROOTCERT")
+        || !evidence.configuration.problems.is_empty()
+            && evidence.configuration.repairs.iter().any(|(name, _)| name == "PGSSLROOTCERT")
     {
         return None;
     }
     let presented = evidence.presented()?;
-    let config = evidence.config.as_ref()?;
+    let config = evidence.config()?;
     let given = evidence.environment.has("PGSSLROOTCERT");
     let mut found = Found::certain(format!("it leads to the root {:?}", presented.issuer));
     if given && presented.root.is_some() {

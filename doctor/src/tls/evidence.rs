@@ -21,8 +21,8 @@ pub(crate) enum Tls {
     Error,
     /// The server offers no TLS 1.2 and none after it.
     TooOld,
-    /// What answers is not PostgreSQL; what it seems to be.
-    OtherProtocol(&'static str),
+    /// The server does not speak PostgreSQL.
+    OtherProtocol(Protocol),
     /// The handshake itself failed.
     Failed,
     /// The server's certificate.
@@ -69,4 +69,34 @@ pub(crate) enum Verdict {
     Root,
     /// For another reason.
     Other,
+}
+
+impl Tls {
+    /// Whether the functions send a token to this server.
+    pub(crate) fn is_trusted(&self) -> bool {
+        matches!(self, Self::Presented(presented) if presented.verdict == Verdict::Trusted)
+    }
+}
+
+/// What a server that does not speak PostgreSQL seems to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http,
+    Ssh,
+    Mysql,
+    /// TLS at once.
+    Tls,
+    Unknown,
+}
+
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Http => "an HTTP server",
+            Self::Ssh => "an SSH server",
+            Self::Mysql => "a MySQL or MariaDB server",
+            Self::Tls => "a TLS server that does not speak PostgreSQL",
+            Self::Unknown => "another protocol",
+        })
+    }
 }

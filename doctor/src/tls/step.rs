@@ -20,8 +20,8 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
 use super::certificate;
 use crate::report::{Status, Step};
-use crate::steps::{Way, bound};
-use crate::tls::evidence::{Presented, Tls, Verdict};
+use crate::times::bound;
+use crate::tls::evidence::{Presented, Protocol, Tls, Verdict};
 
 const LONGEST: Duration = Duration::from_millis(2000);
 /// Round trips of a handshake, with some to spare.
@@ -37,9 +37,17 @@ enum Stop {
     Closed,
     NotOffered,
     Error,
-    Other(&'static str),
+    Other(Protocol),
     TooOld,
     Handshake,
+}
+
+/// How the handshake ended.
+pub(crate) struct Handshake {
+    pub(crate) tls: Tls,
+    /// How long the answer to the request for TLS took.
+    pub(crate) round_trip: Duration,
+    pub(crate) step: Step,
 }
 
 pub(crate) async fn handshake(
@@ -48,8 +56,7 @@ pub(crate) async fn handshake(
     connector: Option<MakeTlsConnector>,
     now: SystemTime,
     deadline: Instant,
-    way: &mut Way,
-) {
+) -> Handshake {
     let start = Instant::now();
     let until = bound(deadline, LONGEST);
     let direct = config.ssl_negotiation == SslNegotiation::Direct;
@@ -57,9 +64,10 @@ pub(crate) async fn handshake(
         observe(config, address, direct, until),
         judge(config, address, connector, direct, until),
     );
-    way.tls = match seen {
+    let mut answered_in = Duration::ZERO;
+    let tls = match seen {
         Ok((version, chain, round_trip)) => {
-            way.round_trip = round_trip;
+            answered_in = round_trip;
             let mut presented = certificate::read(&version, &chain, config, now);
             presented.verdict =
                 judged.map_or(Verdict::Trusted, |why| certificate::verdict(&why, &presented));
@@ -82,8 +90,9 @@ pub(crate) async fn handshake(
         Err(Stop::Closed) => Tls::Closed { answers_postgres: false },
         Err(Stop::Handshake) => Tls::Failed,
     };
-    let (status, found) = said(&way.tls);
-    way.steps.push(Step::new("tls", status, start.elapsed(), found));
+    let (status, found) = said(&tls);
+    let step = Step::new("tls", status, start.elapsed(), found);
+    Handshake { tls, round_trip: answered_in, step }
 }
 
 fn said(tls: &Tls) -> (Status, String) {
@@ -142,7 +151,7 @@ async fn ask(address: SocketAddr, direct: bool) -> Result<(TcpStream, Duration),
             let mut length = [0; 4];
             let read = timeout(Duration::from_millis(200), stream.read_exact(&mut length)).await;
             let fits = matches!(read, Ok(Ok(_))) && u32::from_be_bytes(length) < 30_000;
-            return Err(if fits { Stop::Error } else { Stop::Other("another protocol") });
+            return Err(if fits { Stop::Error } else { Stop::Other(Protocol::Unknown) });
         }
         _ => {}
     }
@@ -150,8 +159,8 @@ async fn ask(address: SocketAddr, direct: bool) -> Result<(TcpStream, Duration),
     if answer[0] == b'S' {
         // A PostgreSQL waits now; SSH's greeting begins with the same letter, and goes on.
         return match stream.try_read(&mut more) {
-            Ok(1..) if more.starts_with(b"SH-") => Err(Stop::Other("an SSH server")),
-            Ok(1..) => Err(Stop::Other("another protocol")),
+            Ok(1..) if more.starts_with(b"SH-") => Err(Stop::Other(Protocol::Ssh)),
+            Ok(1..) => Err(Stop::Other(Protocol::Unknown)),
             _ => Ok((stream, took)),
         };
     }
@@ -159,11 +168,11 @@ async fn ask(address: SocketAddr, direct: bool) -> Result<(TcpStream, Duration),
     let more = &more[..read.ok().and_then(Result::ok).unwrap_or(0)];
     let all = [&answer, more].concat();
     Err(Stop::Other(match all.as_slice() {
-        [b'H', b'T', b'T', b'P', ..] => "an HTTP server",
+        [b'H', b'T', b'T', b'P', ..] => Protocol::Http,
         // The length, the sequence number 0, and protocol 10.
-        [_, _, 0, 0, 10, ..] => "a MySQL or MariaDB server",
-        [0x15, 3, ..] => "a TLS server that does not speak PostgreSQL",
-        _ => "another protocol",
+        [_, _, 0, 0, 10, ..] => Protocol::Mysql,
+        [0x15, 3, ..] => Protocol::Tls,
+        _ => Protocol::Unknown,
     }))
 }
 

@@ -2,8 +2,8 @@
 
 use rds_iam::credentials::{KeyFlaw, KeyKind};
 
+use super::renew::renew;
 use super::trouble::{Asked, Trouble, trouble};
-use super::{clock_is_off, renew};
 use crate::aws::evidence::Caller;
 use crate::cause::Found;
 use crate::credentials::evidence::{Credentials, Flaw, Source, Way};
@@ -43,7 +43,7 @@ fn pasted_variables(evidence: &Evidence) -> Option<Found> {
 /// In a profile, or in what another source hands out.
 fn pasted_elsewhere(evidence: &Evidence) -> Option<Found> {
     // STS knows them: so they are good, whatever they look like.
-    if matches!(evidence.caller, Caller::Is { .. }) {
+    if matches!(evidence.aws.caller, Caller::Is { .. }) {
         return None;
     }
     let source = evidence.credentials.source()?;
@@ -85,9 +85,6 @@ fn pasted_elsewhere(evidence: &Evidence) -> Option<Found> {
 
 pub(super) fn incomplete(evidence: &Evidence) -> Option<Found> {
     let has = |name| evidence.environment.has(name);
-    if pasted(evidence).is_some() {
-        return None;
-    }
     let (id, secret) = (has("AWS_ACCESS_KEY_ID"), has("AWS_SECRET_ACCESS_KEY"));
     if id != secret {
         let (name, other) = if id {
@@ -133,10 +130,10 @@ pub(super) fn incomplete(evidence: &Evidence) -> Option<Found> {
 
 /// STS's code, if it is one of these, for keys that it was asked with.
 fn refused(evidence: &Evidence, codes: &[&str]) -> Option<String> {
-    if clock_is_off(evidence) || incomplete(evidence).is_some() || pasted(evidence).is_some() {
+    if evidence.clock_is_off() {
         return None;
     }
-    let code = match (&evidence.caller, trouble(evidence)) {
+    let code = match (&evidence.aws.caller, trouble(evidence)) {
         (Caller::Refused(code), _) => code.as_str(),
         // A web identity is not a key.
         (_, Some(Trouble::Refused { code, role })) if !matches!(role, Asked::WebIdentity(_)) => {

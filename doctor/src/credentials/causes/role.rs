@@ -2,7 +2,6 @@
 
 use rds_iam::credentials::Failure;
 
-use super::keys::{expired, secret, unknown};
 use super::proxy;
 use super::trouble::{Asked, Trouble, trouble};
 use crate::aws::evidence::{Caller, principal_of};
@@ -13,11 +12,8 @@ use crate::remedy::Remedy;
 
 pub(super) fn refused(evidence: &Evidence) -> Option<Found> {
     let Trouble::Refused { code, role } = trouble(evidence)? else { return None };
-    if [expired, unknown, secret].iter().any(|rule| rule(evidence).is_some()) {
-        return None;
-    }
     let failure = evidence.credentials.failure()?;
-    let caller = match (&evidence.caller, failure) {
+    let caller = match (&evidence.aws.caller, failure) {
         (Caller::Is { arn, .. }, _) => principal_of(arn),
         (_, Failure::RoleRefused { caller: Some(caller), .. }) => principal_of(caller),
         _ => "<the caller>".into(),
@@ -94,7 +90,7 @@ pub(super) fn unreachable(evidence: &Evidence) -> Option<Found> {
     let Trouble::Unreachable { role, answered } = trouble(evidence)? else { return None };
     let environment = &evidence.environment;
     let default = "us-east-1".to_owned();
-    let region = evidence.config.as_ref().map_or(&default, |config| &config.sts_region);
+    let region = evidence.config().map_or(&default, |config| &config.sts_region);
     let usual = format!("https://sts.{region}.amazonaws.com");
     let set = ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]
         .into_iter()
@@ -103,7 +99,7 @@ pub(super) fn unreachable(evidence: &Evidence) -> Option<Found> {
         if answered { "what answered is not STS" } else { "it was not reached, or did not answer" };
     let seen = format!("{} is assumed through STS: {how}", role.arn());
     // Without names, nothing is reached.
-    let unnamed = evidence.dns == Dns::Silent && !answered;
+    let unnamed = evidence.network.dns == Dns::Silent && !answered;
     let mut found = if unnamed { Found::possible(seen) } else { Found::certain(seen) };
     if answered {
         found = found.titled("another server answers in the place of STS");

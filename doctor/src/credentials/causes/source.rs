@@ -3,8 +3,9 @@
 
 use rds_iam::credentials::Failure;
 
+use super::proxy;
+use super::renew::{login, run_by_hand};
 use super::trouble::{Asked, Trouble, trouble};
-use super::{login, proxy, run_by_hand};
 use crate::cause::Found;
 use crate::credentials::evidence::{Credentials, Profile, Source, TokenFile, Way};
 use crate::evidence::Evidence;

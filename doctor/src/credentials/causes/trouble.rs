@@ -59,7 +59,7 @@ pub(super) fn trouble(evidence: &Evidence) -> Option<Trouble<'_>> {
         Credentials::Silent { .. } => {
             let own = source.profile().is_some_and(|p| matches!(p.way, Way::Process | Way::Sso));
             let by_configured =
-                configured(evidence).is_some() && evidence.caller != Caller::Unknown;
+                configured(evidence).is_some() && evidence.aws.caller != Caller::Unknown;
             Some(match asked(evidence, source) {
                 Some(role) if by_configured || !own => {
                     Trouble::Unreachable { role, answered: false }
@@ -72,7 +72,7 @@ pub(super) fn trouble(evidence: &Evidence) -> Option<Trouble<'_>> {
 }
 
 fn configured(evidence: &Evidence) -> Option<&Role> {
-    evidence.config.as_ref()?.role.as_ref()
+    evidence.config()?.role.as_ref()
 }
 
 /// The role that STS was asked for last: that of `DB_ROLE_ARN` if the credentials before it are known.
@@ -82,10 +82,10 @@ fn asked<'a>(evidence: &'a Evidence, source: &'a Source) -> Option<Asked<'a>> {
         _ => None,
     };
     let is_named = |arn: &str| named.is_none_or(|named| named == arn);
-    let before = evidence.caller != Caller::Unknown || !source.asks_sts();
+    let before = evidence.aws.caller != Caller::Unknown || !source.asks_sts();
     if let Some(role) = configured(evidence).filter(|role| before && is_named(&role.arn)) {
         // Without credentials to ask with, it was not asked for.
-        let base_is_there = evidence.caller != Caller::Unknown
+        let base_is_there = evidence.aws.caller != Caller::Unknown
             || matches!(evidence.credentials, Credentials::Missing { .. });
         return base_is_there.then_some(Asked::Configured(role));
     }

@@ -6,7 +6,7 @@ use aws_config::profile::{Profile as Section, ProfileSet};
 use aws_types::os_shim_internal::{Env, Fs};
 use rds_iam::credentials::key_flaws;
 
-use super::source::token_file;
+use super::token_file::token_file;
 use crate::credentials::evidence::{Profile, ProfileRole, Way};
 use crate::environment::Environment;
 
