@@ -8,6 +8,7 @@
 
 mod cache;
 mod environment;
+mod explain;
 mod failure;
 mod keys;
 #[cfg(feature = "role")]
@@ -19,7 +20,8 @@ pub use cache::{
     CachingProvider, FAILURE_BACKOFF, REFRESH_BUFFER, RENEWAL_BACKOFF, RENEWAL_TIMEOUT,
 };
 pub use environment::EnvironmentProvider;
-pub use failure::{Failure, unavailable};
+pub use explain::unavailable;
+pub use failure::Failure;
 pub use keys::{KEY_VARIABLES, KeyFlaw, KeyKind, key_flaws};
 #[cfg(feature = "role")]
 pub use role::RawProvider;

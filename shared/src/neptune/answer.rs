@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::statement::{Language, Statement};
+use super::{Language, Statement};
 use crate::error::{Error, ErrorKind};
 use crate::json::Object;
 use crate::query::{Answer, Metrics, Mode, ResultKind, Rows, SHOWN_VIOLATIONS};

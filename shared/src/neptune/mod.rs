@@ -9,6 +9,7 @@ mod answer;
 mod clauses;
 mod config;
 mod http;
+mod language;
 mod neptune_error;
 mod parameters;
 mod session;
@@ -17,5 +18,6 @@ mod statement;
 mod tokens;
 
 pub use config::NeptuneConfig;
+pub use language::Language;
 pub use session::NeptuneSession;
-pub use statement::{Language, Statement};
+pub use statement::Statement;

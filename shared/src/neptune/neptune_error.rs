@@ -149,7 +149,7 @@ pub(super) fn timed_out(statement: &Statement, why: &str) -> Error {
 mod tests {
     use hyper::body::Bytes;
 
-    use super::super::statement::Language;
+    use super::super::Language;
     use super::*;
 
     const READ: &str = "RETURN 1 AS one";

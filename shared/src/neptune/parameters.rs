@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::value::RawValue;
 
-use super::statement::{Language, Statement};
 use super::tokens::{Kind, Token, tokens};
+use super::{Language, Statement};
 use crate::error::Error;
 use crate::query::{Mode, ParamType, pick, unusable};
 

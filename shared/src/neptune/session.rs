@@ -15,7 +15,7 @@ use super::http::{Connection, Connector, Lost, Response};
 use super::neptune_error::{outcome_unknown, refused, timed_out};
 use super::parameters::{Values, form};
 use super::sign::Call;
-use super::statement::{Language, Statement};
+use super::{Language, Statement};
 use crate::credentials::{CachingProvider, unavailable};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};

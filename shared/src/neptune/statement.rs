@@ -2,30 +2,11 @@
 
 use std::path::Path;
 
+use super::Language;
 use super::clauses::writing_clause;
 use super::tokens::{Kind, tokens};
 use crate::error::{Error, ErrorKind};
 use crate::query::{Mode, Query, ResultKind, is_query_name};
-
-/// A query language, by its file's ending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Language {
-    /// openCypher, `.cypher`
-    Cypher,
-    /// SPARQL 1.1, `.rq`
-    Sparql,
-}
-
-impl Language {
-    const ALL: [Self; 2] = [Self::Cypher, Self::Sparql];
-
-    fn ending(self) -> &'static str {
-        match self {
-            Self::Cypher => "cypher",
-            Self::Sparql => "rq",
-        }
-    }
-}
 
 /// A query file: the front matter, and the statement in its language.
 #[derive(Clone, Debug, PartialEq)]

@@ -12,6 +12,7 @@ mod common;
 mod credentials;
 mod faults;
 mod hostile;
+mod imports;
 mod jobs;
 mod layers;
 mod leftovers;
