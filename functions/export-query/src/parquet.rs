@@ -51,9 +51,6 @@ impl ParquetWriter {
                 .because(why)
                 .remedy(remedy)
         };
-        if columns.is_empty() {
-            return Err(invalid("the query has no columns".into(), "Select at least one"));
-        }
         for (index, column) in columns.iter().enumerate() {
             if columns[..index].iter().any(|earlier| earlier.name == column.name) {
                 let why = format!("two columns are named {}", column.name);

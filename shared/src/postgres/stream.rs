@@ -88,6 +88,9 @@ pub(crate) async fn start(
     };
     begun.map_err(|error| plain.failed_read(&error))?;
     let described = described.map_err(|error| plain.failed_read(&error))?;
+    if described.as_ref().is_some_and(|statement| statement.columns().is_empty()) {
+        return Err(Failure::refused(no_columns(query)));
+    }
     let described = described.as_ref().map_or(&[][..], |statement| statement.columns());
     let mapped: Vec<_> = described.iter().map(mapping).collect();
     let statement = wrapped(query, form, &mapped).within(statement_timeout);
@@ -115,6 +118,13 @@ impl Running {
     pub(crate) fn query(&self) -> &Query {
         &self.query
     }
+}
+
+/// Only JSON has a form for a row without values.
+fn no_columns(query: &Query) -> Error {
+    Error::new(ErrorKind::QueryInvalid, format!("query {} has no columns", query.name))
+        .because("a row of this format has one value or more")
+        .remedy("Select at least one column")
 }
 
 fn wrapped<'q>(

@@ -97,6 +97,7 @@ async fn world() -> World {
         ("days", "SELECT '-infinity'::date AS d"),
         ("twice", "SELECT 1 AS a, 2 AS a"),
         ("nothing", "SELECT 1 AS a, 'x' AS b WHERE false"),
+        ("no_columns", "SELECT FROM generate_series(1, 3)"),
         ("line_breaks", "SELECT E'{\"a\":\\n\\r\\n1}'::json AS j"),
     ]);
     world
@@ -179,6 +180,27 @@ async fn what_psql_writes_is_written_and_others_read_it_back() {
         assert!(error.error_message.contains(word), "{}", error.error_message);
         assert!(world.s3().get(to).await.is_none());
     }
+    function.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn rows_without_columns_are_empty_objects_or_refused() {
+    let world = world().await;
+    let mut function = world.function().await;
+    let object = export(&world, &mut function, "no_columns", "ndjson").await;
+    assert_eq!(text(object), "{}\n{}\n{}\n");
+    for format in ["csv", "csv.gz", "parquet"] {
+        let event = json!({ "query": "no_columns", "to": format!("no.{format}") });
+        let error = function.error(event.to_string()).await;
+        assert_eq!(error.error_type, "Query.Invalid", "{}", error.error_message);
+        let expected = "query no_columns has no columns";
+        assert!(error.error_message.contains(expected), "{}", error.error_message);
+        assert!(world.s3().get(&format!("no.{format}")).await.is_none(), "{format}");
+    }
+    // The connection serves what follows.
+    let object = export(&world, &mut function, "sole", "csv").await;
+    assert!(text(object).starts_with("a\n"));
     function.stop().await;
     world.stop().await;
 }
