@@ -153,7 +153,10 @@ fn offline_it_finds_purges_that_take_too_much_and_jobs_that_cannot_end() {
         (
             "by_key",
             by_key,
-            &["its condition on received_at", "Repeat the condition on received_at outside"],
+            &[
+                "its condition on received_at",
+                "Repeat the condition on received_at for the rows of orders themselves",
+            ],
         ),
         ("count", count, &["would be repeated for ever", "set max_chunks"]),
         (
@@ -177,6 +180,10 @@ fn offline_it_finds_purges_that_take_too_much_and_jobs_that_cannot_end() {
     let file = write(folder.path(), "twice.sql", &format!("{JOB}{twice}"));
     let (told, _) = check(&[&file], &[]);
     assert!(told.matches("twice.sql: query").count() == 2 && told.ends_with("1 wrong\n"), "{told}");
+    // What it cannot parse is not wrong: PostgreSQL may take it.
+    let unknown = write(folder.path(), "unknown.sql", &format!("{JOB}DELETE FROM t GRADUALLY"));
+    let (told, well) = check(&[&unknown], &[]);
+    assert!(well && told.contains("unknown.sql: note: purges are not looked for"), "{told}");
 }
 
 /// Triggers and rules that take a write's rows away from it, where they hide: `t` is plain, `p` has them on

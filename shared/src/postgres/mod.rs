@@ -6,7 +6,7 @@
 //! huge row out of memory, `outcome`, `statement_error`, `sqlstates` and `read_only`
 //! describe how a statement ended, and `leftovers` releases what it left in the session. `stream` hands
 //! on the rows of a large result, with the types that `columns` knows. `describe` asks PostgreSQL about a
-//! query without running it, and `review` reads its text for what PostgreSQL would accept.
+//! query without running it, and `refuse` reads its text for what no connection should get.
 
 mod columns;
 mod connect;
@@ -20,7 +20,7 @@ mod message_limit;
 pub(crate) mod outcome;
 mod read_only;
 mod refusal;
-pub(crate) mod review;
+pub(crate) mod refuse;
 mod sqlstates;
 pub(crate) mod statement_error;
 pub(crate) mod stream;
@@ -33,6 +33,6 @@ pub use connect::{Connection, Connector, login_settings};
 pub use describe::{Description, describe};
 pub(crate) use leftovers::Leaves;
 pub use refusal::Refusal;
-pub use review::{review, uncounted};
+pub use refuse::check;
 pub use stream::{RowForm, StreamedRow};
 pub use tls::tls_connector;

@@ -20,8 +20,6 @@ mod rows;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod rules;
 mod source;
-#[cfg(feature = "postgres")]
-mod tree;
 
 use std::path::Path;
 use std::time::Duration;
@@ -53,8 +51,6 @@ pub(crate) use rules::{Stage, answer, outcome_unknown};
 #[cfg(feature = "neptune")]
 pub(crate) use rules::{has_violations, not_one};
 pub use source::{Field, Source, resolve};
-#[cfg(feature = "postgres")]
-pub(crate) use tree::{Token, first_word, tree};
 
 use crate::error::{Error, ErrorKind};
 

@@ -180,20 +180,3 @@ async fn a_job_that_would_never_end_or_end_at_once_is_refused_without_a_login() 
     function.stop().await;
     world.stop().await;
 }
-
-/// A deployed copy of an earlier example goes on, and the log says what is wrong with it.
-#[tokio::test]
-async fn a_purge_that_may_delete_too_much_is_named_in_the_log() {
-    let mut world = start().await;
-    let old = format!(
-        "{REPEAT} DELETE FROM orders WHERE ctid = ANY (ARRAY(SELECT ctid FROM orders LIMIT $1))"
-    );
-    world.queries(&[("old", &old)]);
-    world.run(ROWS).await;
-    let mut function = world.function().await;
-    assert_eq!(function.ok(r#"{"query":"old"}"#).await["rows"], 8);
-    let log = function.stop().await;
-    let line = log.iter().find(|line| line.contains("a purge may delete too much"));
-    assert!(line.is_some_and(|line| line.contains("ctid without tableoid")), "{log:#?}");
-    world.stop().await;
-}

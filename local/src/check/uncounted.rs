@@ -1,13 +1,13 @@
 //! Triggers and rules that take a write's rows away from it. PostgreSQL does not count those rows, and a
 //! job takes a chunk of no rows for the last.
 
+use rds_iam::query::Query;
+use rds_iam::{Error, ErrorKind};
+use squawk_syntax::{SyntaxKind, SyntaxNode};
 use tokio_postgres::Client;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
-use super::shape::{Statement, Verb};
-use crate::error::{Error, ErrorKind};
-use crate::postgres::statement_error::statement_error;
-use crate::query::{Query, tree};
+use super::statement::Write;
 
 /// The events of a trigger (`pg_trigger.h`).
 const INSERT: i16 = 4;
@@ -46,34 +46,49 @@ JOIN pg_catalog.pg_rewrite AS r ON ev_class = relation AND is_instead AND ev_ena
 WHERE event & bit <> 0 AND pg_get_ruledef(r.oid) !~* ('do instead.*\m' || command || '\M')
 ORDER BY 1";
 
-/// What keeps PostgreSQL from counting the rows of a query that batch-job repeats until there are no more:
-/// one finding for each trigger and rule.
-///
-/// # Errors
-/// As a statement that runs.
-pub async fn uncounted(client: &Client, query: &Query) -> Result<Vec<Error>, Error> {
-    let tokens = tree(&query.sql);
-    let Some(statement) = Statement::parse(&tokens).filter(|_| query.repeat.is_some()) else {
-        return Ok(Vec::new());
-    };
-    let (mut names, mut events) = (Vec::new(), Vec::new());
-    for write in statement.writes() {
-        let quoted =
-            write.table.path.iter().map(|part| format!("\"{}\"", part.replace('"', "\"\"")));
-        names.push(quoted.collect::<Vec<_>>().join("."));
-        events.push(match write.verb {
-            Verb::Insert => INSERT,
-            Verb::Delete => DELETE,
-            Verb::Update => UPDATE,
-            Verb::Merge => INSERT | DELETE | UPDATE,
-        });
+/// The tables that a statement writes to, as PostgreSQL takes their names, and the events of their triggers.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    names: Vec<String>,
+    events: Vec<i16>,
+}
+
+impl Written {
+    pub(super) fn read(root: &SyntaxNode) -> Self {
+        let mut written = Self::default();
+        for write in Write::all(root) {
+            let quoted =
+                write.table.path.iter().map(|part| format!("\"{}\"", part.replace('"', "\"\"")));
+            written.names.push(quoted.collect::<Vec<_>>().join("."));
+            written.events.push(match write.node.kind() {
+                SyntaxKind::INSERT => INSERT,
+                SyntaxKind::DELETE => DELETE,
+                SyntaxKind::UPDATE => UPDATE,
+                _ => INSERT | DELETE | UPDATE,
+            });
+        }
+        written
     }
-    let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
-        [(&names, Type::TEXT_ARRAY), (&events, Type::INT2_ARRAY)];
-    let rows = client.query_typed(LOOK, &values).await;
-    let rows = rows.map_err(|error| statement_error(query, &error, 0))?;
-    let found = rows.iter().filter_map(|row| row.try_get::<_, String>(0).ok());
-    Ok(found.map(|what| finding(query, &what)).collect())
+
+    /// What keeps PostgreSQL from counting the rows that are written: one finding for each trigger and rule.
+    ///
+    /// # Errors
+    /// [`DatabaseUnavailable`](ErrorKind::DatabaseUnavailable) if there is no answer.
+    pub(super) async fn uncounted(
+        &self,
+        client: &Client,
+        query: &Query,
+    ) -> Result<Vec<Error>, Error> {
+        let values: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&self.names, Type::TEXT_ARRAY), (&self.events, Type::INT2_ARRAY)];
+        let rows = client.query_typed(LOOK, &values).await.map_err(|error| {
+            let what = format!("the triggers of query {}'s tables are not known", query.name);
+            let error = error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string);
+            Error::new(ErrorKind::DatabaseUnavailable, what).because(error)
+        })?;
+        let found = rows.iter().filter_map(|row| row.try_get::<_, String>(0).ok());
+        Ok(found.map(|what| finding(query, &what)).collect())
+    }
 }
 
 fn finding(query: &Query, what: &str) -> Error {

@@ -1,16 +1,31 @@
 //! `rds-local check`: finds errors in query files before they are deployed.
+//!
+//! Beside what a function refuses, it finds statements that PostgreSQL accepts and nobody wants: purges that
+//! delete rows which are not due, and jobs that never end. These rules know a statement's form, and not the
+//! tables. Each recognises a form that is wrong on some table or at some moment, and says what to write.
+
+mod endless;
+mod expressions;
+mod purge;
+mod rows;
+mod scope;
+mod statement;
+#[cfg(test)]
+mod tests;
+mod uncounted;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_smithy_async::time::SharedTimeSource;
 use rds_iam::mysql;
-use rds_iam::postgres::{Connection, Connector};
-use rds_iam::postgres::{Description, describe, review, uncounted};
-use rds_iam::query::Query;
+use rds_iam::postgres::{self, Connection, Connector, Description, describe};
+use rds_iam::query::{Mode, Query};
 use rds_iam::{Config, Error};
 use tokio::time::{Instant, timeout_at};
 
+use self::statement::Write;
+use self::uncounted::Written;
 use crate::Result;
 use crate::database::Engine;
 
@@ -29,6 +44,9 @@ pub async fn run(paths: &[PathBuf], engine: Option<Engine>, database: bool) -> R
         match check(file, engine, connection.as_ref()).await {
             Ok(checked) => {
                 println!("{}: ok{}", file.display(), checked.description);
+                if let Some(note) = checked.note {
+                    println!("{}: note: {note}", file.display());
+                }
                 for warning in &checked.warnings {
                     println!("{}: warning: {warning}", file.display());
                 }
@@ -61,6 +79,8 @@ struct Checked {
     description: String,
     /// What the database has that may keep it from working.
     warnings: Vec<Error>,
+    /// What was not looked at.
+    note: Option<&'static str>,
 }
 
 /// Whose SQL a file has, by its folder: `queries/mysql` is mysql-query's.
@@ -85,18 +105,52 @@ async fn check(
         let unasked = connection.map(|_| ": without the database, which is PostgreSQL".to_owned());
         return Ok(Checked { description: unasked.unwrap_or_default(), ..Checked::default() });
     }
-    let found = review(&query);
-    if !found.is_empty() {
-        return Err(found.iter().map(ToString::to_string).collect());
+    let review = review(&query);
+    if !review.found.is_empty() {
+        return Err(review.found.iter().map(ToString::to_string).collect());
     }
-    let Some(connection) = connection else { return Ok(Checked::default()) };
+    let mut checked = Checked { note: review.note, ..Checked::default() };
+    let Some(connection) = connection else { return Ok(checked) };
+    let client = &connection.client;
     let asked = async {
-        let description = describe(&connection.client, &query).await?;
-        let warnings = uncounted(&connection.client, &query).await?;
-        Ok(Checked { description: shown(&description), warnings })
+        let description = describe(client, &query).await?;
+        Ok((description, review.written.uncounted(client, &query).await?))
     };
-    let checked = timeout_at(Instant::now() + TIMEOUT, asked).await;
-    checked.map_err(|_| vec!["the database did not answer in time".to_owned()])?.map_err(told)
+    let asked = timeout_at(Instant::now() + TIMEOUT, asked).await;
+    let (description, warnings) =
+        asked.map_err(|_| vec!["the database did not answer in time".to_owned()])?.map_err(told)?;
+    checked.description = shown(&description);
+    checked.warnings = warnings;
+    Ok(checked)
+}
+
+/// What the text of a query file says.
+#[derive(Default)]
+struct Review {
+    /// What is wrong, each with a remedy.
+    found: Vec<Error>,
+    /// The tables that a job writes to again and again.
+    written: Written,
+    note: Option<&'static str>,
+}
+
+fn review(query: &Query) -> Review {
+    if let Err(error) = postgres::check(query) {
+        return Review { found: vec![error], ..Review::default() };
+    }
+    if query.mode == Mode::Read {
+        return Review::default();
+    }
+    let judged = statement::parse(&query.sql, |root| Review {
+        found: Write::all(root)
+            .filter_map(|write| purge::check(query, &write))
+            .chain(endless::check(query, root))
+            .collect(),
+        written: query.repeat.as_ref().map(|_| Written::read(root)).unwrap_or_default(),
+        note: None,
+    });
+    let note = "purges are not looked for: the text is too long, or of a form that rds-local does not know";
+    judged.unwrap_or_else(|| Review { note: Some(note), ..Review::default() })
 }
 
 fn shown(description: &Description) -> String {
