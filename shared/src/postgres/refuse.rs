@@ -5,7 +5,7 @@
 //! more.
 
 use crate::error::{Error, ErrorKind};
-use crate::query::{Parameters, Query, tokens};
+use crate::query::{Parameters, Query, extra_parenthesis, line_of, tokens};
 
 /// Aggregates that give one row for no rows.
 const AGGREGATES: [&str; 5] = ["avg", "count", "max", "min", "sum"];
@@ -32,10 +32,17 @@ pub fn check(query: &Query) -> Result<(), Error> {
 }
 
 /// Refuses a statement that a connection cannot take: after COPY, PostgreSQL sends rows or waits for them
-/// in messages that are no part of an answer.
+/// in messages that are no part of an answer; and a text that closes the parenthesis around it could say
+/// anything behind.
 pub(crate) fn refuse(query: &Query) -> Result<(), Error> {
     let invalid =
         || Error::new(ErrorKind::QueryInvalid, format!("query {} is not valid", query.name));
+    if let Some(place) = extra_parenthesis(&query.sql) {
+        let line = line_of(&query.sql, place);
+        return Err(invalid()
+            .because(format!("line {line}: it has a ) that closes no parenthesis"))
+            .remedy("Remove it, or add the ( that is missing"));
+    }
     // PostgreSQL ignores a semicolon with nothing before it.
     let first = tokens(&query.sql).find(|token| *token != ";");
     if !first.is_some_and(|first| first.eq_ignore_ascii_case("copy")) {
@@ -206,6 +213,35 @@ mod tests {
     }
 
     #[test]
+    fn a_text_that_closes_the_parenthesis_around_it_is_refused() {
+        for (sql, line) in [
+            ("SELECT 1 AS a) x, (SELECT 2 AS b", 4),
+            ("SELECT 1 AS a\n) x, (SELECT 2 AS b", 5),
+            ("SELECT 1), x AS (DELETE FROM t RETURNING *", 4),
+            ("SELECT ')' || E'\\')' || $a$)$a$ /* ) /* ) */ */ -- )\n) x, (SELECT 1", 5),
+            ("SELECT (1)) x --", 4),
+            ("SELECT ARRAY[1) x, (SELECT 2]", 4),
+            ("SELECT 'a'')', \"b\"\")\" )", 4),
+        ] {
+            let error = check(&query("", sql)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::QueryInvalid, "{sql}");
+            let expected = format!("line {line}: it has a ) that closes no parenthesis");
+            assert!(error.to_string().contains(&expected), "{sql}: {error}");
+        }
+        for sql in [
+            "SELECT (1), (SELECT 2)",
+            "SELECT ')'",
+            "SELECT E'\\')' AS a",
+            "SELECT $$)$$ AS \"a)\" -- )\n/* ) */",
+            "SELECT $1::text || $a$ ) $b$ ) $a$",
+            // The server says what is missing.
+            "SELECT (1",
+        ] {
+            assert_eq!(check(&query("", sql)), Ok(()), "{sql}");
+        }
+    }
+
+    #[test]
     fn a_step_that_only_counts_is_refused() {
         let with = "WITH d AS (DELETE FROM t WHERE n < 5 RETURNING *)";
         for (tail, refused) in [
@@ -249,6 +285,7 @@ mod tests {
             "FETCH FIRST 0 ROWS ONLY",
             "FETCH NEXT (0) ROWS ONLY",
             "LIMIT (0)::int",
+            "LIMIT 0 ) + (SELECT 1",
         ] {
             assert!(told(REPEAT, &delete(limit)).contains("its LIMIT is 0"), "{limit}");
             let step = refuse_step(&query(REPEAT, &delete(limit)), &Parameters::default());

@@ -41,6 +41,24 @@ pub(super) fn last_semicolon(text: &str) -> Option<usize> {
     placed_tokens(text).last().filter(|(_, token)| *token == ";").map(|(at, _)| at)
 }
 
+/// The place of the first `)` that closes no parenthesis.
+#[cfg(feature = "postgres")]
+pub(crate) fn extra_parenthesis(text: &str) -> Option<usize> {
+    let mut open = 0_usize;
+    let extra = placed_tokens(text).find(|(_, token)| match *token {
+        ")" if open == 0 => true,
+        ")" => {
+            open -= 1;
+            false
+        }
+        token => {
+            open += usize::from(token == "(");
+            false
+        }
+    });
+    extra.map(|(at, _)| at)
+}
+
 /// The tokens of a text, without white space and comments. A string that is written in several parts is
 /// several tokens.
 #[cfg(feature = "postgres")]

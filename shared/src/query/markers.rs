@@ -43,7 +43,7 @@ fn no_marker(text: &str, from: usize) -> Result<(), String> {
 }
 
 /// The line of a place in a text, from 1.
-pub(super) fn line_of(text: &str, offset: usize) -> usize {
+pub(crate) fn line_of(text: &str, offset: usize) -> usize {
     text[..offset].matches('\n').count() + 1
 }
 

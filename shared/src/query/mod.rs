@@ -32,8 +32,10 @@ pub(crate) use bounds::{
 };
 pub use declared::{Mode, Param, ParamType, ResultKind};
 #[cfg(feature = "postgres")]
-pub(crate) use lexer::tokens;
+pub(crate) use lexer::{extra_parenthesis, tokens};
 pub use library::{Chooser, Library};
+#[cfg(feature = "postgres")]
+pub(crate) use markers::line_of;
 pub use metrics::{MetricOptions, Metrics};
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(crate) use outcome::Failure;

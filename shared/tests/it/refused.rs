@@ -24,6 +24,12 @@ const COPIES: [&str; 5] = [
     "; COPY marks TO STDOUT",
     "COPY marks TO PROGRAM 'cat'",
 ];
+/// Texts that close the parenthesis around them, and go on behind it.
+const ESCAPES: [&str; 3] = [
+    "SELECT 1 AS a) x, (SELECT 2 AS b",
+    "SELECT ')' AS a /* ( */\n) x, (SELECT 2 AS b",
+    "SELECT 1 AS a), x AS (DELETE FROM marks RETURNING *",
+];
 
 fn work() -> Work {
     Work::new(Deadline::after(Duration::from_secs(10)))
@@ -35,7 +41,9 @@ fn record<'a>((query, parameters): &'a (Query, Parameters), message_id: &'a str)
 
 fn is_refused(error: &Error) {
     assert_eq!(error.kind(), ErrorKind::QueryInvalid, "{error}");
-    assert!(!error.is_transient() && error.to_string().contains("COPY"), "{error}");
+    let told = error.to_string();
+    let why = told.contains("COPY") || told.contains(") that closes no parenthesis");
+    assert!(!error.is_transient() && why, "{error}");
 }
 
 async fn job(session: &Session, texts: &[&str]) -> Error {
@@ -50,23 +58,23 @@ async fn job(session: &Session, texts: &[&str]) -> Error {
 }
 
 #[tokio::test]
-async fn copy_is_refused_by_every_call_before_a_login() {
+async fn copies_and_escapes_are_refused_by_every_call_before_a_login() {
     let database = Database::start(|options| options).await;
     let session = database.session(&[]);
     for front in FRONTS {
-        for copy in COPIES {
-            let text = format!("/*+++\n{front}\n+++*/ {copy}");
+        for refused in COPIES.iter().chain(&ESCAPES) {
+            let text = format!("/*+++\n{front}\n+++*/ {refused}");
             is_refused(&run(&session, &text, "{}").await.unwrap_err());
             is_refused(&job(&session, &[&text]).await);
             is_refused(&job(&session, &["SELECT 1 AS n", &text]).await);
-            let copy = prepare(&text, "{}");
-            let one = record(&copy, "m");
+            let prepared = prepare(&text, "{}");
+            let one = record(&prepared, "m");
             let outcomes = session.run_batch(&[one, one], &mut work()).await.unwrap();
             outcomes.iter().for_each(|outcome| is_refused(outcome.as_ref().unwrap_err()));
         }
     }
-    for copy in COPIES {
-        let (query, parameters) = prepare(copy, "{}");
+    for refused in COPIES.iter().chain(&ESCAPES) {
+        let (query, parameters) = prepare(refused, "{}");
         is_refused(&session.read(&query, &parameters, &mut work()).await.unwrap_err());
         for form in [RowForm::Json, RowForm::Record, RowForm::Values] {
             let stream = session.stream(&query, &parameters, form, &mut work()).await;
@@ -79,7 +87,7 @@ async fn copy_is_refused_by_every_call_before_a_login() {
 }
 
 #[tokio::test]
-async fn the_word_copy_elsewhere_is_not_refused() {
+async fn the_word_copy_and_parentheses_elsewhere_are_not_refused() {
     let database = Database::start(|options| options).await;
     let session = database.session(&[]);
     for text in [
@@ -87,6 +95,7 @@ async fn the_word_copy_elsewhere_is_not_refused() {
         "-- COPY marks TO STDOUT\nSELECT 1 AS n",
         "WITH copy AS (SELECT 1 AS copy) SELECT copy FROM copy",
         "/*+++\nresult = \"affected\"\n+++*/ TABLE marks",
+        "SELECT ')' AS a, E'\\')' AS b, $x$ ) $x$ AS \"c)\" -- )\n/* ) /* ) */ ) */ FROM (VALUES (1)) v (n)",
     ] {
         run(&session, text, "{}").await.unwrap();
     }
