@@ -4,10 +4,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 FUNCTION ?= scheduled-query
-# scheduled-query is ScheduledQueryFunction in the template.
+# scheduled-query is ScheduledQueryFunction in its template.
 LOGICAL_ID = $(shell sed -E 's/(^|-)(.)/\U\2/g' <<<"$(FUNCTION)")Function
-# As the template names it: this machine's, unless ARCH is given.
-BUILD_ARCH := $(or $(ARCH),$(subst aarch64,arm64,$(shell uname -m)))
 MATURIN = PATH="$$PWD/target/venv/bin:$$PATH" maturin build --quiet --locked --release --zig \
   --compatibility manylinux_2_28 --features vendored-openssl
 EVENT ?= events/$(FUNCTION)/customers.json
@@ -44,12 +42,10 @@ check: ## Check formatting, clippy and docs, with warnings denied
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
-build: ## Build every function for Lambda, with sam build: ARCH=arm64 or x86_64
+build: ## Build a function for Lambda, with sam build: FUNCTION=scheduled-query ARCH=arm64 or x86_64
 	@local/setup.sh --deploy
-	@ARCH=$(BUILD_ARCH) SAM_CLI_TELEMETRY=0 target/venv-sam/bin/sam build --parameter-overrides Architecture=$(BUILD_ARCH)
-	@# What was built and what is deployed by default must agree.
-	@sed -i.orig '/^  Architecture:/,/^  [A-Z]/s/Default: .*/Default: $(BUILD_ARCH)/' .aws-sam/build/template.yaml
-	@du -h .aws-sam/build/*/bootstrap
+	@ARCH=$(ARCH) target/venv-sam/bin/python local/build.py $(FUNCTION)
+	@du -h .aws-sam/$(FUNCTION)/*/bootstrap
 
 wheel: ## Build a Python wheel that carries rds-local and rds-doctor, for test suites in any language
 	@local/setup.sh --deploy
@@ -63,21 +59,22 @@ wheel: ## Build a Python wheel that carries rds-local and rds-doctor, for test s
 	@$(MATURIN) --manifest-path local/Cargo.toml --out target/wheels
 	@ls target/wheels/*.whl
 
-# Called by sam build, once for each function of the template.
+# Called by sam build, for the function of the template.
 build-%Function:
 	@local/package.sh "$$(sed -E 's/([a-z])([A-Z])/\1-\2/g' <<<"$*" | tr A-Z a-z)" "$(ARTIFACTS_DIR)"
 
-template: ## Write the generated half of template.yaml, after a change of its functions
+template: ## Write what every function's template has, from local/template/
 	@local/template/generate.py
 
-cloud: ## Deploy the template twice into a local cloud, without Docker, and run its functions there
+cloud: ## Deploy a stack of every function into a local cloud, without Docker, and run them there
 	@local/setup.sh --cloud
 	@cargo build --quiet --locked --workspace
 	@target/venv-sam/bin/python local/cloud.py
 
 sam-local: build ## Run a function with sam local invoke, against make serve ARGS="--listen 0.0.0.0 --public": FUNCTION=… EVENT=…
 	@. target/rds-local/env; SAM_CLI_TELEMETRY=0 target/venv-sam/bin/sam local invoke $(LOGICAL_ID) \
-	  --event $(EVENT) --env-vars target/rds-local/env.json --add-host host.docker.internal:host-gateway
+	  --template-file .aws-sam/$(FUNCTION)/template.yaml --event $(EVENT) \
+	  --env-vars target/rds-local/env.json --add-host host.docker.internal:host-gateway
 
 test-sam: ## Run every function on every event under sam local; needs Docker
 	@local/setup.sh --deploy

@@ -1,156 +1,67 @@
-"""Deploys template.yaml twice into ministack, a local cloud, with its functions talking TLS to rds-local.
+"""Deploys a stack of each function into ministack, a local cloud, and runs the functions against rds-local.
 
 `make cloud` runs it. What is real: `sam build`, `sam deploy`, the functions' binaries (the debug build, in
-the packages' layout), tokens, TLS, PostgreSQL. What ministack imitates: CloudFormation, Lambda, SQS with
-its event source mapping, Scheduler. docs/deploy.md says what it does not.
+the packages' layout), tokens, TLS, PostgreSQL, MariaDB. What ministack imitates: CloudFormation, Lambda, SQS with
+its event source mapping, Scheduler, Step Functions, S3. docs/deploy.md says what it does not.
 """
 
 import contextlib
 import datetime
 import json
 import os
-import pathlib
-import random
+import re
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import boto3
 
-ROOT = pathlib.Path(__file__).parents[1]
-WORK = ROOT / "target/cloud"
-ROOTS = ROOT / "certificates/rds-local-cloud.pem"
-# ministack takes an access key of twelve digits for the account, and gives functions the same key.
-ACCOUNT, SECRET = "123456789012", "of-no-use-outside-this-machine"
-STACKS = {"dev": "rds-iam-lambda-dev", "prod": "rds-iam-lambda-prod"}
+import build
+from cloud_world import ROOT, WORK, check, cloud, database, packaged, sam, say, until
+
+ENGINES = {"mysql-query": "mysql", "neptune-query": "neptune"}
+FUNCTIONS = ["scheduled-query", "event-query", "batch-job", "export-query", "db-check", *ENGINES]
+# An environment of samconfig.toml for each stack: two of scheduled-query, one of each other function.
+STACKS = {"dev": "scheduled-query", "prod": "scheduled-query"} | {name: name for name in FUNCTIONS[1:]}
+ARCHITECTURE = {"x86_64": "x86_64", "aarch64": "arm64"}[os.uname().machine]
+BUCKET = "exports-of-make-cloud"
 
 
-def say(text):
-    print(f"{time.monotonic() - STARTED:6.1f} s  {text}", flush=True)
+def engine(function):
+    return ENGINES.get(function, "postgres")
 
 
-def check(fact, text):
-    if not fact:
-        raise SystemExit(f"cloud: not so: {text}")
-    say(f"ok: {text}")
+def stack_of(environment):
+    return build.settings(environment)["stack_name"]
 
 
-def until(fact, text, seconds=60):
-    """Waits for a fact, and checks it."""
-    end = time.monotonic() + seconds
-    while not (found := fact()) and time.monotonic() < end:
-        time.sleep(0.3)
-    check(found, text)
-    return found
+def roots(engine):
+    return f"rds-local-{engine}.pem"
 
 
-def free_port():
-    """Below the ports that systems give to connections: nobody else takes it before the server does."""
-    while True:
-        port = random.randrange(15000, 32000)
-        with socket.socket() as listener, contextlib.suppress(OSError):
-            listener.bind(("127.0.0.1", port))
-            return port
-
-
-@contextlib.contextmanager
-def process(name, command, ready, **options):
-    """A program that runs until the end of the block, and its group with it."""
-    with open(WORK / f"{name}.log", "w") as log:
-        child = subprocess.Popen(
-            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, **options
-        )
-        try:
-            until(lambda: ready() or child.poll() is not None, f"{name} is up")
-            if child.poll() is not None:
-                raise SystemExit(f"cloud: {name} ended: {(WORK / f'{name}.log').read_text()[-2000:]}")
-            yield child
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGINT)
-            try:
-                child.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
-
-
-@contextlib.contextmanager
-def database():
-    """rds-local, which knows the key of the functions, and its variables."""
-    keys = WORK / "keys"
-    keys.touch(mode=0o600)
-    keys.write_text(f"[default]\naws_access_key_id = {ACCOUNT}\naws_secret_access_key = {SECRET}\n")
-    folder = WORK / "rds-local"
-    command = [ROOT / "target/debug/rds-local", "serve", "--dir", folder, "--user-key-file", keys]
-    with process("rds-local", command, (folder / "env.json").exists):
-        yield folder, json.loads((folder / "env.json").read_text())["Parameters"]
-
-
-@contextlib.contextmanager
-def cloud():
-    """ministack on a loopback port."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    variables = {name: os.environ[name] for name in ["PATH", "HOME"] if name in os.environ}
-    variables |= {
-        "BIND_HOST": "127.0.0.1",
-        "GATEWAY_PORT": str(port),
-        # Listeners that nothing here uses.
-        "IOT_MTLS_ENABLED": "0",
-        "SFTP_ENABLED": "0",
-        "LAMBDA_EXECUTOR": "local",
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-        "TMPDIR": str(WORK / "tmp"),
+def build_package(function, variables):
+    """sam build; then the lines of the environment that docs/deploy.md names for such a database."""
+    folder = WORK / function
+    environment = "default" if function == "scheduled-query" else function
+    sam(
+        "build", "--config-file", ROOT / "samconfig.toml", "--config-env", environment, "--build-dir", folder,
+        "--template-file", build.template_of(function), log=f"build-{function}.log", DEBUG="1",
+    )
+    template = folder / "template.yaml"
+    build.narrow(template, ARCHITECTURE)
+    port = variables["DB_TUNNEL"].rsplit(":", 1)[1]
+    lines = {
+        "PGSSLROOTCERT|MYSQL_SSL_CA|NEPTUNE_SSLROOTCERT": f"certificates/{roots(engine(function))}",
+        # The name leads nowhere here; the certificate and the token have it nonetheless.
+        "DB_TUNNEL": f"127.0.0.1:{port}",
+        "AWS_ENDPOINT_URL_S3": os.environ["AWS_ENDPOINT_URL"],
     }
-    (WORK / "tmp").mkdir()
-
-    def ready():
-        with contextlib.suppress(OSError):
-            return urllib.request.urlopen(f"{url}/_ministack/health", timeout=1).status == 200
-
-    with process("ministack", [ROOT / "target/venv-cloud/bin/ministack"], ready, env=variables):
-        os.environ.update(
-            AWS_ENDPOINT_URL=url,
-            AWS_ACCESS_KEY_ID=ACCOUNT,
-            AWS_SECRET_ACCESS_KEY=SECRET,
-            AWS_DEFAULT_REGION="us-east-1",
-            AWS_REGION="us-east-1",
-            SAM_CLI_TELEMETRY="0",
-            SAM_CLI_POLL_DELAY="1",
-        )
-        yield
-
-
-@contextlib.contextmanager
-def packaged(roots):
-    """rds-local's root as a file of the package, as docs/deploy.md has it for roots that are not built in."""
-    ROOTS.parent.mkdir(exist_ok=True)
-    ROOTS.write_text(roots)
-    try:
-        yield
-    finally:
-        ROOTS.unlink()
-        with contextlib.suppress(OSError):
-            ROOTS.parent.rmdir()
-
-
-def run(command, log, **variables):
-    with open(WORK / log, "w") as output:
-        done = subprocess.run(
-            [str(part) for part in command],
-            cwd=ROOT, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env={**os.environ, **variables},
-        )
-    if done.returncode:
-        raise SystemExit(f"cloud: {command[0]} failed: {(WORK / log).read_text()[-3000:]}")
-
-
-def sam(*arguments, log, **variables):
-    run([ROOT / "target/venv-sam/bin/sam", *arguments], log, **variables)
+    # ministack runs the package in a folder of its own, and not in /var/task.
+    text = template.read_text().replace("/var/task/aws-roots.pem", str(ROOT / "shared/roots/amazon.pem"))
+    for name, value in lines.items():
+        text = re.sub(rf"(?m)^( +(?:{name})): ''$", rf"\1: {value}", text)
+    template.write_text(text)
 
 
 def network():
@@ -164,39 +75,65 @@ def network():
     return {"SubnetIds": ",".join(subnets), "SecurityGroupId": group}
 
 
-def parameters(variables):
-    soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=5)
-    return network() | {
-        "DatabaseHost": variables["PGHOST"],
-        "DatabasePort": variables["PGPORT"],
-        # The name leads nowhere here; the certificate and the token have it nonetheless.
-        "DatabaseTunnel": f"127.0.0.1:{variables['PGPORT']}",
-        "DatabaseResourceId": "db-RDSLOCALEXAMPLE00000000000",
-        "DatabaseName": variables["PGDATABASE"],
-        "RootCertificates": f"certificates/{ROOTS.name}",
-        "WithEventQuery": "true",
-        "ScheduleState": "ENABLED",
-        "ScheduleExpression": f"at({soon:%Y-%m-%dT%H:%M:%S})",
-        "Architecture": {"x86_64": "x86_64", "aarch64": "arm64"}[os.uname().machine],
+def parameters(function, variables, network):
+    """The database's, and what the function's template needs beyond."""
+    of_the_database = {
+        "DatabaseHost": ["PGHOST", "MYSQL_HOST", "NEPTUNE_HOST"],
+        "DatabasePort": ["PGPORT", "MYSQL_TCP_PORT", "NEPTUNE_PORT"],
+        "DatabaseName": ["PGDATABASE", "MYSQL_DATABASE"],
     }
+    values = dict(network)
+    for parameter, names in of_the_database.items():
+        values |= {parameter: variables[name] for name in names if name in variables}
+    kind = "cluster" if function == "neptune-query" else "db"
+    values["DatabaseResourceId"] = f"{kind}-RDSLOCALEXAMPLE00000000000"
+    if function == "scheduled-query":
+        soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=10)
+        values |= {"ScheduleExpression": f"at({soon:%Y-%m-%dT%H:%M:%S})", "HeartbeatHours": "26"}
+    own = {"export-query": {"Bucket": BUCKET}, "neptune-query": {"Access": "read-write"}}
+    values |= own.get(function, {})
+    return values
+
+
+def deploy_command(function, environment, values):
+    overrides = [f"{name}={value}" for name, value in values.items()]
+    return [
+        "deploy", "--config-env", environment, "--no-confirm-changeset", "--no-progressbar",
+        "--config-file", ROOT / "samconfig.toml", "--template-file", WORK / function / "template.yaml",
+        *(["--parameter-overrides", *overrides] if overrides else []),
+    ]
 
 
 def deploy(environment, values):
-    overrides = [f"{name}={value}" for name, value in values.items()]
-    sam(
-        "deploy", "--config-env", environment, "--no-confirm-changeset", "--no-progressbar",
-        "--config-file", ROOT / "samconfig.toml", "--template-file", WORK / "build/template.yaml",
-        "--parameter-overrides", *overrides, log=f"deploy-{environment}.log",
-    )
-    stack = boto3.client("cloudformation").describe_stacks(StackName=STACKS[environment])["Stacks"][0]
-    check(stack["StackStatus"] == "CREATE_COMPLETE", f"sam deploy made {STACKS[environment]}")
+    sam(*deploy_command(STACKS[environment], environment, values), log=f"deploy-{environment}.log")
+    name = stack_of(environment)
+    stack = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+    check(stack["StackStatus"] == "CREATE_COMPLETE", f"sam deploy made {name}")
     return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+def refuse(function, environment, reason, *more):
+    """A deployment that must change nothing."""
+    log = f"refused-{function}.log"
+    try:
+        sam(*deploy_command(function, environment, {}), *more, log=log)
+    except SystemExit:
+        text = (WORK / log).read_text()
+        check(reason in text, f"{stack_of(environment)} refuses {function} {' '.join(more)}: {reason}")
+    else:
+        raise SystemExit(f"cloud: {function} was deployed over {stack_of(environment)}")
+
+
+def refuse_wrong_packages():
+    refuse("event-query", "prod", "'Function'")
+    [other] = set(build.ARCHITECTURES) - {ARCHITECTURE}
+    refuse("scheduled-query", "prod", "'Architecture'", "--parameter-overrides", f"Architecture={other}")
 
 
 def adjust(outputs):
     """Where ministack is not AWS: a limit that it keeps as text, and three minutes that nobody waits for."""
     functions = boto3.client("lambda")
-    [mapping] = functions.list_event_source_mappings(FunctionName=outputs["EventQueryFunction"])["EventSourceMappings"]
+    [mapping] = functions.list_event_source_mappings(FunctionName=outputs["FunctionName"])["EventSourceMappings"]
     functions.update_event_source_mapping(UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": 5})
     check(
         mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"] and int(mapping["BatchSize"]) == 100,
@@ -205,14 +142,14 @@ def adjust(outputs):
     boto3.client("sqs").set_queue_attributes(QueueUrl=outputs["MessagesUrl"], Attributes={"VisibilityTimeout": "1"})
 
 
-def invoke(function, event):
-    answer = boto3.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event))
+def invoke(outputs, event):
+    answer = boto3.client("lambda").invoke(FunctionName=outputs["FunctionName"], Payload=json.dumps(event))
     return json.loads(answer["Payload"].read())
 
 
 def select(variables, sql):
     """What the database holds, asked as the reader with psql."""
-    variables = {**variables, "PGSSLROOTCERT": str(ROOTS), "PGHOSTADDR": "127.0.0.1"}
+    variables = {**variables, "PGSSLROOTCERT": str(ROOT / "certificates" / roots("postgres")), "PGHOSTADDR": "127.0.0.1"}
     token = subprocess.run(
         [ROOT / "target/debug/rds-local", "token"],
         env={**os.environ, **variables}, capture_output=True, text=True, check=True,
@@ -237,12 +174,15 @@ def receive(url):
 
 def try_schedule(outputs, variables):
     """The schedule's run has left a connection, which bears the function's name. Nobody else has invoked it."""
-    name = outputs["ScheduledQueryFunction"]
+    name = outputs["FunctionName"]
     sql = f"SELECT usename FROM pg_stat_activity WHERE application_name = '{name}'"
     until(lambda: select(variables, sql) == ["iam_ro_user"], f"{name}: its schedule ran it")
+    answer = invoke(outputs, {"query": "connection"})
+    check(answer.get("row", {}).get("user") == "iam_ro_user", f"{name} answers an invocation: {answer}")
 
 
-def try_messages(name, outputs, variables):
+def try_messages(outputs, variables):
+    name = outputs["FunctionName"]
     sqs = boto3.client("sqs")
     url = outputs["MessagesUrl"]
     orders = [{"orderId": f"{name}-{n}", "total": n} for n in (1, 2, 3)]
@@ -267,14 +207,57 @@ def try_messages(name, outputs, variables):
     until(empty, f"{name}: the queue is empty")
 
 
-def try_failed_run(name, outputs):
-    boto3.client("lambda").invoke(
-        FunctionName=outputs["ScheduledQueryFunction"], InvocationType="Event", Payload='{"query": "absent"}'
-    )
+def failed_run(outputs, name):
+    """What FailedRuns holds of one failed run."""
     [message] = until(lambda: receive(outputs["FailedRunsUrl"]), f"{name}: a failed run is in FailedRuns", 300)
-    record = json.loads(message["Body"])
+    return json.loads(message["Body"])
+
+
+def try_failed_run(outputs):
+    name = outputs["FunctionName"]
+    boto3.client("lambda").invoke(FunctionName=name, InvocationType="Event", Payload='{"query": "absent"}')
+    record = failed_run(outputs, name)
     check(record["requestPayload"] == {"query": "absent"}, f"{name}: with its event")
     check(record["responsePayload"]["errorType"] == "Query.NotFound", f"{name}: and its errorType")
+
+
+def try_jobs(outputs):
+    """The state machine carries a run to its end, and reports one that fails."""
+    machine = boto3.client("stepfunctions")
+
+    def end_of(event):
+        execution = machine.start_execution(stateMachineArn=outputs["MachineArn"], input=json.dumps(event))
+        arn = execution["executionArn"]
+        until(lambda: machine.describe_execution(executionArn=arn)["status"] != "RUNNING", "the execution has ended")
+        return machine.describe_execution(executionArn=arn)
+
+    ended = end_of({"query": "purge_job_runs", "run": "first"})
+    check(ended["status"] == "SUCCEEDED" and json.loads(ended["output"])["done"], "batch-job: the run is finished")
+    ended = end_of({"query": "absent", "run": "second"})
+    check(ended["status"] == "FAILED" and ended["error"] == "Query.NotFound", "batch-job: a wrong query fails")
+    record = failed_run(outputs, "batch-job")
+    check(record["requestPayload"] == {"query": "absent", "run": "second"}, "batch-job: with its event")
+    check(record["responsePayload"]["errorType"] == "Query.NotFound", "batch-job: and its errorType")
+
+
+def try_export(outputs):
+    """The template's own query, as its example schedule exports it."""
+    answer = invoke(outputs, {"to": "cloud/customers.ndjson"})
+    check(answer.get("rows") == 3, f"export-query answers: {answer}")
+    s3 = boto3.client("s3")
+    body = s3.get_object(Bucket=BUCKET, Key=answer["key"])["Body"].read()
+    check(len(body.splitlines()) == 3, "export-query wrote its object")
+    s3.delete_object(Bucket=BUCKET, Key=answer["key"])
+
+
+def try_others(stacks):
+    answer = invoke(stacks["mysql-query"], {"query": "customers"})
+    check(answer.get("row_count") == 3, f"mysql-query answers: {answer}")
+    invoke(stacks["neptune-query"], {"query": "record_person", "params": {"name": "Ada", "age": 36}})
+    answer = invoke(stacks["neptune-query"], {"query": "people"})
+    check(answer.get("rows") == [{"name": "Ada", "age": 36}], f"neptune-query answers: {answer}")
+    answer = invoke(stacks["db-check"], {})
+    check(answer.get("ok") is True, f"db-check finds nothing wrong: {str(answer)[:200]}")
 
 
 def what_is_there():
@@ -284,56 +267,80 @@ def what_is_there():
     found += [m["UUID"] for m in client("lambda").list_event_source_mappings()["EventSourceMappings"]]
     found += client("sqs").list_queues().get("QueueUrls", [])
     found += [s["Name"] for s in client("scheduler").list_schedules()["Schedules"]]
+    found += [m["name"] for m in client("stepfunctions").list_state_machines()["stateMachines"]]
     found += [g["logGroupName"] for g in client("logs").describe_log_groups()["logGroups"]]
     found += [a["AlarmName"] for a in client("cloudwatch").describe_alarms()["MetricAlarms"]]
-    found += [d["DashboardName"] for d in client("cloudwatch").list_dashboards()["DashboardEntries"]]
-    found += [r["RoleName"] for r in client("iam").list_roles()["Roles"] if STACKS["dev"][:-4] in r["RoleName"]]
+    found += [r["RoleName"] for r in client("iam").list_roles()["Roles"] if "rds-iam-" in r["RoleName"]]
     return found
 
 
-def delete(name):
+def delete(*environments):
     client = boto3.client("cloudformation")
-    client.delete_stack(StackName=STACKS[name])
+    names = [stack_of(environment) for environment in environments]
+    for name in names:
+        client.delete_stack(StackName=name)
 
-    def gone():
+    def gone(name):
         try:
-            return client.describe_stacks(StackName=STACKS[name])["Stacks"][0]["StackStatus"] == "DELETE_COMPLETE"
+            return client.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"] == "DELETE_COMPLETE"
         except client.exceptions.ClientError:
             return True
 
-    until(gone, f"{STACKS[name]} is deleted")
+    for name in names:
+        until(lambda: gone(name), f"{name} is deleted")
+
+
+def deploy_all(databases):
+    """Packages, and then stacks, side by side; the first stack alone, because it makes SAM's own bucket."""
+    with ThreadPoolExecutor(4) as several:
+        list(several.map(lambda name: build_package(name, databases[engine(name)]), FUNCTIONS))
+        say("ok: sam build of every function")
+        boto3.client("s3").create_bucket(Bucket=BUCKET)
+        in_network = network()
+
+        def of(environment):
+            function = STACKS[environment]
+            return deploy(environment, parameters(function, databases[engine(function)], in_network))
+
+        first, *others = STACKS
+        return {first: of(first)} | dict(zip(others, several.map(of, others)))
 
 
 def main():
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True, mode=0o700)
-    with contextlib.ExitStack() as stack:
-        folder, variables = stack.enter_context(database())
-        stack.enter_context(cloud())
-        stack.enter_context(packaged(variables["PGSSLROOTCERT"]))
-        sam("build", "--build-dir", WORK / "build", log="build.log", DEBUG="1")
-        say("ok: sam build")
-        values = parameters(variables)
-        stacks = {name: deploy(name, values) for name in STACKS}
-        for outputs in stacks.values():
-            adjust(outputs)
-        for name, outputs in stacks.items():
-            try_schedule(outputs, variables)
-            answer = invoke(outputs["ScheduledQueryFunction"], {"query": "connection"})
-            check(answer.get("row", {}).get("user") == "iam_ro_user", f"{name} answers the first invocation: {answer}")
-        for name, outputs in stacks.items():
-            try_messages(name, outputs, variables)
-            try_failed_run(name, outputs)
+    with contextlib.ExitStack() as world:
+        engines = ["postgres", *ENGINES.values()]
+        databases = {name: world.enter_context(database(name)) for name in engines}
+        variables = databases["postgres"]
+        world.enter_context(cloud())
+        pems = zip(engines, ["PGSSLROOTCERT", "MYSQL_SSL_CA", "NEPTUNE_SSLROOTCERT"])
+        world.enter_context(packaged({roots(name): databases[name][variable] for name, variable in pems}))
+        stacks = deploy_all(databases)
+        adjust(stacks["event-query"])
+        for name in ["dev", "prod"]:
+            try_schedule(stacks[name], variables)
+        with ThreadPoolExecutor(4) as several:
+            trials = [
+                several.submit(refuse_wrong_packages),
+                several.submit(try_messages, stacks["event-query"], variables),
+                several.submit(try_failed_run, stacks["dev"]),
+                several.submit(try_jobs, stacks["batch-job"]),
+                several.submit(try_export, stacks["export-query"]),
+                several.submit(try_others, stacks),
+            ]
+            for trial in trials:
+                trial.result()
         delete("dev")
         left = what_is_there()
         check(left and not any("-dev" in name for name in left), "nothing of dev is left, and prod is untouched")
-        answer = invoke(stacks["prod"]["ScheduledQueryFunction"], {"query": "connection"})
+        answer = invoke(stacks["prod"], {"query": "connection"})
         check("row" in answer, "prod still answers")
-        delete("prod")
+        delete(*[environment for environment in STACKS if environment != "dev"])
         left = what_is_there()
         check(not left, f"nothing is left {left}")
     say("done; nothing is left running")
 
 
-STARTED = time.monotonic()
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

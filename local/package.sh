@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the workspace's functions for Lambda and lays one function's package out.
+# Builds a function for Lambda and lays its package out.
 #   local/package.sh FUNCTION FOLDER        called by `sam build`, through the Makefile
-# The architecture is $ARCH, else what samconfig.toml sets, else the template's default.
+# The architecture is $ARCH, else what local/build.py finds.
 # DEBUG=1 lays out the debug build of this machine instead, for make cloud: quick, and not for Lambda.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,7 +24,7 @@ lay_out() {
     mkdir -p "$package/certificates"
     cp certificates/*.pem "$package/certificates/"
   fi
-  # SSL_CERT_FILE of template.yaml: what STS's certificates chain to.
+  # SSL_CERT_FILE of the templates: what STS's certificates chain to.
   cat shared/roots/amazon.pem shared/roots/starfield.pem >"$package/aws-roots.pem"
 }
 
@@ -34,8 +34,9 @@ if [ -n "${DEBUG:-}" ]; then
   exit 0
 fi
 
-configured=$(sed -nE 's/.*Architecture=[\\"]*(arm64|x86_64).*/\1/p' samconfig.toml | head -n 1)
-arch=${ARCH:-${configured:-arm64}}
+python=target/venv-sam/bin/python
+[ -x "$python" ] || python=python3
+arch=${ARCH:-$("$python" local/build.py "$function" --architecture)}
 case $arch in
   arm64) target=aarch64-unknown-linux-gnu flag=--arm64 ;;
   x86_64) target=x86_64-unknown-linux-gnu flag=--x86-64 ;;
@@ -48,17 +49,7 @@ command -v cargo-lambda >/dev/null || {
   exit 1
 }
 
-# All functions at once, so that the second one finds everything compiled; but those of another engine alone,
-# because cargo would build their features of the crate into the others too.
-packages=()
-for manifest in functions/*/Cargo.toml; do
-  name=$(basename "$(dirname "$manifest")")
-  case "$name $function" in
-    *neptune-query* | *mysql-query*) [ "$name" = "$function" ] || continue ;;
-  esac
-  packages+=(--package "$name")
-done
-cargo-lambda lambda build --release --locked --features vendored-openssl "$flag" "${packages[@]}" >&2
+cargo-lambda lambda build --release --locked --features vendored-openssl "$flag" --package "$function" >&2
 
 binary=target/lambda/$function/bootstrap
 machine=$(od -An -tu2 -j18 -N2 "$binary" | tr -d ' ')

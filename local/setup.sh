@@ -3,7 +3,7 @@
 #   local/setup.sh           what make demo needs
 #   local/setup.sh --deploy  and what make build needs: cargo-lambda and the SAM CLI
 #   local/setup.sh --s3      what make demo needs, and the S3 of rds-local serve --s3
-#   local/setup.sh --cloud   and the local cloud of make cloud
+#   local/setup.sh --cloud   and the local cloud of make cloud, with MariaDB and the graph engines
 #   local/setup.sh --graph   what make demo needs, and the engines of serve --engine neptune
 #   local/setup.sh --bench   DuckDB, which make bench compares with
 #   local/setup.sh --tests   what all of these need, and the other implementations that the tests compare
@@ -43,6 +43,8 @@ fi
 if [ "${1:-}" = --tests ]; then
   have npm || missing+=(nodejs npm)
   have jq || missing+=(jq)
+fi
+if [ "${1:-}" = --tests ] || [ "${1:-}" = --cloud ]; then
   have mariadbd || [ -x /usr/sbin/mariadbd ] || missing+=(mariadb-server)
 fi
 
@@ -106,7 +108,7 @@ node_packages() {
 }
 
 # Several, because their dependencies exclude one another, and few need the graph engines.
-if [ "${1:-}" = --graph ] || [ "${1:-}" = --tests ]; then
+if [ "${1:-}" = --graph ] || [ "${1:-}" = --cloud ] || [ "${1:-}" = --tests ]; then
   environment venv-graph
 fi
 if $python && [[ $1 != --graph && $1 != --s3 && $1 != --bench ]]; then

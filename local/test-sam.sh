@@ -52,7 +52,9 @@ if ! docker image inspect "$image" >/dev/null 2>&1 && ! docker pull -q "$image" 
   rm -rf "$root"
 fi
 
-make --no-print-directory build ARCH="$arch"
+for table in events/*/README.md; do
+  make --no-print-directory build ARCH="$arch" FUNCTION="$(basename "$(dirname "$table")")"
+done
 cargo build --quiet --locked --workspace
 mkdir -p "$dir"
 # Containers reach it by the host's address.
@@ -109,7 +111,7 @@ for table in events/*/README.md; do
     fi
     environment_of "$query" "$user"
     # The shell's variables come before the file's, for sam.
-    got=$(PGUSER=$user QUERY=$query "$sam" local invoke "$logical" --event "$folder/$file" \
+    got=$(PGUSER=$user QUERY=$query "$sam" local invoke "$logical" --template-file ".aws-sam/$function/template.yaml" --event "$folder/$file" \
       --env-vars "$dir/case.json" "${options[@]}" 2>"$dir/invoke.log" | tail -n 1 | outcome "$function") || got=none
     row "$function" "$file" "$got" "$expected"
     [ "$got" = "$expected" ] || { failed=1; cat "$dir/invoke.log" >&2; }
@@ -117,7 +119,7 @@ for table in events/*/README.md; do
 done
 
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-"$sam" local start-lambda --port "$port" --env-vars "$dir/env.json" "${options[@]}" 2>"$dir/start-lambda.log" &
+"$sam" local start-lambda --template-file .aws-sam/scheduled-query/template.yaml --port "$port" --env-vars "$dir/env.json" "${options[@]}" 2>"$dir/start-lambda.log" &
 lambda=$!
 for _ in $(seq 100); do
   (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break

@@ -5,13 +5,15 @@ cd "$(dirname "$0")/../../.."
 export PYTHONDONTWRITEBYTECODE=1 SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1
 
 local/template/generate.py --check
-templates=(template.yaml examples/*/template.yaml)
+templates=(template.yaml functions/*/template.yaml examples/*/template.yaml)
 target/venv-sam/bin/cfn-lint "${templates[@]}"
 echo "cfn-lint: clean"
 target/venv-sam/bin/actionlint
 echo "actionlint: clean"
-target/venv-sam/bin/sam validate --lint
-for template in "${templates[@]}"; do
-  target/venv-checkov/bin/checkov --file "$template" --config-file local/tests/template/checkov.yaml 2>/dev/null || { echo "checkov finds fault with $template" >&2; exit 1; }
-done
+printf '%s\n' template.yaml functions/*/template.yaml |
+  xargs -P 4 -n 1 target/venv-sam/bin/sam validate --lint --template-file
+files=()
+for template in "${templates[@]}"; do files+=(--file "$template"); done
+target/venv-checkov/bin/checkov "${files[@]}" --config-file local/tests/template/checkov.yaml 2>/dev/null ||
+  { echo "checkov finds fault with a template" >&2; exit 1; }
 target/venv-sam/bin/pytest -q -rP -p no:cacheprovider local/tests/template 2>&1 | grep -vE '^(---|___|===.*(PASSES|warnings))'
