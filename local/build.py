@@ -9,6 +9,7 @@ machine's. CloudFormation keeps a parameter's old value on an update that does n
 takes only the architecture that it was built for, and CloudFormation refuses a change set with another one.
 """
 
+import functools
 import os
 import pathlib
 import platform
@@ -25,36 +26,62 @@ def template_of(function):
     return ROOT / ("template.yaml" if function == "scheduled-query" else f"functions/{function}/template.yaml")
 
 
-def settings(environment):
-    """What samconfig.toml has for an environment's sam deploy."""
+def configuration():
+    """What samconfig.toml has for sam deploy, by environment."""
     text = (ROOT / "samconfig.toml").read_text()
     try:
         import tomllib
     except ImportError:  # Python 3.10 and older; the virtual environment of the SAM CLI has it.
         import tomlkit as tomllib
-    config = tomllib.loads(text).get(environment, {})
-    return {**config.get("global", {}).get("parameters", {}), **config.get("deploy", {}).get("parameters", {})}
+    environments = {name: commands for name, commands in tomllib.loads(text).items() if isinstance(commands, dict)}
+    return {
+        name: {**commands.get("global", {}).get("parameters", {}), **commands.get("deploy", {}).get("parameters", {})}
+        for name, commands in environments.items()
+    }
 
 
-def of_the_stack(deploy):
-    """The architecture of the deployed stack; None if there is none, or nobody may ask within a few seconds."""
+def settings(environment):
+    return configuration().get(environment, {})
+
+
+@functools.cache
+def cloudformation(profile, region):
+    import boto3
+    from botocore.config import Config
+
+    quick = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
+    return boto3.Session(profile_name=profile, region_name=region).client("cloudformation", config=quick)
+
+
+def parameters_of_the_stack(deploy):
+    """The parameters of a deployed stack; None if there is none, or nobody may ask within a few seconds."""
     try:
-        import boto3
-        from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
     except ImportError:
         return None
-    quick = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
     try:
-        session = boto3.Session(profile_name=deploy.get("profile"), region_name=deploy.get("region"))
-        stacks = session.client("cloudformation", config=quick).describe_stacks(StackName=deploy["stack_name"])
-    except (BotoCoreError, ClientError, KeyError) as error:
-        say(f"the stack was not asked for its architecture: {error}")
+        client = cloudformation(deploy.get("profile"), deploy.get("region"))
+        stacks = client.describe_stacks(StackName=deploy.get("stack_name"))
+    except (BotoCoreError, ClientError) as error:
+        if "does not exist" not in str(error):
+            say_once(f"no stack was asked what it holds: {error}")
         return None
-    for parameter in stacks["Stacks"][0].get("Parameters", []):
-        if parameter["ParameterKey"] == "Architecture":
-            return parameter["ParameterValue"]
-    return None
+    return {p["ParameterKey"]: p["ParameterValue"] for p in stacks["Stacks"][0].get("Parameters", [])}
+
+
+def refuse_other_stacks(function):
+    """Fails if samconfig.toml would deploy the function over a stack of something else."""
+    for deploy in configuration().values():
+        if deploy.get("template") != f".aws-sam/{function}/template.yaml":
+            continue
+        deployed = parameters_of_the_stack(deploy) or {}
+        if "WithScheduledQuery" in deployed:
+            fail(
+                f"the stack {deploy['stack_name']} is the single stack of an earlier version, and this template would "
+                'delete its other functions and queues. docs/deploy.md, "Move from the single stack", says what to do'
+            )
+        if deployed.get("Function", function) != function:
+            fail(f"the stack {deploy['stack_name']} is {deployed['Function']}'s: give {function} another stack_name")
 
 
 def architecture(environment):
@@ -64,7 +91,7 @@ def architecture(environment):
     deploy = settings(environment)
     if found := re.search(r"\bArchitecture=\W*(\w+)", str(deploy.get("parameter_overrides", ""))):
         return found[1], "samconfig.toml"
-    if deployed := of_the_stack(deploy):
+    if deployed := (parameters_of_the_stack(deploy) or {}).get("Architecture"):
         return deployed, f"the stack {deploy['stack_name']}"
     return platform.machine().replace("aarch64", "arm64"), "this machine"
 
@@ -84,6 +111,11 @@ def say(text):
     print(f"build: {text}", file=sys.stderr)
 
 
+@functools.cache
+def say_once(text):
+    say(text)
+
+
 def fail(text):
     say(text)
     sys.exit(1)
@@ -101,6 +133,7 @@ def main():
     if options == ["--architecture"]:
         print(arch)
         return
+    refuse_other_stacks(function)
     say(f"{function} for {arch}, as {who} says")
     folder = ROOT / ".aws-sam" / function
     sam = pathlib.Path(sys.executable).with_name("sam")

@@ -14,6 +14,7 @@ from samtranslator.translator.transform import transform
 ROOT = pathlib.Path(__file__).parents[3]
 sys.path[:0] = [str(ROOT / "local"), str(ROOT / "local/template")]
 import build
+import generate  # noqa: F401, for the tests
 
 FUNCTIONS = [folder.name for folder in sorted((ROOT / "functions").iterdir())]
 

@@ -19,12 +19,15 @@ THIS = os.uname().machine.replace("aarch64", "arm64")
 def project(tmp_path, monkeypatch):
     """A samconfig.toml of its own, and a cloud that refuses connections."""
     monkeypatch.setattr(build, "ROOT", tmp_path)
+    build.cloudformation.cache_clear()
+    build.say_once.cache_clear()
     monkeypatch.delenv("ARCH", raising=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
 
     def write(overrides):
         (tmp_path / "samconfig.toml").write_text(
-            '[default.deploy.parameters]\nstack_name = "rds-iam-scheduled-query"\n' + overrides
+            'version = 0.1\n[default.deploy.parameters]\nstack_name = "rds-iam-scheduled-query"\n'
+            'template = ".aws-sam/scheduled-query/template.yaml"\n' + overrides
             + '\n[event-query.deploy.parameters]\nstack_name = "rds-iam-event-query"\n'
         )
 
@@ -49,30 +52,60 @@ def test_then_samconfig_of_the_same_function(project, overrides):
     assert build.architecture("event-query") == (THIS, "this machine"), "another function's section does not count"
 
 
-def test_then_the_deployed_stack(project, monkeypatch):
+@pytest.fixture
+def cloud(monkeypatch):
+    """moto's CloudFormation, and a way to make a stack in it."""
     server = ThreadedMotoServer(port=0)
     server.start()
-    try:
-        url = "http://%s:%d" % server.get_host_and_port()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        assert build.architecture("default") == (THIS, "this machine"), "there is no stack"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://%s:%d" % server.get_host_and_port())
+    build.cloudformation.cache_clear()
+
+    def make(name, **parameters):
         template = {
-            "Parameters": {"Architecture": {"Type": "String"}},
+            "Parameters": {key: {"Type": "String"} for key in parameters},
             "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
         }
         boto3.client("cloudformation").create_stack(
-            StackName="rds-iam-scheduled-query",
+            StackName=name,
             TemplateBody=json.dumps(template),
-            Parameters=[{"ParameterKey": "Architecture", "ParameterValue": OTHER}],
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         )
-        assert build.architecture("default") == (OTHER, "the stack rds-iam-scheduled-query")
-    finally:
-        server.stop()
+
+    yield make
+    boto3.client("cloudformation").delete_stack(StackName="rds-iam-scheduled-query")
+    server.stop()
+
+
+def test_then_the_deployed_stack(project, cloud):
+    assert build.architecture("default") == (THIS, "this machine"), "there is no stack"
+    cloud("rds-iam-scheduled-query", Architecture=OTHER)
+    assert build.architecture("default") == (OTHER, "the stack rds-iam-scheduled-query")
+
+
+@pytest.mark.parametrize(
+    "parameters, says",
+    [
+        ({"WithScheduledQuery": "true"}, "is the single stack of an earlier version"),
+        ({"Function": "event-query"}, "is event-query's: give scheduled-query another stack_name"),
+    ],
+)
+def test_it_builds_nothing_for_a_stack_of_something_else(project, cloud, capsys, parameters, says):
+    cloud("rds-iam-scheduled-query", **parameters)
+    with pytest.raises(SystemExit):
+        build.refuse_other_stacks("scheduled-query")
+    assert says in capsys.readouterr().err
+
+
+def test_it_builds_for_its_own_stack_or_none(project, cloud, capsys):
+    build.refuse_other_stacks("scheduled-query")
+    cloud("rds-iam-scheduled-query", Function="scheduled-query")
+    build.refuse_other_stacks("scheduled-query")
+    assert capsys.readouterr().err == ""
 
 
 def test_last_this_machine_and_it_says_why(project, capsys):
     assert build.architecture("default") == (THIS, "this machine")
-    assert "the stack was not asked for its architecture" in capsys.readouterr().err
+    assert "no stack was asked what it holds" in capsys.readouterr().err
 
 
 def test_a_built_template_takes_its_own_architecture_alone(tmp_path):

@@ -1,13 +1,14 @@
 """What a person meets: how long a template is, how many questions it asks, and how many alarms it makes."""
 
 import os
+import pathlib
 import re
 import shutil
 import subprocess
 import sys
-import pathlib
 
 import pytest
+from samcli.cli.types import CfnParameterOverridesType
 
 from templates import FUNCTIONS, ROOT, build, of_type, path_of, source
 
@@ -143,6 +144,18 @@ def test_samconfig_has_a_section_for_each_function():
         assert "template_file" not in deploy
         seen |= {deploy["stack_name"], deploy["template"]}
     assert len(seen) == 2 * len(FUNCTIONS)
+
+
+def test_the_examples_of_overrides_mean_what_they_say():
+    """sam reads each element of the list by itself, cuts it at a space, and refuses an empty value without quotes."""
+    texts = [(ROOT / name).read_text() for name in ("samconfig.toml", "docs/deploy.md")]
+    examples = {found for text in texts for found in re.findall(r"'(\w+=\"[^\"]*\")'", text)}
+    assert len(examples) >= 3
+    for example in examples:
+        name, value = example.split("=", 1)
+        assert CfnParameterOverridesType().convert((example,), None, None) == {name: value.strip('"')}
+    bare = [found for text in texts for found in re.findall(r"\"[A-Z]\w+=[^\"]* [^\"]*\"", text) if "…" not in found]
+    assert not bare, "a value with a space needs quotes of its own"
 
 
 @EVERY

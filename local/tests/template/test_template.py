@@ -18,10 +18,7 @@ from moto import mock_aws
 from moto.cloudformation import parsing
 from samcli.yamlhelper import yaml_parse
 
-
-import templates  # noqa: F401  (it says where generate is)
-import generate
-from templates import FUNCTIONS, ROOT, arn, of_type, path_of, source, translate, translated
+from templates import FUNCTIONS, ROOT, arn, generate, of_type, path_of, source, translate, translated
 
 STACK = "rds-iam-example"
 EVERY = pytest.mark.parametrize("function", FUNCTIONS)
