@@ -36,6 +36,14 @@ invoke: ## Run a function against `make serve`: FUNCTION=scheduled-query EVENT=e
 test: ## Run every test, on real parts, and every command of the documents
 	@local/tests/run.sh
 
+configure: ## Write a database's values into samconfig.toml: DB=mydb FUNCTION=… PROFILE=… REGION=… ARGS="--dry-run"
+	@[ -n "$(DB)" ] || { echo "make configure: name the database: make configure DB=mydb" >&2; exit 2; }
+	@[ -x target/debug/rds-doctor ] || echo "make configure: builds rds-doctor first (3 minutes, once)"
+	@local/setup.sh
+	@cargo build --quiet --locked --package rds-local --package rds-doctor
+	@target/debug/rds-doctor configure "$(DB)" $(if $(filter command environment,$(firstword $(origin FUNCTION))),--function $(FUNCTION)) \
+	  $(if $(PROFILE),--profile $(PROFILE)) $(if $(REGION),--region $(REGION)) $(ARGS)
+
 check: ## Check formatting, clippy and docs, with warnings denied
 	@local/setup.sh
 	cargo fmt --all --check
@@ -112,4 +120,4 @@ roots: ## Renew the built-in RDS roots from AWS, or from BUNDLE=file.pem
 clean: ## Remove everything that was built
 	cargo clean
 
-.PHONY: help setup demo serve invoke test check build template cloud wheel sam-local test-sam bench soak roots clean
+.PHONY: help setup demo serve invoke test check configure build template cloud wheel sam-local test-sam bench soak roots clean

@@ -1,5 +1,6 @@
-//! The program `rds-doctor`: the check of the function db-check, for a terminal.
+//! The program `rds-doctor`: the check of the function db-check for a terminal, and `configure`.
 
+mod configure;
 mod terminal;
 
 use std::process::ExitCode;
@@ -13,14 +14,21 @@ use clap::Parser;
 /// logs in, else with 1. Shows no key and no token:
 ///   . target/rds-local/env; rds-doctor
 #[derive(Parser)]
-#[command(version, verbatim_doc_comment)]
+#[command(version, verbatim_doc_comment, args_conflicts_with_subcommands = true)]
 struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Print the report as JSON; with --watch, one line for each check
     #[arg(long)]
     json: bool,
     /// Repeat until the login works, and say what changed
     #[arg(long)]
     watch: bool,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    Configure(configure::Options),
 }
 
 fn main() -> ExitCode {
@@ -32,7 +40,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let works = runtime.block_on(terminal::run(cli.json, cli.watch));
+    let works = match &cli.command {
+        Some(Command::Configure(options)) => runtime.block_on(configure::run(options)),
+        None => runtime.block_on(terminal::run(cli.json, cli.watch)),
+    };
     // A resolver that hangs keeps its thread, and the answer is there already.
     runtime.shutdown_background();
     if works { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -9,6 +9,7 @@
 
 mod client;
 mod common;
+mod configure;
 mod credentials;
 mod documents;
 mod policies;

@@ -46,12 +46,17 @@ impl Aws {
 
 /// Calls a service at this address through boto3, and returns the printed answer.
 pub async fn boto3(url: &str, call: &str) -> String {
-    let script = format!(
+    python(&format!(
         "import boto3; client = lambda name: boto3.client(name, 'us-east-1', endpoint_url='{url}', \
          aws_access_key_id='x', aws_secret_access_key='x'); rds = client('rds'); print({call})"
-    );
+    ))
+    .await
+}
+
+/// Runs a script beside the SAM CLI, boto3 and moto, and returns what it prints.
+pub async fn python(script: &str) -> String {
     let python = super::root().join("target/venv-sam/bin/python");
-    let output = Command::new(python).args(["-c", &script]).output();
+    let output = Command::new(python).args(["-c", script]).output();
     let output = output.await.unwrap();
     assert!(output.status.success(), "{}", super::text(&output.stderr));
     super::text(&output.stdout).trim().to_owned()
