@@ -97,7 +97,7 @@ impl Connector {
         for (index, address) in addresses.iter().enumerate() {
             let left = bound.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
-            let opts = self.opts(token, *address);
+            let opts = login_settings(&self.config, token, *address);
             match timeout(share, Conn::new(opts.clone())).await {
                 Ok(Ok(conn)) => return Ok(Connection::new(conn, opts)),
                 Ok(Err(refused)) => {
@@ -111,30 +111,31 @@ impl Connector {
         }
         Err(last)
     }
+}
 
-    fn opts(&self, token: &AuthToken, address: SocketAddr) -> Opts {
-        let MysqlConfig { endpoint, user, database, roots, .. } = &self.config;
-        // With these, the driver fails before it logs in to a server that offers no TLS.
-        let tls = SslOpts::default()
-            .with_root_certs(vec![roots.pem().as_bytes().to_vec().into()])
-            .with_disable_built_in_roots(true)
-            .with_danger_tls_hostname_override(Some(endpoint.host.clone()));
-        OptsBuilder::default()
-            .ip_or_hostname(address.ip().to_string())
-            .tcp_port(address.port())
-            .user(Some(user))
-            .pass(Some(token.as_str()))
-            .db_name(Some(database))
-            .ssl_opts(tls)
-            .enable_cleartext_plugin(true)
-            // It would take the token to a socket of this machine.
-            .prefer_socket(false)
-            .max_allowed_packet(Some(LONGEST_PACKET))
-            .wait_timeout(Some(WAIT_TIMEOUT))
-            .tcp_keepalive(Some(KEEPALIVE_AFTER))
-            .stmt_cache_size(0)
-            .into()
-    }
+/// The driver's settings for one login over verified TLS, to one address of the endpoint.
+pub fn login_settings(config: &MysqlConfig, token: &AuthToken, address: SocketAddr) -> Opts {
+    let MysqlConfig { endpoint, user, database, roots, .. } = config;
+    // With these, the driver fails before it logs in to a server that offers no TLS.
+    let tls = SslOpts::default()
+        .with_root_certs(vec![roots.pem().as_bytes().to_vec().into()])
+        .with_disable_built_in_roots(true)
+        .with_danger_tls_hostname_override(Some(endpoint.host.clone()));
+    OptsBuilder::default()
+        .ip_or_hostname(address.ip().to_string())
+        .tcp_port(address.port())
+        .user(Some(user))
+        .pass(Some(token.as_str()))
+        .db_name(Some(database))
+        .ssl_opts(tls)
+        .enable_cleartext_plugin(true)
+        // It would take the token to a socket of this machine.
+        .prefer_socket(false)
+        .max_allowed_packet(Some(LONGEST_PACKET))
+        .wait_timeout(Some(WAIT_TIMEOUT))
+        .tcp_keepalive(Some(KEEPALIVE_AFTER))
+        .stmt_cache_size(0)
+        .into()
 }
 
 impl Connection {

@@ -42,7 +42,7 @@ mod statement;
 mod warning;
 
 #[cfg(feature = "mysql")]
-pub use connect::{Connection, Connector};
+pub use connect::{Connection, Connector, login_settings};
 pub use statement::check;
 #[cfg(feature = "mysql")]
 pub(crate) use statement::check_read;

@@ -75,9 +75,17 @@ impl NeptuneConfig {
     /// # Errors
     /// [`ConfigInvalid`](crate::ErrorKind::ConfigInvalid), with every variable that is missing or wrong.
     pub fn from_vars(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
+        Self::check(get).map_err(|problems| wrong_environment(&problems))
+    }
+
+    /// As [`NeptuneConfig::from_vars`], for a program that explains each problem by itself.
+    ///
+    /// # Errors
+    /// One phrase for each variable that is missing or wrong; it begins with the variable's name.
+    pub fn check(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Vec<String>> {
         let mut vars = Vars::new(&get);
         let config = read(&mut vars);
-        vars.finish(config).map_err(|problems| wrong_environment(&problems))
+        vars.finish(config)
     }
 
     /// The uncached source of credentials: the environment's, and those of `DB_ROLE_ARN`.

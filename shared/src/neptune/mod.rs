@@ -6,6 +6,7 @@
 //! terms.
 
 mod answer;
+mod ask;
 mod clauses;
 mod config;
 mod http;
@@ -17,7 +18,9 @@ mod sign;
 mod statement;
 mod tokens;
 
+pub use ask::{Answered, Client, Request};
 pub use config::NeptuneConfig;
 pub use language::Language;
+pub use neptune_error::Denial;
 pub use session::NeptuneSession;
 pub use statement::Statement;

@@ -20,6 +20,15 @@ struct Body {
     message: String,
 }
 
+/// Why Neptune answers 403. It has one code for both reasons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// No policy of the signer allows this action, such as `neptune-db:ReadDataViaQuery`.
+    Action(String),
+    /// The signature, or the credentials behind it, were refused; or there is none.
+    Signature,
+}
+
 /// What an error means for what comes next.
 pub(super) struct Refused {
     pub(super) error: Error,
@@ -29,18 +38,36 @@ pub(super) struct Refused {
 
 /// The error of an answer that is not a success.
 pub(super) fn refused(statement: &Statement, target: &str, response: &Response) -> Refused {
-    let empty = Body { code: String::new(), message: String::new() };
-    let body: Body = serde_json::from_slice(&response.body).unwrap_or(empty);
-    if response.status.as_u16() == 403 {
-        return match denied_action(&body.message) {
-            Some(action) => Refused { error: denied(statement, &action), credentials: false },
-            None => Refused { error: rejected(target), credentials: true },
-        };
+    match denial(response) {
+        Some(Denial::Action(action)) => {
+            Refused { error: denied(statement, &action), credentials: false }
+        }
+        Some(Denial::Signature) => Refused { error: rejected(target), credentials: true },
+        None => {
+            let error = failed(statement, &code(response), response.status);
+            Refused { error, credentials: false }
+        }
     }
-    // The code is one of a list; anything else might quote a value.
-    let plain = body.code.len() < 60 && body.code.bytes().all(|b| b.is_ascii_alphanumeric());
-    let code = if plain { body.code.as_str() } else { "" };
-    Refused { error: failed(statement, code, response.status), credentials: false }
+}
+
+/// What an answer of status 403 denies.
+pub(super) fn denial(response: &Response) -> Option<Denial> {
+    if response.status != StatusCode::FORBIDDEN {
+        return None;
+    }
+    Some(denied_action(&body(response).message).map_or(Denial::Signature, Denial::Action))
+}
+
+/// Neptune's code for an error. It is one of a list; anything else might quote a value, and is empty here.
+pub(super) fn code(response: &Response) -> String {
+    let code = body(response).code;
+    let plain = code.len() < 60 && code.bytes().all(|b| b.is_ascii_alphanumeric());
+    if plain { code } else { String::new() }
+}
+
+fn body(response: &Response) -> Body {
+    let empty = Body { code: String::new(), message: String::new() };
+    serde_json::from_slice(&response.body).unwrap_or(empty)
 }
 
 /// `User: ARN is not authorized to perform: neptune-db:ReadDataViaQuery on resource: …`

@@ -14,6 +14,7 @@ use super::config::NeptuneConfig;
 use crate::error::{Error, ErrorKind};
 
 const SERVICE: &str = "neptune-db";
+const ANSWERS: &str = "application/sparql-results+json, application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// What is sent, before it is signed.
@@ -54,8 +55,7 @@ impl Call {
             .build()
             .map_err(|_| unusable("the signer lacks a setting"))?
             .into();
-        let accept = "application/sparql-results+json, application/json";
-        let mut headers = vec![("host", authority.as_str()), ("accept", accept)];
+        let mut headers = vec![("host", authority.as_str()), ("accept", ANSWERS)];
         if !self.body.is_empty() {
             headers.push(("content-type", FORM));
         }
@@ -71,19 +71,29 @@ impl Call {
             .map_err(|_| unusable("the credentials hold characters that no AWS key has"))?
             .into_parts();
         let (signed, _) = signed.into_parts();
-        let mut request = Request::builder()
-            .method(self.method)
-            .uri(&self.target)
-            .header(HOST, &authority)
-            .header(ACCEPT, accept);
-        if !self.body.is_empty() {
-            request = request.header(CONTENT_TYPE, FORM);
-        }
+        let mut request = self.builder(&authority);
         for header in signed {
             request = request.header(header.name(), header.value());
         }
         request
             .body(Full::new(self.body.clone()))
             .map_err(|_| unusable("the credentials hold characters that no header can hold"))
+    }
+
+    /// The same request without a signature, which a cluster without IAM authentication answers.
+    pub(super) fn unsigned(
+        &self,
+        config: &NeptuneConfig,
+    ) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
+        self.builder(&config.authority()).body(Full::new(self.body.clone()))
+    }
+
+    fn builder(&self, authority: &str) -> hyper::http::request::Builder {
+        let request = Request::builder()
+            .method(self.method)
+            .uri(&self.target)
+            .header(HOST, authority)
+            .header(ACCEPT, ANSWERS);
+        if self.body.is_empty() { request } else { request.header(CONTENT_TYPE, FORM) }
     }
 }
