@@ -40,6 +40,8 @@ pub(crate) struct Evidence {
     pub(crate) facts: Option<Facts>,
     /// RDS's and IAM's reasons for a refused token.
     pub(crate) reasons: Reasons,
+    pub(crate) mysql: crate::mysql::evidence::Evidence,
+    pub(crate) neptune: crate::neptune::evidence::Evidence,
     /// This machine's time when the check began.
     pub(crate) now: SystemTime,
 }

@@ -11,15 +11,21 @@
 
 mod aws;
 mod cause;
+mod clients;
 mod clock;
 mod configuration;
 mod credentials;
 mod database;
 pub mod diagnose;
+mod engine;
 mod environment;
 mod evidence;
 mod login;
+mod mysql;
+mod neptune;
 mod network;
+mod outcome;
+mod own;
 mod remedy;
 mod report;
 mod steps;
@@ -32,6 +38,8 @@ use aws_smithy_async::time::SharedTimeSource;
 use tokio::time::Instant;
 
 pub use cause::Cause;
+pub use clients::Client;
+pub use engine::Engine;
 pub use environment::Environment;
 pub use remedy::Remedy;
 pub use report::{Finding, Report, Status, Step};
@@ -42,9 +50,25 @@ pub const BUDGET: Duration = Duration::from_millis(4500);
 /// Where the server answers, but each answer takes long, the rest gets this long in all.
 pub const LIMIT: Duration = Duration::from_secs(15);
 
+/// Checks the login to each engine whose endpoint the environment names, one after another, each within
+/// [`BUDGET`] or [`LIMIT`], and all within `budget`.
+pub async fn check(
+    environment: &Environment,
+    clock: &SharedTimeSource,
+    budget: Duration,
+) -> Report {
+    let start = Instant::now();
+    let mut reports = Vec::new();
+    for engine in environment.engines() {
+        let left = budget.saturating_sub(start.elapsed());
+        reports.push(check_engine(&environment.for_engine(engine), clock, left).await);
+    }
+    Report::of_all(reports, start.elapsed())
+}
+
 /// Runs every step within [`BUDGET`], [`LIMIT`] or `budget`, whichever ends first, and names the causes of
 /// a failure.
-pub async fn check(
+async fn check_engine(
     environment: &Environment,
     clock: &SharedTimeSource,
     budget: Duration,

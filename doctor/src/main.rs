@@ -21,6 +21,9 @@ struct Cli {
     /// Print the report as JSON; with --watch, one line for each check
     #[arg(long)]
     json: bool,
+    /// Say what another client needs, whose options the check cannot see
+    #[arg(long)]
+    client: Option<rds_doctor::Client>,
     /// Repeat until the login works, and say what changed
     #[arg(long)]
     watch: bool,
@@ -42,7 +45,7 @@ fn main() -> ExitCode {
     };
     let works = match &cli.command {
         Some(Command::Configure(options)) => runtime.block_on(configure::run(options)),
-        None => runtime.block_on(terminal::run(cli.json, cli.watch)),
+        None => runtime.block_on(terminal::run(cli.json, cli.watch, cli.client)),
     };
     // A resolver that hangs keeps its thread, and the answer is there already.
     runtime.shutdown_background();

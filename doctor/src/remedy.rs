@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::engine::Engine;
+
 /// One change. A part that cannot be known stands in `<…>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
@@ -69,6 +71,22 @@ impl Remedy {
             serde_json::Value::from(resource)
         );
         Self::Policy { attach_to: attach_to.into(), document }
+    }
+
+    /// The same with an engine's own variables.
+    pub(crate) fn spelled(self, engine: Engine) -> Self {
+        match self {
+            // Neptune has no variable for an address alone.
+            Self::Variable { name, value } if engine == Engine::Neptune && name == "PGHOSTADDR" => {
+                Self::Variable { name: "DB_TUNNEL".into(), value: format!("{value}:8182") }
+            }
+            Self::Variable { name, value } => {
+                Self::Variable { name: engine.spell(&name), value: engine.spell(&value) }
+            }
+            Self::Command { command } => Self::Command { command: engine.spell(&command) },
+            Self::Action { text } => Self::Action { text: engine.spell(&text) },
+            other => other,
+        }
     }
 
     /// The lines for a terminal.

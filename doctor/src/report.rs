@@ -5,6 +5,7 @@ use std::time::Duration;
 use rds_iam::config::TargetSessionAttrs;
 use serde::Serialize;
 
+use crate::engine::Engine;
 use crate::evidence::Evidence;
 use crate::login::evidence::Login;
 use crate::remedy::Remedy;
@@ -50,6 +51,10 @@ impl Step {
         Self { name, status, ms: ms(took), found: found.into() }
     }
 
+    fn spelled(self, engine: Engine) -> Self {
+        Self { found: engine.spell(&self.found), ..self }
+    }
+
     pub(crate) fn skipped(name: &'static str, why: &str) -> Self {
         Self::new(name, Status::Skipped, Duration::ZERO, why)
     }
@@ -71,6 +76,17 @@ pub struct Finding {
     pub remedies: Vec<Remedy>,
 }
 
+impl Finding {
+    fn spelled(self, engine: Engine) -> Self {
+        Self {
+            title: engine.spell(&self.title),
+            evidence: self.evidence.iter().map(|seen| engine.spell(seen)).collect(),
+            remedies: self.remedies.into_iter().map(|remedy| remedy.spelled(engine)).collect(),
+            ..self
+        }
+    }
+}
+
 /// How sure a cause is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -87,11 +103,13 @@ pub enum Likelihood {
 }
 
 /// The result of a check.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// Whether a function with this environment logs in.
+    /// Whether a function with this environment logs in, to every engine that it names.
     pub ok: bool,
+    /// The engine that this is about.
+    pub engine: Engine,
     /// One line.
     pub summary: String,
     /// Milliseconds for all of it.
@@ -100,6 +118,9 @@ pub struct Report {
     pub steps: Vec<Step>,
     /// The causes, the most likely first.
     pub causes: Vec<Finding>,
+    /// The reports of the other engines that the environment names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Report>,
 }
 
 impl Report {
@@ -116,17 +137,34 @@ impl Report {
         let ok = evidence.attempt.login == Login::Works
             && evidence.configuration.problems.is_empty()
             && !refused;
+        let engine = evidence.environment.engine();
         let at = evidence.config().map(|config| {
             let endpoint = &config.endpoint;
-            format!("{} at {}:{}", config.user, endpoint.host, endpoint.port)
+            match engine {
+                Engine::Neptune => format!("{}:{}", endpoint.host, endpoint.port),
+                _ => format!("{} at {}:{}", config.user, endpoint.host, endpoint.port),
+            }
         });
         let at = at.unwrap_or_else(|| "the database".into());
+        let steps: Vec<Step> = steps.into_iter().map(|step| step.spelled(engine)).collect();
+        let causes: Vec<Finding> = causes.into_iter().map(|cause| cause.spelled(engine)).collect();
         let summary = match causes.first() {
             _ if ok => format!("{at}: the login works"),
             Some(cause) => format!("{at}: no login: {}", cause.title),
             None => format!("{at}: no login, and no known cause: see the step that failed"),
         };
-        Self { ok, summary, duration_ms: ms(took), steps, causes }
+        Self { ok, engine, summary, duration_ms: ms(took), steps, causes, others: Vec::new() }
+    }
+
+    /// The first with the others in it.
+    pub(crate) fn of_all(reports: Vec<Self>, took: Duration) -> Self {
+        let ok = reports.iter().all(|report| report.ok);
+        let summaries: Vec<&str> = reports.iter().map(|report| report.summary.as_str()).collect();
+        let summary = summaries.join("; ");
+        let mut reports = reports.into_iter();
+        let first = reports.next().unwrap_or_default();
+        let others = reports.collect();
+        Self { ok, summary, duration_ms: ms(took), others, ..first }
     }
 }
 

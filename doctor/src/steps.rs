@@ -6,23 +6,28 @@ use aws_smithy_async::time::SharedTimeSource;
 use postgres_native_tls::MakeTlsConnector;
 use rds_iam::Config;
 use rds_iam::postgres::tls_connector;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::aws::refused::Refused;
 use crate::aws::{reasons, step as aws};
 use crate::clock::step as clock;
-use crate::configuration::step as configuration;
 use crate::credentials::step as credentials;
 use crate::credentials::step::Signer;
+use crate::engine::Engine;
 use crate::environment::Environment;
 use crate::evidence::Evidence;
+use crate::login::evidence::Attempt;
 use crate::login::step as login;
 use crate::login::step::{Tried, Via};
 use crate::network::evidence::Network;
 use crate::network::step as network;
+use crate::outcome::Outcome;
+use crate::own::{self, Own};
 use crate::report::Step;
 use crate::tls::evidence::Tls;
 use crate::tls::step as tls;
+use crate::{mysql, neptune};
 
 /// Round trips of a login and of the queries that follow it.
 const ROUND_TRIPS: u32 = 14;
@@ -35,6 +40,8 @@ struct Way {
     /// How long the answer to the request for TLS took.
     round_trip: Duration,
     connector: Option<MakeTlsConnector>,
+    /// For an engine whose protocol holds TLS.
+    stream: Option<TcpStream>,
     steps: Vec<Step>,
 }
 
@@ -46,26 +53,34 @@ pub(crate) async fn run(
     limit: Instant,
 ) -> (Evidence, Vec<Step>) {
     let now = time.now();
-    let (configuration, step) = configuration::read(environment);
+    let own::Read { configuration, own, step } = own::read(environment);
     let config = configuration.config.as_ref();
     let mut steps = vec![step];
 
-    let (mut signer, way) = tokio::join!(
+    let (mut signer, mut way) = tokio::join!(
         credentials::resolve(environment, config, time, deadline),
         way(environment, config, now, deadline),
     );
     let slowly = limit.min(deadline + way.round_trip * ROUND_TRIPS);
-    let (answers, tried) = tokio::join!(
+    let (answers, (tried, outcome)) = tokio::join!(
         aws::ask(environment, config, signer.keys.as_ref(), time, deadline),
-        attempt(config, &signer, &way, time, slowly),
+        attempt(config, &own, &signer, &mut way, (time, slowly)),
     );
-    let refused = Refused::by_rds(environment, config, &answers, &tried.attempt.login);
+    let engine = environment.engine();
+    if engine != Engine::Postgres {
+        way.tls = outcome.tls;
+    }
+    // A request to Neptune is no login to RDS.
+    let login = (engine != Engine::Neptune).then_some(&tried.attempt.login);
+    let refused = login.and_then(|login| Refused::by_rds(environment, config, &answers, login));
     let (reasons, reasons_steps) = match refused {
         Some(refused) => reasons::ask(&refused, now, limit).await,
         None => Default::default(),
     };
     let (facts, server_clock) = tried.database.unzip();
-    let clock = answers.clock.or(server_clock);
+    let clock = answers.clock.or(server_clock).or(outcome.clock);
+    // Neptune has no token: each request is signed.
+    signer.steps.retain(|step| step.name != "token" || engine != Engine::Neptune);
     steps.append(&mut signer.steps);
     steps.extend(answers.steps);
     steps.push(clock::step(clock.as_ref(), &way.tls));
@@ -83,6 +98,8 @@ pub(crate) async fn run(
         attempt: tried.attempt,
         facts,
         reasons,
+        mysql: outcome.mysql,
+        neptune: outcome.neptune,
         now,
     };
     (evidence, steps)
@@ -98,10 +115,16 @@ async fn way(
         let skipped = |name| Step::skipped(name, "the endpoint is not known");
         return Way { steps: ["dns", "tcp", "tls"].map(skipped).into(), ..Way::default() };
     };
+    if environment.engine() != Engine::Postgres {
+        let network::Way { network, stream, steps } =
+            network::reach(environment, config, deadline).await;
+        return Way { network, stream, steps, ..Way::default() };
+    }
     // Reading the system's roots, which OpenSSL does though they are not used, takes its time.
     let settings = config.clone();
     let connector = tokio::task::spawn_blocking(move || tls_connector(&settings).ok());
-    let network::Way { network, mut steps } = network::reach(environment, config, deadline).await;
+    let network::Way { network, mut steps, .. } =
+        network::reach(environment, config, deadline).await;
     let connector = connector.await.ok().flatten();
     let Some(address) = network.open_address() else {
         steps.push(Step::skipped("tls", "no address can be connected to"));
@@ -109,10 +132,36 @@ async fn way(
     };
     let done = tls::handshake(config, address, connector.clone(), now, deadline).await;
     steps.push(done.step);
-    Way { network, tls: done.tls, round_trip: done.round_trip, connector, steps }
+    Way { network, tls: done.tls, round_trip: done.round_trip, connector, steps, stream: None }
 }
 
 async fn attempt(
+    config: Option<&Config>,
+    own: &Own,
+    signer: &Signer,
+    way: &mut Way,
+    (time, deadline): (&SharedTimeSource, Instant),
+) -> (Tried, Outcome) {
+    let mut outcome = Outcome::default();
+    let address = way.network.open_address();
+    match (config, own) {
+        (Some(config), Own::Mysql(own)) => {
+            let open = way.stream.take().zip(address);
+            let (token, when) = (signer.token.as_ref(), (time, deadline));
+            mysql::step::attempt(config, own, token, open, when, &mut outcome).await;
+        }
+        (Some(config), Own::Neptune(own)) => {
+            let (keys, when) = (signer.keys.as_ref(), (time, deadline));
+            neptune::step::attempt(config, own, keys, address, when, &mut outcome).await;
+        }
+        _ => return (postgres(config, signer, way, time, deadline).await, outcome),
+    }
+    let attempt = Attempt { login: outcome.login.clone(), ..Attempt::default() };
+    let steps = std::mem::take(&mut outcome.steps);
+    (Tried { attempt, steps, ..Tried::default() }, outcome)
+}
+
+async fn postgres(
     config: Option<&Config>,
     signer: &Signer,
     way: &Way,

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use aws_smithy_async::time::SharedTimeSource;
-use rds_doctor::{Environment, Finding, LIMIT, Report, Status};
+use rds_doctor::{Client, Environment, Finding, LIMIT, Report, Status};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -14,12 +14,13 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Checks the environment's database, prints the report, and returns whether the login works. With
 /// `watch`, repeats the check until it does, and prints what changed. Nothing needs to be undone when Ctrl-C
 /// ends the process.
-pub(crate) async fn run(json: bool, watch: bool) -> bool {
+pub(crate) async fn run(json: bool, watch: bool, client: Option<Client>) -> bool {
     let environment = Environment::from_process();
     let clock = SharedTimeSource::default();
     let mut last: Option<Report> = None;
     loop {
-        let report = rds_doctor::check(&environment, &clock, LIMIT).await;
+        let mut report = rds_doctor::check(&environment, &clock, LIMIT).await;
+        report.causes.extend(client.map(|client| client.finding(&environment)));
         match &last {
             Some(last) if !json => print!("{}", changes(last, &report, clock.now())),
             _ => {
@@ -68,7 +69,15 @@ impl Paint {
 
 fn table(report: &Report, paint: Paint) -> String {
     let summary = paint.colour(&report.summary, if report.ok { 32 } else { 31 });
-    let mut text = format!("{summary}  ({:.0} ms)\n\n", report.duration_ms);
+    let mut text = format!("{summary}  ({:.0} ms)\n", report.duration_ms);
+    for report in std::iter::once(report).chain(&report.others) {
+        text += &format!("\n{}\n{}", paint.colour(report.engine.name(), 1), engine(report, paint));
+    }
+    text
+}
+
+fn engine(report: &Report, paint: Paint) -> String {
+    let mut text = String::new();
     for step in &report.steps {
         let took = match step.status {
             Status::Skipped => String::new(),
@@ -103,8 +112,16 @@ fn changes(before: &Report, after: &Report, now: std::time::SystemTime) -> Strin
     let whole_second = OffsetDateTime::from(now).replace_nanosecond(0);
     let at = whole_second.ok().and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default();
     let mut text = String::new();
-    for step in &after.steps {
-        let old = before.steps.iter().find(|old| old.name == step.name).map(|old| old.status);
+    let all = |report: &'_ Report| -> Vec<(rds_doctor::Engine, rds_doctor::Step)> {
+        let reports = std::iter::once(report).chain(&report.others);
+        reports.flat_map(|r| r.steps.iter().map(|step| (r.engine, step.clone()))).collect()
+    };
+    let steps = all(before);
+    for (engine, step) in all(after) {
+        let same = |(other, old): &&(rds_doctor::Engine, rds_doctor::Step)| {
+            *other == engine && old.name == step.name
+        };
+        let old = steps.iter().find(same).map(|(_, old)| old.status);
         if let Some(old) = old.filter(|old| *old != step.status) {
             text += &format!(
                 "{at}  {}: {} -> {}: {}\n",

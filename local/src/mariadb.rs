@@ -209,6 +209,8 @@ fn settings(folder: &Path, data: String, first: &Path) -> Vec<String> {
     let fixed = [
         "--skip-networking",
         "--skip-name-resolve",
+        // As in RDS for MySQL 8.4. The gate's socket counts as secure.
+        "--require-secure-transport=ON",
         "--character-set-server=utf8mb4",
         "--max-connections=200",
         // The gate bounds a login.

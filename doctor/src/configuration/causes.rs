@@ -30,9 +30,7 @@ fn configuration(evidence: &Evidence) -> Option<Found> {
                 Remedy::variable(name, root_file(evidence))
             }
             "PGHOST" if unset => Remedy::variable(name, "<the database's endpoint>"),
-            "PGUSER" if unset => {
-                Remedy::variable(name, "<a database user that has been granted rds_iam>")
-            }
+            "PGUSER" if unset => Remedy::variable(name, evidence.environment.engine().user()),
             "PGDATABASE" if unset => Remedy::variable(name, "<the database's name>"),
             "DB_TUNNEL" if unset => Remedy::variable(name, "<host:port of the tunnel>"),
             "DB_REGION" if unset => Remedy::variable(name, "<the database's region>"),

@@ -11,7 +11,7 @@ use crate::cause::{Cause, Found};
 use crate::evidence::Evidence;
 use crate::network::causes::list_command;
 use crate::remedy::Remedy;
-use crate::tls::causes::{DATABASE_PORT, rds_name, under_its_name};
+use crate::tls::causes::{database_port, rds_name, under_its_name};
 
 pub(crate) const CAUSES: &[Cause] = &[
     Cause {
@@ -175,13 +175,13 @@ fn token_port(evidence: &Evidence) -> Option<Found> {
         }
         (_, None) if matches!(&config.dial, Dial::Tunnel(_, other) if *other == port) => {
             let seen = format!("signed for port {port}, which is the tunnel's too");
-            (Found::likely(seen), DATABASE_PORT.to_owned())
+            (Found::likely(seen), database_port(evidence))
         }
         (_, None) if loopback && !matches!(config.dial, Dial::Tunnel(..)) => {
             let seen = format!(
                 "signed for port {port}; the connection goes to this machine, so the port may be a tunnel's"
             );
-            (Found::possible(seen), DATABASE_PORT.to_owned())
+            (Found::possible(seen), database_port(evidence))
         }
         _ => return None,
     };

@@ -248,8 +248,9 @@ fn refused(evidence: &Evidence) -> Option<Found> {
         );
     }
     if evidence.network.usual_port_answers {
-        let found = found.also("port 5432 of the same address answers");
-        return Some(found.remedy(Remedy::variable("PGPORT", "5432")));
+        let usual = evidence.environment.engine().usual_port();
+        let found = found.also(format!("port {usual} of the same address answers"));
+        return Some(found.remedy(Remedy::variable("PGPORT", usual.to_string())));
     }
     let found =
         found.also("a firewall would be silent: the address is reached, and no server is there");
@@ -307,7 +308,7 @@ fn outside(evidence: &Evidence) -> Option<Found> {
 }
 
 fn rule(evidence: &Evidence) -> Remedy {
-    let port = evidence.config().map_or(5432, |config| config.endpoint.port);
+    let port = evidence.config().map_or(0, |config| config.endpoint.port);
     let groups = evidence.database().map(|database| database.security_groups.clone());
     let group = groups.and_then(|groups| groups.first().cloned());
     let group = group.unwrap_or_else(|| "<the database's security group>".into());
@@ -329,9 +330,11 @@ fn silent(evidence: &Evidence) -> Option<Found> {
     let found = Found::certain(format!("{} did not answer", addresses(evidence)))
         .also("a refusal is immediate: silence is the network");
     if evidence.network.usual_port_answers {
-        let found =
-            found.also("port 5432 of the same address answers, so the network lets that one in");
-        return Some(found.remedy(Remedy::variable("PGPORT", "5432")));
+        let usual = evidence.environment.engine().usual_port();
+        let found = found.also(format!(
+            "port {usual} of the same address answers, so the network lets that one in"
+        ));
+        return Some(found.remedy(Remedy::variable("PGPORT", usual.to_string())));
     }
     Some(found.remedy(rule(evidence)).remedy(Remedy::action(
         "Check then that the function's own group lets the port out, and that its subnets have a route to the database's",

@@ -37,6 +37,8 @@ fn target(config: &Config) -> (String, u16) {
 #[derive(Default)]
 pub(crate) struct Way {
     pub(crate) network: Network,
+    /// The first open connection: MySQL counts those that end before a login.
+    pub(crate) stream: Option<TcpStream>,
     pub(crate) steps: Vec<Step>,
 }
 
@@ -130,7 +132,14 @@ async fn dial(
     let mut results = tries.join_all().await;
     results.sort_by_key(|(index, ..)| *index);
     let mut said = Vec::new();
-    for (_, address, (tcp, took)) in results {
+    for (_, address, (connected, took)) in results {
+        let tcp = match connected {
+            Ok(stream) => {
+                way.stream.get_or_insert(stream);
+                Tcp::Open
+            }
+            Err(tcp) => tcp,
+        };
         said.push(match tcp {
             Tcp::Open => format!("{address} connected in {:.1} ms", took.as_secs_f64() * 1000.0),
             Tcp::Refused => format!("{address} refused"),
@@ -147,11 +156,12 @@ async fn dial(
         _ => Status::Ok,
     };
     let (_, port) = target(config);
+    let usual_port = environment.engine().usual_port();
     // Only where the port was chosen: a second guess at the default would be the same.
-    if open == 0 && port != USUAL_PORT && environment.has("PGPORT") {
-        let usual = SocketAddr::new(addresses[0].ip(), USUAL_PORT);
+    if open == 0 && port != usual_port && environment.has("PGPORT") {
+        let usual = SocketAddr::new(addresses[0].ip(), usual_port);
         way.network.usual_port_answers =
-            connect(usual, bound(deadline, Duration::from_millis(300))).await.0 == Tcp::Open;
+            connect(usual, bound(deadline, Duration::from_millis(300))).await.0.is_ok();
         if way.network.usual_port_answers {
             said.push(format!("{usual} answers"));
         }
@@ -159,17 +169,17 @@ async fn dial(
     way.steps.push(Step::new("tcp", status, start.elapsed(), said.join("; ")));
 }
 
-async fn connect(address: SocketAddr, until: Instant) -> (Tcp, Duration) {
+async fn connect(address: SocketAddr, until: Instant) -> (Result<TcpStream, Tcp>, Duration) {
     let start = Instant::now();
-    let tcp = match timeout_at(until, TcpStream::connect(address)).await {
-        Ok(Ok(_)) => Tcp::Open,
-        Err(_) => Tcp::Silent,
-        Ok(Err(error)) => match error.kind() {
+    let connected = match timeout_at(until, TcpStream::connect(address)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Err(_) => Err(Tcp::Silent),
+        Ok(Err(error)) => Err(match error.kind() {
             io::ErrorKind::ConnectionRefused => Tcp::Refused,
             io::ErrorKind::ConnectionReset => Tcp::Reset,
             io::ErrorKind::TimedOut => Tcp::Silent,
             _ => Tcp::NoRoute,
-        },
+        }),
     };
-    (tcp, start.elapsed())
+    (connected, start.elapsed())
 }

@@ -244,11 +244,13 @@ pub(crate) fn rds_name(evidence: &Evidence) -> Option<Endpoint> {
     let endpoints = evidence.presented()?.names.iter().filter(|name| !name.contains('*'));
     endpoints
         .filter_map(|name| Endpoint::parse(name, port).ok())
-        .find(|e| e.kind != EndpointKind::Other)
+        .find(|e| e.kind != EndpointKind::Other || e.host.contains(".neptune."))
 }
 
 /// The placeholder for a port that nobody knows.
-pub(crate) const DATABASE_PORT: &str = "<the database's port, 5432 by default>";
+pub(crate) fn database_port(evidence: &Evidence) -> String {
+    format!("<the database's port, {} by default>", evidence.environment.engine().usual_port())
+}
 
 /// `PGHOST` set to a name, with the connection going where it goes now. What goes to this machine goes
 /// through a tunnel, whose port is seldom the database's.
@@ -264,7 +266,11 @@ pub(crate) fn under_its_name(evidence: &Evidence, found: Found, name: &str) -> F
         Ok(address) if !here => found.remedy(Remedy::variable("PGHOSTADDR", address.to_string())),
         _ => {
             let found = found.remedy(Remedy::variable("DB_TUNNEL", format!("{old}:{port}")));
-            if here { found.remedy(Remedy::variable("PGPORT", DATABASE_PORT)) } else { found }
+            if here {
+                found.remedy(Remedy::variable("PGPORT", database_port(evidence)))
+            } else {
+                found
+            }
         }
     }
 }

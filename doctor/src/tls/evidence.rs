@@ -78,12 +78,13 @@ impl Tls {
     }
 }
 
-/// What a server that does not speak PostgreSQL seems to speak.
+/// What a server that does not speak the engine's protocol seems to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http,
     Ssh,
     Mysql,
+    Postgres,
     /// TLS at once.
     Tls,
     Unknown,
@@ -95,7 +96,8 @@ impl std::fmt::Display for Protocol {
             Self::Http => "an HTTP server",
             Self::Ssh => "an SSH server",
             Self::Mysql => "a MySQL or MariaDB server",
-            Self::Tls => "a TLS server that does not speak PostgreSQL",
+            Self::Postgres => "a PostgreSQL server",
+            Self::Tls => "a TLS server of another protocol",
             Self::Unknown => "another protocol",
         })
     }

@@ -4,3 +4,4 @@ pub(crate) mod causes;
 pub(crate) mod certificate;
 pub(crate) mod evidence;
 pub(crate) mod step;
+pub(crate) mod verify;

@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_rustls::client::TlsStream;
 
 use super::certificate;
 use crate::report::{Status, Step};
@@ -28,10 +29,10 @@ const LONGEST: Duration = Duration::from_millis(2000);
 const HANDSHAKE: u32 = 4;
 /// PostgreSQL's SSLRequest
 /// (<https://www.postgresql.org/docs/current/protocol-message-formats.html>).
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+pub(crate) const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 /// What stopped a handshake before a certificate was seen.
-enum Stop {
+pub(crate) enum Stop {
     Silent,
     SilentAfterStart,
     Closed,
@@ -95,7 +96,7 @@ pub(crate) async fn handshake(
     Handshake { tls, round_trip: answered_in, step }
 }
 
-fn said(tls: &Tls) -> (Status, String) {
+pub(crate) fn said(tls: &Tls) -> (Status, String) {
     let text = match tls {
         Tls::Presented(presented) => return (of_verdict(presented), certificate::said(presented)),
         Tls::Silent => "the connection is accepted, and then nobody answers",
@@ -183,6 +184,28 @@ async fn observe(
     until: Instant,
 ) -> Result<(String, Vec<Vec<u8>>, Duration), Stop> {
     let (stream, round_trip) = negotiate(address, direct, until).await?;
+    let silent = if direct { Stop::Silent } else { Stop::SilentAfterStart };
+    let alpn = direct.then_some("postgresql");
+    let shaken = shake(&config.endpoint.host, stream, alpn, until + round_trip * HANDSHAKE).await;
+    let seen = shaken.map_err(|stop| if matches!(stop, Stop::Silent) { silent } else { stop })?;
+    Ok((seen.version, seen.chain, round_trip))
+}
+
+/// A connection over TLS whose certificate is only looked at: see [`super::verify`].
+pub(crate) struct Seen {
+    pub(crate) stream: TlsStream<TcpStream>,
+    pub(crate) version: String,
+    /// As the server sent it, its own certificate first.
+    pub(crate) chain: Vec<Vec<u8>>,
+}
+
+/// A handshake that accepts every certificate.
+pub(crate) async fn shake(
+    host: &str,
+    stream: TcpStream,
+    alpn: Option<&str>,
+    until: Instant,
+) -> Result<Seen, Stop> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut client = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -190,14 +213,10 @@ async fn observe(
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(SeeOnly(provider)))
         .with_no_client_auth();
-    if direct {
-        client.alpn_protocols = vec![b"postgresql".to_vec()];
-    }
-    let name = ServerName::try_from(config.endpoint.host.clone()).map_err(|_| Stop::Handshake)?;
+    client.alpn_protocols = alpn.into_iter().map(|name| name.as_bytes().to_vec()).collect();
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| Stop::Handshake)?;
     let connecting = tokio_rustls::TlsConnector::from(Arc::new(client)).connect(name, stream);
-    let silent = if direct { Stop::Silent } else { Stop::SilentAfterStart };
-    let until = until + round_trip * HANDSHAKE;
-    let connected = timeout_at(until, connecting).await.map_err(|_| silent)?;
+    let connected = timeout_at(until, connecting).await.map_err(|_| Stop::Silent)?;
     let stream = connected.map_err(|error| stop(&error))?;
     let (_, connection) = stream.get_ref();
     let version = match connection.protocol_version() {
@@ -209,7 +228,7 @@ async fn observe(
     if chain.is_empty() {
         return Err(Stop::Handshake);
     }
-    Ok((version.to_owned(), chain, round_trip))
+    Ok(Seen { stream, version: version.to_owned(), chain })
 }
 
 /// What a failed handshake comes to.

@@ -12,6 +12,8 @@ mod common;
 mod configure;
 mod credentials;
 mod documents;
+mod mysql;
+mod neptune;
 mod policies;
 mod rds;
 mod server;

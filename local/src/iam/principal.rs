@@ -117,6 +117,24 @@ impl Identity {
         }
     }
 
+    /// A user with the given access keys and identity policies, each a JSON document.
+    ///
+    /// # Errors
+    /// What is wrong with a document.
+    pub fn with_policies(
+        access_key_id: &str,
+        secret_access_key: &str,
+        arn: &str,
+        documents: &[&str],
+    ) -> crate::Result<Self> {
+        let mut principal = Principal::that_may_connect(arn, &[]);
+        let parse = |document: &&str| Policy::parse(document, Kind::Identity);
+        principal.policies = documents.iter().map(parse).collect::<Result<_, _>>()?;
+        let mut identity = Self::with_key(access_key_id, secret_access_key, None, arn, &[]);
+        identity.principal = Arc::new(principal);
+        Ok(identity)
+    }
+
     pub(crate) fn fresh_session(
         arn: String,
         principal: Arc<Principal>,

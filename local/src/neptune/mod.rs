@@ -56,6 +56,8 @@ const VERSION: &str = "1.4.6.0.R1";
 pub struct Cluster {
     /// Where the gate listens.
     pub address: SocketAddr,
+    /// Who may do what.
+    pub iam: Arc<Iam>,
     engines: Engines,
     variables: Variables,
     dir: PathBuf,
@@ -103,10 +105,11 @@ impl Cluster {
         let lock = lock(&dir)?;
         let listeners = [bind(options.listen, options.port).await?, bind(options.listen, 0).await?];
         let engines = Engines::start(&dir).await?;
-        match serve(&options, &dir, engines.client.clone(), (Arc::new(iam), &developer), listeners)
-        {
+        let iam = Arc::new(iam);
+        let client = engines.client.clone();
+        match serve(&options, &dir, client, (iam.clone(), &developer), listeners) {
             Ok((address, gate, apis, variables)) => {
-                Ok(Self { address, engines, variables, dir, gate, _apis: apis, _lock: lock })
+                Ok(Self { address, iam, engines, variables, dir, gate, _apis: apis, _lock: lock })
             }
             Err(error) => {
                 remove_files(&dir);

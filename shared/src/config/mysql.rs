@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws_credential_types::provider::SharedCredentialsProvider;
 
 use super::vars::Vars;
-use super::{Common, Dial, provider, queries_beside_the_binary, wrong_environment};
+use super::{Common, Dial, Problem, provider, queries_beside_the_binary, wrong_environment};
 use crate::credentials::Role;
 use crate::endpoint::{Endpoint, EndpointKind, Variables};
 use crate::error::Error;
@@ -84,8 +84,8 @@ impl MysqlConfig {
     /// As [`MysqlConfig::from_vars`], for a program that explains each problem by itself.
     ///
     /// # Errors
-    /// One phrase for each variable that is missing or wrong; it begins with the variable's name.
-    pub fn check(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Vec<String>> {
+    /// Every variable that is missing or wrong.
+    pub fn check(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Vec<Problem>> {
         let mut vars = Vars::new(&get);
         let config = read(&mut vars);
         vars.finish(config)

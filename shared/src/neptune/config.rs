@@ -8,7 +8,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 
 use crate::config::vars::Vars;
 use crate::config::{
-    Common, host_and_port, provider, queries_beside_the_binary, wrong_environment,
+    Common, Problem, host_and_port, provider, queries_beside_the_binary, wrong_environment,
 };
 use crate::credentials::Role;
 use crate::endpoint::{Variables, is_region};
@@ -81,8 +81,8 @@ impl NeptuneConfig {
     /// As [`NeptuneConfig::from_vars`], for a program that explains each problem by itself.
     ///
     /// # Errors
-    /// One phrase for each variable that is missing or wrong; it begins with the variable's name.
-    pub fn check(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Vec<String>> {
+    /// Every variable that is missing or wrong.
+    pub fn check(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Vec<Problem>> {
         let mut vars = Vars::new(&get);
         let config = read(&mut vars);
         vars.finish(config)

@@ -154,7 +154,7 @@ impl Clinic {
 }
 
 /// Runs a command that exports a variable, and takes the variable over.
-fn export(command: &str, variables: &mut Variables) {
+pub fn export(command: &str, variables: &mut Variables) {
     let Some(rest) = command.strip_prefix("export ") else { return };
     let name = rest.split('=').next().unwrap();
     let shell = Command::new("bash")

@@ -2,6 +2,8 @@
 
 pub mod aws;
 pub mod clinic;
+pub mod front;
+pub mod staged;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
