@@ -90,7 +90,7 @@ def parameters(function, variables, network):
     if function == "scheduled-query":
         soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=10)
         values |= {"ScheduleExpression": f"at({soon:%Y-%m-%dT%H:%M:%S})", "HeartbeatHours": "26"}
-    own = {"export-query": {"Bucket": BUCKET}, "neptune-query": {"Access": "read-write"}}
+    own = {"export-query": {"Bucket": BUCKET}, "neptune-query": {"Access": "read-write", "Query": "record_person"}}
     values |= own.get(function, {})
     return values
 
