@@ -16,4 +16,4 @@ files=()
 for template in "${templates[@]}"; do files+=(--file "$template"); done
 target/venv-checkov/bin/checkov "${files[@]}" --config-file local/tests/template/checkov.yaml 2>/dev/null ||
   { echo "checkov finds fault with a template" >&2; exit 1; }
-target/venv-sam/bin/pytest -q -rP -p no:cacheprovider local/tests/template 2>&1 | grep -vE '^(---|___|WARNING|===.*(PASSES|warnings))'
+target/venv-sam/bin/pytest -q -rP --show-capture=stdout -p no:cacheprovider local/tests/template 2>&1 | grep -vE '^(---|___|_ test|Starting a new|===.*(PASSES|warnings))'

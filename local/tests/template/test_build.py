@@ -55,7 +55,7 @@ def test_then_samconfig_of_the_same_function(project, overrides):
 @pytest.fixture
 def cloud(monkeypatch):
     """moto's CloudFormation, and a way to make a stack in it."""
-    server = ThreadedMotoServer(port=0)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://%s:%d" % server.get_host_and_port())
     build.cloudformation.cache_clear()
