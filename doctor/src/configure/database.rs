@@ -106,9 +106,10 @@ impl fmt::Display for Engine {
 }
 
 impl Database {
-    /// The value of a template's parameter, if the database gives it.
-    pub(super) fn parameter(&self, name: &str) -> Option<String> {
-        match name {
+    /// The value of a template's parameter: `None` if no database gives it, `Some(None)` if this one's is
+    /// unknown.
+    pub(super) fn parameter(&self, name: &str) -> Option<Option<String>> {
+        Some(match name {
             "DatabaseHost" => Some(self.host.clone()),
             "DatabasePort" => self.port.map(|port| port.to_string()),
             "DatabaseResourceId" => self.resource_id.clone(),
@@ -116,8 +117,8 @@ impl Database {
             "VpcId" => self.vpc.clone(),
             "SubnetIds" => (!self.subnets.is_empty()).then(|| self.subnets.join(",")),
             "DatabaseSecurityGroupId" => self.security_groups.first().cloned(),
-            _ => None,
-        }
+            _ => return None,
+        })
     }
 
     /// The command that switches IAM authentication on.

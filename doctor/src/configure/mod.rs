@@ -130,18 +130,22 @@ fn fill(
 ) -> Result<(Vec<Change>, Vec<Parameter>), String> {
     let known = file.parameters()?;
     let value = |name: &str| known.iter().find(|(other, _)| other == name).map(|(_, value)| value);
-    // RDS knows the database that was there first. In the same place, another choice stays.
-    let keeps_name = value("DatabaseHost") == Some(&database.host);
+    let same_host = value("DatabaseHost") == Some(&database.host);
     let (mut filled, mut choices) = (Vec::new(), Vec::new());
-    for parameter in parameters {
-        let before = value(&parameter.name).cloned();
-        let keeps = keeps_name && before.is_some() && parameter.name == "DatabaseName";
-        let is_choice = CHOICES.contains(&parameter.name.as_str()) || parameter.default.is_none();
-        match database.parameter(&parameter.name) {
-            Some(_) if keeps => {}
-            Some(after) => filled.push(Change { name: parameter.name, before, after }),
-            None if before.is_none() && is_choice => choices.push(parameter),
-            None => {}
+    for Parameter { name, default } in parameters {
+        let before = value(&name).cloned();
+        match (database.parameter(&name), &before) {
+            // RDS knows the database that was there first. In the same place, another choice stays.
+            (Some(_), Some(_)) if same_host && name == "DatabaseName" => {}
+            (Some(Some(after)), _) => filled.push(Change { name, before, after }),
+            // It was another database's.
+            (Some(None), Some(_)) if !same_host => {
+                choices.push(Parameter { name, default: before })
+            }
+            (_, None) if CHOICES.contains(&name.as_str()) || default.is_none() => {
+                choices.push(Parameter { name, default });
+            }
+            _ => {}
         }
     }
     Ok((filled, choices))
@@ -205,7 +209,8 @@ async fn describe(options: &Options) -> Result<(Database, Vec<Note>), String> {
     })?;
     let mut notes = Vec::new();
     let client = aws_sdk_rds::Client::new(&sdk);
-    let wanted = rds::Wanted { name: &options.database, reader: options.reader, region: &region };
+    let name = options.database.trim_end_matches('.');
+    let wanted = rds::Wanted { name, reader: options.reader, region: &region };
     let mut database = rds::find(&client, &wanted, &mut notes).await?;
     // The partition's suffix is that of the database's own name.
     let suffix = database.host.rsplit_once(&format!("{region}.")).map(|(_, suffix)| suffix);

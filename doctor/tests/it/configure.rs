@@ -189,6 +189,7 @@ async fn clusters_and_proxies_are_described_too(world: &World) {
         (&["prod", "--reader"], reader),
         (&[reader], reader),
         (&["prod-1"], member),
+        (&[&format!("{}.", member.to_uppercase())], member),
         (&["prod", "--config-env", "dev"], writer),
     ] {
         let report = world.report(arguments).await;
@@ -424,6 +425,10 @@ async fn values_change_only_after_a_yes(world: &World) {
     // The other database is another choice.
     world.report(&["prod"]).await;
     assert_eq!(world.parameters("default").await["DatabaseName"], "orders");
+    // RDS names no database of this one, so that the value of the one before may be wrong.
+    let report = world.report(&["alone"]).await;
+    let name = json!({ "name": "DatabaseName", "default": "orders" });
+    assert!(report["choose"].as_array().unwrap().contains(&name), "{report:#}");
 }
 
 async fn what_keeps_it_from_asking_is_said(world: &World) {
