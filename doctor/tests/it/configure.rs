@@ -4,7 +4,6 @@
 use crate::common;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::{Output, Stdio};
 
 use common::aws::python;
@@ -12,6 +11,10 @@ use rds_local::testing::imitations::Moto;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
+
+/// Those whose template is beside their code.
+const FUNCTIONS: [&str; 6] =
+    ["batch-job", "db-check", "event-query", "export-query", "mysql-query", "neptune-query"];
 
 const SET_UP: &str = include_str!("configure.py");
 
@@ -100,17 +103,18 @@ async fn script(moto: &Moto, text: &str) -> String {
     python(&(clients + text)).await
 }
 
-/// scheduled-query's template and samconfig.toml are the repository's.
+/// The repository's templates and its samconfig.toml.
 fn project() -> TempDir {
     let project = tempfile::tempdir().unwrap();
-    for name in ["template.yaml", "samconfig.toml"] {
-        std::fs::copy(common::root().join(name), project.path().join(name)).unwrap();
-    }
-    for function in ["event-query", "mysql-query", "neptune-query"] {
-        let folder = project.path().join("functions").join(function);
-        std::fs::create_dir_all(&folder).unwrap();
-        let template = "Parameters:\n  DatabaseHost:\n    Type: String\n  DatabaseResourceId: { Type: String }\n";
-        std::fs::write(folder.join("template.yaml"), template).unwrap();
+    let copy = |path: &str| {
+        let to = project.path().join(path);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(common::root().join(path), to).unwrap();
+    };
+    copy("template.yaml");
+    copy("samconfig.toml");
+    for function in FUNCTIONS {
+        copy(&format!("functions/{function}/template.yaml"));
     }
     project
 }
@@ -266,54 +270,41 @@ async fn every_engine_has_its_function(world: &World) {
     }
 }
 
-/// Each template has what SAM reads in it, and asks a person for what only a person knows.
+/// What SAM requires is written, or a person is asked for it.
 async fn every_template_is_read_as_sam_reads_it(world: &World) {
     let read = format!(
         "import json, pathlib; from samcli.yamlhelper import yaml_parse as parse; root = pathlib.Path('{}'); \
-         print(json.dumps({{str(path): parse(path.read_text())['Parameters'] for path in \
-         [root / 'template.yaml', *root.glob('functions/*/template.yaml')]}}))",
-        common::root().display()
+         own = {{path.parent.name: path for path in root.glob('functions/*/template.yaml')}}; \
+         own['scheduled-query'] = root / 'template.yaml'; \
+         print(json.dumps({{name: parse(path.read_text())['Parameters'] for name, path in own.items()}}))",
+        world.project.path().display()
     );
-    let templates: BTreeMap<String, Value> = serde_json::from_str(&python(&read).await).unwrap();
-    assert!(!templates.is_empty());
-    for (path, parameters) in templates {
-        let folder = Path::new(&path).parent().unwrap().file_name().unwrap().to_str().unwrap();
-        let function = if path.contains("/functions/") { folder } else { "scheduled-query" };
-        let database = match function {
+    let mut templates: BTreeMap<String, Value> =
+        serde_json::from_str(&python(&read).await).unwrap();
+    for function in ["scheduled-query"].iter().chain(&FUNCTIONS) {
+        let parameters = templates.remove(*function).unwrap();
+        let database = match *function {
             "mysql-query" => "legacy",
             "neptune-query" => "graph",
             _ => "mydb",
         };
-        let own = format!("functions/{function}/template.yaml");
-        let own = if function == "scheduled-query" { "template.yaml" } else { &own };
-        std::fs::create_dir_all(world.project.path().join("functions").join(function)).unwrap();
-        std::fs::copy(&path, world.project.path().join(own)).unwrap();
         // An environment in which nothing is set.
-        let report = world
-            .report(&[database, "--function", function, "--config-env", "new", "--dry-run"])
-            .await;
-        let named = |list: &str| -> BTreeMap<String, Value> {
+        let arguments = [database, "--function", function, "--config-env", "new", "--dry-run"];
+        let report = world.report(&arguments).await;
+        let named = |list: &str, key: &str| -> BTreeMap<String, Value> {
             let items = report[list].as_array().unwrap().iter();
-            items
-                .map(|item| (item["name"].as_str().unwrap().to_owned(), item["default"].clone()))
-                .collect()
+            items.map(|item| (item["name"].as_str().unwrap().into(), item[key].clone())).collect()
         };
-        let (written, choose) = (named("changes"), named("choose"));
+        let (written, choose) = (named("changes", "after"), named("choose", "default"));
+        assert_eq!(written["DatabaseHost"], report["database"]["host"], "{function}: {report:#}");
         for (name, parameter) in parameters.as_object().unwrap() {
+            let is_set = written.contains_key(name) || choose.contains_key(name);
             let default = &parameter["Default"];
-            assert!(
-                default.is_string()
-                    || default.is_number()
-                    || written.contains_key(name)
-                    || choose.contains_key(name),
-                "{function}: {name} is required: {report:#}"
-            );
+            assert!(is_set || !default.is_null(), "{function}: {name} is required: {report:#}");
+            assert_eq!(choose.get(name).unwrap_or(default), default, "{function}: {name}");
         }
-        for (name, default) in choose {
-            assert_eq!(default, parameters[&name]["Default"], "{function}: {name}");
-        }
-        assert_eq!(written["DatabaseHost"], Value::Null, "{function}: {report:#}");
     }
+    assert!(templates.is_empty(), "{templates:?}");
 }
 
 #[tokio::test]
