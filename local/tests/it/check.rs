@@ -182,7 +182,7 @@ fn offline_it_finds_purges_that_take_too_much_and_jobs_that_cannot_end() {
     let (told, _) = check(&[&file], &[]);
     assert!(told.matches("twice.sql: query").count() == 2 && told.ends_with("1 wrong\n"), "{told}");
     // What it cannot parse is not wrong: PostgreSQL may take it.
-    let unknown = write(folder.path(), "unknown.sql", &format!("{JOB}DELETE FROM t GRADUALLY"));
+    let unknown = write(folder.path(), "unknown.sql", &format!("{JOB}DELETE GRADUALLY FROM t"));
     let (told, well) = check(&[&unknown], &[]);
     assert!(well && told.contains("unknown.sql: note: purges are not looked for"), "{told}");
 }
