@@ -1,11 +1,12 @@
 //! `rds-local check`: finds errors in query files before they are deployed.
 //!
 //! Beside what a function refuses, it finds statements that PostgreSQL accepts and nobody wants: purges that
-//! delete rows which are not due, and jobs that never end. These rules know a statement's form, and not the
+//! delete rows which are not due, jobs that never end, and statements that take no transaction. These rules know a statement's form, and not the
 //! tables. Each recognises a form that is wrong on some table or at some moment, and says what to write.
 
 mod endless;
 mod expressions;
+mod outside;
 mod purge;
 mod rows;
 mod scope;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use aws_smithy_async::time::SharedTimeSource;
 use rds_iam::mysql;
 use rds_iam::postgres::{self, Connection, Connector, Description, describe};
-use rds_iam::query::{Mode, Query};
+use rds_iam::query::{Mode, Query, ResultKind};
 use rds_iam::{Config, Error};
 use tokio::time::{Instant, timeout_at};
 
@@ -138,19 +139,22 @@ fn review(query: &Query) -> Review {
     if let Err(error) = postgres::check(query) {
         return Review { found: vec![error], ..Review::default() };
     }
-    if query.mode == Mode::Read {
+    if query.mode == Mode::Read && query.result != ResultKind::Affected {
         return Review::default();
     }
     let judged = statement::parse(&query.sql, |root| Review {
         found: Write::all(root)
+            .filter(|_| query.mode == Mode::Write)
             .filter_map(|write| purge::check(query, &write))
             .chain(endless::check(query, root))
+            .chain(outside::check(query, root))
             .collect(),
         written: query.repeat.as_ref().map(|_| Written::read(root)).unwrap_or_default(),
         note: None,
     });
     let note = "purges are not looked for: the text is too long, or of a form that rds-local does not know";
-    judged.unwrap_or_else(|| Review { note: Some(note), ..Review::default() })
+    let note = (query.mode == Mode::Write).then_some(note);
+    judged.unwrap_or_else(|| Review { note, ..Review::default() })
 }
 
 fn shown(description: &Description) -> String {

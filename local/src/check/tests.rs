@@ -264,6 +264,37 @@ fn addresses_of_another_table_are_found_in_every_form() {
 }
 
 #[test]
+fn a_statement_that_takes_no_transaction_is_found() {
+    for front in [WRITE, "result = \"affected\""] {
+        each(
+            front,
+            "each statement runs in a transaction here, and",
+            &[
+                "VACUUM orders",
+                "-- all\nvacuum (ANALYZE) orders",
+                "CREATE INDEX CONCURRENTLY ON orders (received_at)",
+                "DROP INDEX CONCURRENTLY i",
+                "REINDEX TABLE CONCURRENTLY orders",
+                "ALTER TABLE orders DETACH PARTITION orders_2024 CONCURRENTLY",
+                "CREATE DATABASE shop",
+                "DROP DATABASE shop",
+                "ALTER SYSTEM SET work_mem = '1GB'",
+            ],
+        );
+        none(
+            front,
+            &[
+                "REFRESH MATERIALIZED VIEW CONCURRENTLY order_totals",
+                "CREATE INDEX ON orders (received_at)",
+                "ALTER TABLE orders DETACH PARTITION orders_2024",
+                "ANALYZE orders",
+                "SELECT vacuum, concurrently_done AS \"CONCURRENTLY\" FROM vacuum -- CONCURRENTLY",
+            ],
+        );
+    }
+}
+
+#[test]
 fn a_text_that_the_parser_does_not_take_is_a_note() {
     let long = format!("DELETE FROM t WHERE n IN ({})", "1, ".repeat(4000));
     let deep = |open: &str, close: &str| {
