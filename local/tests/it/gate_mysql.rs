@@ -194,10 +194,13 @@ fn connect(server: &Server) -> Raw<TcpStream> {
 }
 
 /// PROTOCOL_41, SSL, SECURE_CONNECTION, PLUGIN_AUTH, and CONNECT_WITH_DB.
-pub const CAPABILITIES: u32 = 0x200 | 0x800 | 0x8000 | 0x8_0000 | 8;
+pub const CAPABILITIES: u64 = 0x200 | 0x800 | 0x8000 | 0x8_0000 | 8;
 
-pub fn first(capabilities: u32) -> Vec<u8> {
-    [&capabilities.to_le_bytes()[..], &(1_u32 << 24).to_le_bytes(), &[45], &[0; 23]].concat()
+/// The first packet of a login. The upper half of the capabilities is MariaDB's.
+pub fn first(capabilities: u64) -> Vec<u8> {
+    let capabilities = capabilities.to_le_bytes();
+    let longest = (1_u32 << 24).to_le_bytes();
+    [&capabilities[..4], &longest, &[45], &[0; 19], &capabilities[4..]].concat()
 }
 
 fn response() -> Vec<u8> {
@@ -208,7 +211,7 @@ fn response_of(user: &str) -> Vec<u8> {
     response_with(CAPABILITIES, user, "sample_db")
 }
 
-pub fn response_with(capabilities: u32, user: &str, database: &str) -> Vec<u8> {
+pub fn response_with(capabilities: u64, user: &str, database: &str) -> Vec<u8> {
     let rest = format!("{user}\0\0{database}\0mysql_native_password\0");
     [first(capabilities), rest.into_bytes()].concat()
 }
@@ -218,7 +221,7 @@ pub fn secure(server: &Server) -> Raw<Tls> {
     secure_with(server, CAPABILITIES)
 }
 
-fn secure_with(server: &Server, capabilities: u32) -> Raw<Tls> {
+fn secure_with(server: &Server, capabilities: u64) -> Raw<Tls> {
     let mut raw = connect(server);
     assert_eq!(raw.packet().1[0], 10);
     raw.send(1, &first(capabilities));
@@ -248,7 +251,7 @@ pub fn logged_in(server: &Server, token: &str) -> Raw<Tls> {
 }
 
 /// The same with more capabilities.
-pub fn logged_in_as(server: &Server, user: &str, token: &str, more: u32) -> Raw<Tls> {
+pub fn logged_in_as(server: &Server, user: &str, token: &str, more: u64) -> Raw<Tls> {
     let mut raw = secure_with(server, CAPABILITIES | more);
     raw.send(2, &response_with(CAPABILITIES | more, user, "sample_db"));
     assert_eq!(raw.packet().0, 3);

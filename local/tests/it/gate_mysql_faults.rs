@@ -13,21 +13,21 @@ use crate::common;
 use crate::gate_mysql::{Raw, Tls, logged_in_as};
 
 /// LOCAL_FILES, MULTI_STATEMENTS and MULTI_RESULTS.
-const MORE: u32 = 0x80 | 0x1_0000 | 0x2_0000;
-const DEPRECATE_EOF: u32 = 0x100_0000;
+pub const MORE: u64 = 0x80 | 0x1_0000 | 0x2_0000;
+pub const DEPRECATE_EOF: u64 = 0x100_0000;
 const EXECUTE: [u8; 5] = [0, 1, 0, 0, 0];
 
-async fn world() -> (Server, TempDir) {
+pub async fn world() -> (Server, TempDir) {
     start_mysql(|options| Options { user: READ_WRITE_USER.into(), ..options }).await
 }
 
 /// How many orders' numbers begin so.
-async fn count(server: &Server, way: &str) -> String {
+pub async fn count(server: &Server, way: &str) -> String {
     let sql = format!("SELECT COUNT(*) FROM orders WHERE order_id LIKE '{way}%'");
     server.database.mariadb().unwrap().run("sample_db", &sql).await.unwrap().trim().to_owned()
 }
 
-fn session_with(server: &Server, more: u32) -> Raw<Tls> {
+pub fn session_with(server: &Server, more: u64) -> Raw<Tls> {
     server.gate.set_fault(Fault::None);
     let token = Recipe::good(server).with(|r| r.user = READ_WRITE_USER.into()).token();
     logged_in_as(server, READ_WRITE_USER, &token, more)
@@ -37,7 +37,7 @@ fn session(server: &Server) -> Raw<Tls> {
     session_with(server, MORE)
 }
 
-fn command(kind: u8, text: &str) -> Vec<u8> {
+pub fn command(kind: u8, text: &str) -> Vec<u8> {
     [&[kind], text.as_bytes()].concat()
 }
 
@@ -56,7 +56,7 @@ fn run(raw: &mut Raw<Tls>, sql: &str) -> Vec<u8> {
 }
 
 /// Prepares a statement without parameters and columns, and returns its number.
-fn prepare(raw: &mut Raw<Tls>, sql: &str) -> Vec<u8> {
+pub fn prepare(raw: &mut Raw<Tls>, sql: &str) -> Vec<u8> {
     raw.send(0, &command(0x16, sql));
     let (_, body) = raw.packet();
     assert_eq!((body[0], &body[5..9]), (0, [0; 4].as_slice()), "{sql}: {}", text(&body));
@@ -67,12 +67,12 @@ fn execute(raw: &mut Raw<Tls>, number: &[u8]) {
     raw.send(0, &[&[0x17], number, &EXECUTE].concat());
 }
 
-fn is_reset(raw: &mut Raw<Tls>, what: &str) {
+pub fn is_reset(raw: &mut Raw<Tls>, what: &str) {
     let error = raw.try_packet().expect_err(what);
     assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{what}: {error}");
 }
 
-fn insert(way: &str) -> String {
+pub fn insert(way: &str) -> String {
     format!("/* c */ insert into orders values ('{way}', 1, NULL)")
 }
 

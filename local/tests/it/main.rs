@@ -21,6 +21,7 @@ mod gate;
 mod gate_copy;
 mod gate_faults;
 mod gate_mysql;
+mod gate_mysql_answers;
 mod gate_mysql_faults;
 mod gate_mysql_sessions;
 mod gate_protocol;
