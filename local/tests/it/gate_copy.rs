@@ -2,7 +2,9 @@
 
 use rds_local::gate::Fault;
 
+use crate::common::recipe::Recipe;
 use crate::common::wire::session;
+use crate::common::{text, with_env_sourced};
 use crate::gate_faults::{bind, count, execute, is_reset, parse, world};
 
 /// PostgreSQL ignores each Sync and Flush while it takes a COPY's data.
@@ -79,6 +81,38 @@ async fn a_copy_that_fails_is_struck_too() {
         wire.until('G').await.unwrap();
         wire.send(&[&[('d', b"a\tb\n".as_slice())], end].concat()).await;
         is_reset(&mut wire, "a COPY that fails").await;
+    }
+    server.stop().await.unwrap();
+}
+
+/// psycopg sends a COPY in the extended protocol, with a Sync behind it and another behind its data.
+#[tokio::test]
+async fn a_copy_of_psycopgs_is_struck_when_it_has_run() {
+    let (server, folder) = world(false).await;
+    let token = Recipe::good(&server).with(|r| {
+        r.user = "iam_rw_user".into();
+        r.host.clone_from(&server.variables()["PGHOST"]);
+    });
+    let script = format!(
+        r#"export PGPASSWORD='{}'; python - <<'END'
+import psycopg
+connection = psycopg.connect(user="iam_rw_user", autocommit=True)
+try:
+    with connection.cursor().copy("COPY t FROM STDIN") as copy:
+        copy.write_row(("psycopg",))
+    print("copied")
+except psycopg.OperationalError as error:
+    print("struck")
+END"#,
+        token.token()
+    );
+    for (fault, told, rows) in
+        [(Fault::None, "copied\n", 1), (Fault::ResetBeforeAnswer, "struck\n", 2)]
+    {
+        server.gate.set_fault(fault);
+        let output = with_env_sourced(folder.path(), &script).await;
+        assert_eq!(text(&output.stdout), told, "{}", text(&output.stderr));
+        assert_eq!(count(&server, "psycopg").await, rows);
     }
     server.stop().await.unwrap();
 }

@@ -302,7 +302,7 @@ async fn every_query_is_struck_when_it_has_run_and_not_before() {
 
 #[tokio::test]
 async fn once_strikes_one_connection_only() {
-    let (server, _folder) = world(false).await;
+    let (server, folder) = world(false).await;
     let (mut first, mut second) =
         (in_transaction(&server, "one").await, in_transaction(&server, "two").await);
     server.gate.set_fault_once(Fault::ResetAtCommit);
@@ -310,5 +310,7 @@ async fn once_strikes_one_connection_only() {
     is_reset(&mut first, "END").await;
     assert_eq!(query(&mut second, "END").await.len(), 2);
     assert_eq!((count(&server, "one").await, count(&server, "two").await), (1, 1));
+    let log = std::fs::read_to_string(folder.path().join("gate.log")).unwrap();
+    assert_eq!(log.matches("session ended: connection reset: fault injection").count(), 1, "{log}");
     server.stop().await.unwrap();
 }
