@@ -45,9 +45,13 @@ pub(super) fn pins(statement: &[Token<'_>]) -> Option<&'static str> {
     if first.is("CREATE") {
         return creation(rest);
     }
-    let is_copy_of_table = first.is("COPY") && !rest.first().is_some_and(|next| next.is_sign(b'('));
-    if is_copy_of_table || first.is_any(&CALLING_NOTHING) {
+    if first.is_any(&CALLING_NOTHING) {
         return None;
+    }
+    if first.is("COPY") && !rest.first().is_some_and(|next| next.is_sign(b'(')) {
+        // A table's, whose rows a condition may choose.
+        let condition = rest.iter().position(|word| word.is("WHERE"));
+        return condition.and_then(|at| calls(&rest[at..]));
     }
     let into_temporary = (0..statement.len()).any(|at| selects_into_temporary(statement, at));
     if into_temporary { Some(CREATES_TEMPORARY) } else { calls(statement) }
@@ -163,14 +167,18 @@ fn pinning_call(statement: &[Token<'_>], at: usize) -> Option<&'static str> {
     named.or_else(|| holds_lock(&function).then_some("a session's advisory lock"))
 }
 
-/// Whether a name between these tokens is not a function's but that of a table, with its columns, or of a
-/// query of WITH: `INSERT INTO name (a)`, `FROM t AS name (a)`, `WITH name (a) AS (…)`.
+/// Whether a name between these tokens is not that of a function that is called, but of a table, with its
+/// columns, of a query of WITH, or of a function that is changed: `INSERT INTO name (a)`,
+/// `FROM t AS name (a)`, `WITH name (a) AS (…)`, `ALTER FUNCTION name (int)`.
 fn declares(before: &[Token<'_>], columns: &[Token<'_>]) -> bool {
-    let is_table = before.last().is_some_and(|word| word.is_any(&["INTO", "AS", "TABLE"]));
+    const TABLES: [&str; 4] = ["INTO", "AS", "TABLE", "REFERENCES"];
+    const ROUTINES: [&str; 4] = ["FUNCTION", "PROCEDURE", "ROUTINE", "AGGREGATE"];
+    let is_declared =
+        before.last().is_some_and(|word| word.is_any(&TABLES) || word.is_any(&ROUTINES));
     let behind = &columns[closing(columns)..];
     let is_query = matches!(behind, [is, next, ..] if is.is("AS")
         && (next.is_sign(b'(') || next.is_any(&["MATERIALIZED", "NOT"])));
-    is_table || is_query
+    is_declared || is_query
 }
 
 /// Whether it is a function of advisory locks, other than those that end with the transaction.
@@ -224,6 +232,7 @@ mod tests {
             ("EXPLAIN (SELECT nextval('s'))", "nextval"),
             ("EXPLAIN ANALYZE DECLARE c CURSOR FOR SELECT nextval('s')", "nextval"),
             ("COPY (SELECT set_config('a.b', 'c', false)) TO STDOUT", "set_config"),
+            ("COPY t (n) FROM STDIN WHERE n < nextval('s')", "nextval"),
             ("COPY (WITH x AS (SELECT 1) SELECT NEXTVAL('s') FROM x) TO STDOUT", "nextval"),
             ("WITH x (n) AS (SELECT nextval('s')) SELECT * FROM x", "nextval"),
             ("INSERT INTO t (a) VALUES (nextval('s'))", "nextval"),
@@ -287,6 +296,9 @@ mod tests {
             "CREATE SCHEMA temp CREATE TABLE t (n int)",
             "CREATE PUBLICATION temp FOR TABLE nextval (n)",
             "COPY setval (n) FROM STDIN",
+            "COPY setval (n) FROM STDIN (FORCE_NULL (n)) WHERE n > 1",
+            "ALTER FUNCTION setval(int) STABLE",
+            "ALTER TABLE t ADD FOREIGN KEY (n) REFERENCES nextval (n)",
             "COPY t (\"set\", temp) TO STDOUT",
             "COPY (SELECT 1 AS set, 2 AS listen, 'nextval(1)', temp FROM t) TO STDOUT",
             "EXPLAIN ANALYZE DECLARE c CURSOR FOR SELECT 1",
