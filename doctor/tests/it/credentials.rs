@@ -99,7 +99,7 @@ impl Ward {
         let right = report["ok"] == false && first["cause"] == cause;
         assert!(right, "{name}: {cause} expected, {report:#}");
         for phrase in says {
-            assert!(first.to_string().contains(phrase), "{name}: {phrase} is not in {first:#}");
+            assert!(common::says(&first, phrase), "{name}: {phrase} is not in {first:#}");
         }
         assert!(!report.to_string().contains("s3cret"), "{name}: {report:#}");
         for remedy in first["remedies"].as_array().unwrap() {

@@ -106,3 +106,15 @@ async fn settings_of_the_sdk_are_no_panic() {
     }
     clinic.close().await;
 }
+
+/// Every other test of this file and its neighbours shows then that no diagnosis is read out of a message.
+#[cfg(feature = "reversed-words")]
+#[tokio::test]
+async fn messages_have_their_words_reversed() {
+    let mut clinic = Clinic::open(|options| options).await;
+    let variables = clinic.with(&[("PGHOST", "not a host")]);
+    let report = clinic.doctor(&variables).await;
+    let seen = report["causes"][0]["evidence"][0].as_str().unwrap();
+    assert!(!seen.starts_with("PGHOST") && seen.contains("PGHOST"), "{report:#}");
+    clinic.close().await;
+}

@@ -87,3 +87,10 @@ pub async fn start(change: impl FnOnce(Options) -> Options) -> (Server, TempDir)
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
+
+/// Whether a report holds this phrase; of reversed words, each of its words.
+pub fn says(report: &Value, phrase: &str) -> bool {
+    let text = report.to_string();
+    let reversed = cfg!(feature = "reversed-words");
+    text.contains(phrase) || reversed && phrase.split(' ').all(|word| text.contains(word))
+}
