@@ -6,7 +6,6 @@ use rds_iam::endpoint::partition;
 /// Who signs, and what is known of the database.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Aws {
-    /// Who signs, by STS.
     pub(crate) caller: Caller,
     /// What the RDS API says.
     pub(crate) rds: Rds,
@@ -15,9 +14,7 @@ pub(crate) struct Aws {
 /// RDS's and IAM's reasons for a refused token.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reasons {
-    /// RDS's log.
     pub(crate) log: RdsLog,
-    /// RDS's count.
     pub(crate) metrics: RdsMetrics,
     /// IAM's decision over the caller's policies.
     pub(crate) simulation: Simulation,
@@ -29,11 +26,8 @@ pub(crate) enum Caller {
     /// Not asked.
     #[default]
     Unknown,
-    /// The principal.
     Is {
-        /// Its ARN.
         arn: String,
-        /// Its account.
         account: String,
         /// Whether these are the credentials before `DB_ROLE_ARN`, whose role STS refused.
         before_role: bool,
@@ -59,7 +53,6 @@ pub(crate) enum Rds {
         /// The endpoint's names that it has.
         endpoints: Vec<String>,
     },
-    /// The database.
     Is(Box<Database>),
 }
 
@@ -68,25 +61,19 @@ pub(crate) enum Rds {
 pub(crate) struct Database {
     /// Its identifier, as commands name it.
     pub(crate) id: String,
-    /// Its endpoint's name.
     pub(crate) address: Option<String>,
     /// The id that policies name.
     pub(crate) resource_id: Option<String>,
-    /// The account that owns it.
     pub(crate) account: Option<String>,
-    /// Whether IAM authentication is on.
     pub(crate) iam: Option<bool>,
     /// Whether a change of that is pending.
     pub(crate) iam_pending: bool,
     /// `available`, `stopped`, …
     pub(crate) status: String,
-    /// Its port.
     pub(crate) port: Option<i32>,
     /// Whether it is reachable from outside its VPC.
     pub(crate) public: Option<bool>,
-    /// Its CA.
     pub(crate) ca: Option<String>,
-    /// Its security groups.
     pub(crate) security_groups: Vec<String>,
     /// The log group of `iam-db-auth-error`; `None` if RDS does not export that log.
     pub(crate) auth_log: Option<String>,
@@ -144,20 +131,16 @@ pub(crate) enum RdsMetrics {
     Unreachable,
     /// They count no login at all.
     Silent,
-    /// They count logins.
     Count(Counts),
 }
 
 /// Logins with a token, and the refused ones by RDS's reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// All logins with a token.
     pub(crate) requests: u64,
     /// The token was not valid.
     pub(crate) invalid_token: u64,
-    /// No policy allows it.
     pub(crate) insufficient_permissions: u64,
-    /// There were too many at a time.
     pub(crate) throttling: u64,
     /// RDS could not check the token.
     pub(crate) server_error: u64,
@@ -191,7 +174,6 @@ pub(crate) enum Simulation {
     Unreachable,
     /// IAM does not know the caller under the name that STS gives it.
     NoSuchPrincipal,
-    /// IAM's answer.
     Says(Simulated),
 }
 
@@ -212,7 +194,6 @@ pub(crate) struct Simulated {
 pub(crate) enum Decision {
     /// The policies allow it. A session's own policy is not asked.
     Allowed,
-    /// No policy allows it.
     ImplicitDeny,
     /// A statement denies it; in which policies, if IAM says.
     ExplicitDeny(Vec<String>),

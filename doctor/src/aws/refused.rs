@@ -7,7 +7,8 @@ use rds_iam::Config;
 use rds_iam::postgres::Refusal;
 use tokio::time::{Instant, timeout_at};
 
-use super::step::{self, Answers};
+use super::client;
+use super::step::Answers;
 use crate::aws::evidence::{Caller, Database, Rds};
 use crate::environment::Environment;
 use crate::login::evidence::Login;
@@ -50,7 +51,7 @@ impl<'a> Refused<'a> {
 
     /// The configuration of a service's client, if the caller's keys may be shown to it.
     pub(crate) fn service(&self, name: &str) -> Option<SdkConfig> {
-        step::for_service(self.environment, self.sdk, self.config, name)
+        client::for_service(self.environment, self.sdk, self.config, name)
     }
 }
 

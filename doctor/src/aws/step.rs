@@ -1,28 +1,20 @@
 //! What AWS says: who signs, what time it is, and how RDS describes the database. A right that is missing
 //! is not an error here.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_credential_types::Credentials as Keys;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_credential_types::provider::ProvideCredentials;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_async::time::SharedTimeSource;
-use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::interceptors::Intercept;
-use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::config_bag::ConfigBag;
-use aws_smithy_types::retry::RetryConfig;
 use aws_types::SdkConfig;
-use aws_types::region::Region;
-use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use rds_iam::Config;
 use rds_iam::credentials::RawProvider;
-use rds_iam::endpoint::EndpointKind;
 use tokio::time::{Instant, timeout_at};
 
-use crate::aws::evidence::{Aws, Caller, Database, Rds};
+use super::client::{Dates, endpoint, sdk};
+use super::rds;
+use crate::aws::evidence::{Aws, Caller};
 use crate::clock::evidence::Clock;
 use crate::environment::Environment;
 use crate::report::{Status, Step};
@@ -65,7 +57,7 @@ pub(crate) async fn ask(
         Some(config) => config.sts_region.clone(),
         None => environment.get("AWS_REGION").unwrap_or("us-east-1").to_owned(),
     };
-    let dates = Dates { clock: clock.clone(), seen: Arc::default() };
+    let dates = Dates::beside(clock);
     let base = base_keys(config, keys, &region, until).await;
     let before_role = keys.is_none() && base.is_some();
     let Some(keys) = keys.cloned().or(base) else {
@@ -75,11 +67,11 @@ pub(crate) async fn ask(
     let sdk = sdk(&region, keys).await;
     let (caller, rds) = tokio::join!(
         identity(environment, &sdk, before_role, &dates, until),
-        describe(environment, config, &sdk, &dates, until),
+        rds::describe(environment, config, &sdk, &dates, until),
     );
     let (caller, caller_step) = caller;
     let (rds, rds_step) = rds;
-    let clock = dates.seen.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let clock = dates.last();
     Answers { aws: Aws { caller, rds }, clock, sdk: Some(sdk), steps: vec![caller_step, rds_step] }
 }
 
@@ -95,47 +87,6 @@ async fn base_keys(
     }
     let provider = RawProvider::for_region(region);
     timeout_at(until, provider.provide_credentials()).await.ok()?.ok()
-}
-
-async fn sdk(region: &str, keys: Keys) -> SdkConfig {
-    let mut builder = aws_config::defaults(aws_config::BehaviorVersion::latest())
-        .region(Region::new(region.to_owned()))
-        .credentials_provider(SharedCredentialsProvider::new(keys))
-        .retry_config(RetryConfig::disabled())
-        .load()
-        .await
-        .into_builder();
-    // An empty AWS_ENDPOINT_URL_… counts as unset; the SDK would take it for an endpoint.
-    builder.set_service_config(Some(NoServiceConfig));
-    builder.build()
-}
-
-fn endpoint(environment: &Environment, service: &str) -> Option<String> {
-    let own = environment.get(&format!("AWS_ENDPOINT_URL_{service}"));
-    own.or_else(|| environment.get("AWS_ENDPOINT_URL")).map(str::to_owned)
-}
-
-fn is_this_machine(url: &str) -> bool {
-    let authority = url.split("://").nth(1).unwrap_or_default();
-    ["127.", "localhost", "[::1]", "host.docker.internal"].iter().any(|h| authority.starts_with(h))
-}
-
-/// The configuration of a service's client in the database's region. `None` where STS is this machine's
-/// and the service is not: such keys are not AWS's.
-pub(crate) fn for_service(
-    environment: &Environment,
-    sdk: &SdkConfig,
-    config: &Config,
-    service: &str,
-) -> Option<SdkConfig> {
-    let own = endpoint(environment, service);
-    if own.is_none() && endpoint(environment, "STS").is_some_and(|url| is_this_machine(&url)) {
-        return None;
-    }
-    let mut builder = sdk.clone().into_builder();
-    builder.set_endpoint_url(own);
-    builder.set_region(Some(Region::new(config.region.clone())));
-    Some(builder.build())
 }
 
 async fn identity(
@@ -171,253 +122,4 @@ async fn identity(
         _ => (Status::Unknown, "STS cannot be reached".to_owned()),
     };
     (caller, Step::new("caller", status, start.elapsed(), found))
-}
-
-async fn describe(
-    environment: &Environment,
-    config: Option<&Config>,
-    sdk: &SdkConfig,
-    dates: &Dates,
-    until: Instant,
-) -> (Rds, Step) {
-    let start = Instant::now();
-    let Some(config) = config.filter(|config| config.endpoint.kind != EndpointKind::Other) else {
-        return (Rds::Unknown, Step::skipped("rds", "PGHOST is not a name of RDS"));
-    };
-    if config.endpoint.kind == EndpointKind::Global {
-        let why = "a global endpoint does not name the cluster behind it";
-        return (Rds::Unknown, Step::skipped("rds", why));
-    }
-    let Some(sdk) = for_service(environment, sdk, config, "RDS") else {
-        let why =
-            "STS is this machine's, so the keys are not AWS's: set AWS_ENDPOINT_URL_RDS to ask";
-        return (Rds::Unknown, Step::skipped("rds", why));
-    };
-    let client = aws_sdk_rds::Client::new(&sdk);
-    let rds = match timeout_at(until, of_kind(&client, config, dates)).await {
-        Err(_) => Rds::Unreachable,
-        Ok(rds) => rds,
-    };
-    let (status, found) = said(&rds);
-    (rds, Step::new("rds", status, start.elapsed(), found))
-}
-
-async fn of_kind(client: &aws_sdk_rds::Client, config: &Config, dates: &Dates) -> Rds {
-    let id = config.endpoint.host.split('.').next().unwrap_or_default();
-    match config.endpoint.kind {
-        EndpointKind::Proxy => proxy(client, id, dates).await,
-        EndpointKind::Instance => instance(client, id, dates).await,
-        _ => cluster(client, id, &config.endpoint.host, dates).await,
-    }
-}
-
-async fn instance(client: &aws_sdk_rds::Client, id: &str, dates: &Dates) -> Rds {
-    // All of them: a name that does not exist may be a misspelling of one that does.
-    let call = client.describe_db_instances().customize().interceptor(dates.clone()).send();
-    let all = match call.await {
-        Ok(all) => all,
-        Err(error) => return failed(&error),
-    };
-    let found = all.db_instances().iter().find(|i| i.db_instance_identifier() == Some(id));
-    let Some(found) = found else {
-        let endpoints = all.db_instances().iter().filter_map(|i| i.endpoint()?.address());
-        return Rds::NotFound { endpoints: endpoints.map(str::to_owned).collect() };
-    };
-    let pending = found.pending_modified_values();
-    let mut database = Database {
-        id: id.to_owned(),
-        address: found.endpoint().and_then(|endpoint| endpoint.address()).map(str::to_owned),
-        resource_id: found.dbi_resource_id().map(str::to_owned),
-        account: found.db_instance_arn().and_then(account),
-        iam: found.iam_database_authentication_enabled(),
-        iam_pending: pending.is_some_and(|p| p.iam_database_authentication_enabled().is_some()),
-        status: found.db_instance_status().unwrap_or_default().to_owned(),
-        port: found.endpoint().and_then(|endpoint| endpoint.port()),
-        public: found.publicly_accessible(),
-        ca: found.ca_certificate_identifier().map(str::to_owned),
-        security_groups: groups(found.vpc_security_groups()),
-        auth_log: auth_log("instance", id, found.enabled_cloudwatch_logs_exports()),
-        dimension: Some(("DBInstanceIdentifier", id.to_owned())),
-    };
-    // An instance of Aurora is reached under its cluster's resource id, which has the log too.
-    if let Some(cluster_id) = found.db_cluster_identifier()
-        && let Rds::Is(cluster) = cluster(client, cluster_id, "", dates).await
-    {
-        database.resource_id = cluster.resource_id;
-        database.iam = cluster.iam;
-        database.auth_log = cluster.auth_log;
-    }
-    Rds::Is(Box::new(database))
-}
-
-async fn cluster(client: &aws_sdk_rds::Client, id: &str, host: &str, dates: &Dates) -> Rds {
-    let call = client.describe_db_clusters().customize().interceptor(dates.clone()).send();
-    let all = match call.await {
-        Ok(all) => all,
-        Err(error) => return failed(&error),
-    };
-    let is_meant = |cluster: &&aws_sdk_rds::types::DbCluster| {
-        cluster.db_cluster_identifier() == Some(id)
-            || cluster.custom_endpoints().iter().any(|name| name == host)
-    };
-    let Some(found) = all.db_clusters().iter().find(is_meant) else {
-        let endpoints = all.db_clusters().iter().filter_map(|c| c.endpoint());
-        return Rds::NotFound { endpoints: endpoints.map(str::to_owned).collect() };
-    };
-    let pending = found.pending_modified_values();
-    let id = found.db_cluster_identifier().unwrap_or(id);
-    let reader = host.contains(".cluster-ro-");
-    let address = if reader { found.reader_endpoint() } else { found.endpoint() };
-    Rds::Is(Box::new(Database {
-        id: id.to_owned(),
-        address: address.filter(|_| !host.contains(".cluster-custom-")).map(str::to_owned),
-        resource_id: found.db_cluster_resource_id().map(str::to_owned),
-        account: found.db_cluster_arn().and_then(account),
-        iam: found.iam_database_authentication_enabled(),
-        iam_pending: pending.is_some_and(|p| p.iam_database_authentication_enabled().is_some()),
-        status: found.status().unwrap_or_default().to_owned(),
-        port: found.port(),
-        public: found.publicly_accessible(),
-        ca: None,
-        security_groups: groups(found.vpc_security_groups()),
-        auth_log: auth_log("cluster", id, found.enabled_cloudwatch_logs_exports()),
-        dimension: Some(("DBClusterIdentifier", id.to_owned())),
-    }))
-}
-
-async fn proxy(client: &aws_sdk_rds::Client, id: &str, dates: &Dates) -> Rds {
-    let call = client.describe_db_proxies().customize().interceptor(dates.clone()).send();
-    let all = match call.await {
-        Ok(all) => all,
-        Err(error) => return failed(&error),
-    };
-    let named = |name: &str| all.db_proxies().iter().find(|p| p.db_proxy_name() == Some(name));
-    let found = match named(id) {
-        Some(found) => Some(found),
-        None => proxy_of_endpoint(client, id).await.as_deref().and_then(named),
-    };
-    let Some(found) = found else {
-        let endpoints = all.db_proxies().iter().filter_map(|p| p.endpoint());
-        return Rds::NotFound { endpoints: endpoints.map(str::to_owned).collect() };
-    };
-    let disabled = aws_sdk_rds::types::IamAuthMode::Disabled;
-    let scheme = found.default_auth_scheme() == Some("IAM_AUTH");
-    let iam = scheme || found.auth().iter().any(|a| a.iam_auth().is_some_and(|m| *m != disabled));
-    let arn = found.db_proxy_arn();
-    Rds::Is(Box::new(Database {
-        id: found.db_proxy_name().unwrap_or(id).to_owned(),
-        address: found.endpoint().filter(|_| named(id).is_some()).map(str::to_owned),
-        resource_id: arn.and_then(|arn| arn.rsplit(':').next()).map(str::to_owned),
-        account: arn.and_then(account),
-        iam: Some(iam),
-        status: found.status().map(|s| s.as_str().to_owned()).unwrap_or_default(),
-        security_groups: found.vpc_security_group_ids().to_vec(),
-        ..Database::default()
-    }))
-}
-
-/// The proxy that an additional endpoint belongs to.
-async fn proxy_of_endpoint(client: &aws_sdk_rds::Client, name: &str) -> Option<String> {
-    let all =
-        client.describe_db_proxy_endpoints().db_proxy_endpoint_name(name).send().await.ok()?;
-    all.db_proxy_endpoints().first()?.db_proxy_name().map(str::to_owned)
-}
-
-fn groups(memberships: &[aws_sdk_rds::types::VpcSecurityGroupMembership]) -> Vec<String> {
-    memberships.iter().filter_map(|m| m.vpc_security_group_id().map(str::to_owned)).collect()
-}
-
-/// The log group of `iam-db-auth-error`, if it is exported.
-fn auth_log(kind: &str, id: &str, exports: &[String]) -> Option<String> {
-    let exported = exports.iter().any(|export| export == "iam-db-auth-error");
-    exported.then(|| format!("/aws/rds/{kind}/{id}/iam-db-auth-error"))
-}
-
-fn account(arn: &str) -> Option<String> {
-    arn.split(':').nth(4).map(str::to_owned)
-}
-
-fn failed<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Rds {
-    match error {
-        SdkError::ServiceError(_) => Rds::Denied,
-        _ => Rds::Unreachable,
-    }
-}
-
-fn said(rds: &Rds) -> (Status, String) {
-    match rds {
-        Rds::Unknown => (Status::Skipped, "not asked".into()),
-        Rds::Denied => (
-            Status::Unknown,
-            "the caller may not call rds:Describe…: resource id and IAM authentication are unknown"
-                .into(),
-        ),
-        Rds::Unreachable => (
-            Status::Unknown,
-            "the RDS API cannot be reached: resource id and IAM authentication are unknown".into(),
-        ),
-        Rds::NotFound { .. } => {
-            (Status::Warning, "the caller's account has no such database in this region".into())
-        }
-        Rds::Is(database) => {
-            let iam = match (database.iam, database.iam_pending) {
-                (_, true) => "IAM authentication pending",
-                (Some(true), _) => "IAM authentication on",
-                (Some(false), _) => "IAM authentication OFF",
-                (None, _) => "IAM authentication unknown",
-            };
-            let mut found = format!("{}, {iam}", database.status);
-            for part in [&database.resource_id, &database.ca].into_iter().flatten() {
-                found += &format!(", {part}");
-            }
-            found += match database.public {
-                Some(true) => ", public",
-                Some(false) => ", private",
-                None => "",
-            };
-            let fine = database.status == "available" && database.iam != Some(false);
-            (if fine { Status::Ok } else { Status::Failed }, found)
-        }
-    }
-}
-
-/// Compares the `Date` of each answer, refusals too, with this machine's clock.
-#[derive(Clone, Debug)]
-struct Dates {
-    clock: SharedTimeSource,
-    seen: Arc<Mutex<Option<Clock>>>,
-}
-
-impl Intercept for Dates {
-    fn name(&self) -> &'static str {
-        "Dates"
-    }
-
-    fn read_before_deserialization(
-        &self,
-        context: &BeforeDeserializationInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let date = context.response().headers().get("date");
-        let format = aws_smithy_types::date_time::Format::HttpDate;
-        let there = date.and_then(|text| aws_smithy_types::DateTime::from_str(text, format).ok());
-        let here = self.clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        if let Some(there) = there {
-            let here = i64::try_from(here.as_secs()).unwrap_or(i64::MAX);
-            let clock = Clock { ahead: here - there.secs(), source: "AWS's clock" };
-            *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock);
-        }
-        Ok(())
-    }
-}
-
-/// Leaves settings of single services in the environment unread.
-#[derive(Debug)]
-struct NoServiceConfig;
-
-impl LoadServiceConfig for NoServiceConfig {
-    fn load_config(&self, _: ServiceConfigKey<'_>) -> Option<String> {
-        None
-    }
 }

@@ -14,22 +14,18 @@ pub(crate) enum Credentials {
     /// The step did not run.
     #[default]
     Unknown,
-    /// Found.
     Found {
         /// The kind that the key id shows.
         kind: KeyKind,
         /// Whether a session token belongs to them.
         session_token: bool,
-        /// When they end, if their source says so.
         expiry: Option<SystemTime>,
         /// What no key has in it.
         flaws: Vec<Flaw>,
-        /// Where they come from.
         source: Source,
     },
     /// Not found.
     Missing {
-        /// Why.
         failure: Failure,
         /// Whether a server was not reached.
         unreachable: bool,
@@ -68,7 +64,6 @@ impl Credentials {
 pub(crate) enum Source {
     /// `AWS_ACCESS_KEY_ID` and its companions.
     Environment,
-    /// A profile.
     Profile(Profile),
     /// `AWS_WEB_IDENTITY_TOKEN_FILE`, with `AWS_ROLE_ARN`.
     WebIdentity(TokenFile),
@@ -168,7 +163,6 @@ pub(crate) enum Way {
     Nothing,
     /// It is configured wrongly: a phrase. `ends` if no other source is tried then.
     Broken {
-        /// What is wrong.
         what: String,
         /// Whether the SDK stops there.
         ends: bool,
@@ -178,7 +172,6 @@ pub(crate) enum Way {
 /// The file of a web identity token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TokenFile {
-    /// Its path.
     pub(crate) path: String,
     /// The role that it is exchanged for; empty if that is not set.
     pub(crate) role: String,

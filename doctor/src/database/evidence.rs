@@ -9,21 +9,17 @@ pub(crate) struct Facts {
     pub(crate) read_only: bool,
     /// What sets `default_transaction_read_only`: `pg_settings.source`.
     pub(crate) read_only_source: String,
-    /// Whether it is a standby.
     pub(crate) standby: bool,
     /// Milliseconds for one statement.
     pub(crate) round_trip_ms: f64,
-    /// Connections in use.
+    /// Connections in use, of the most that the server takes.
     pub(crate) connections: i64,
-    /// The most that it takes.
     pub(crate) max_connections: i64,
     /// Membership in `rds_iam`; `None` where that role does not exist.
     pub(crate) rds_iam: Option<bool>,
-    /// Tables of the user's schemas.
+    /// Tables of the user's schemas, and how many of these the user may read, and write.
     pub(crate) tables: i64,
-    /// How many of them the user may read, and write.
     pub(crate) readable: i64,
-    /// How many of them the user may write.
     pub(crate) writable: i64,
     /// Each ledger: its name, and whether the user may use it; `None` if it does not exist.
     pub(crate) ledgers: Vec<(&'static str, Option<bool>)>,

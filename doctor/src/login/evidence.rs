@@ -5,7 +5,6 @@ use rds_iam::postgres::Refusal;
 /// The login, and what was asked because of its refusal.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Attempt {
-    /// How it ended.
     pub(crate) login: Login,
     /// The port that a token is accepted for, if the configured one is a tunnel's.
     pub(crate) accepted_port: Option<u16>,
@@ -19,13 +18,9 @@ pub(crate) enum Login {
     /// Not tried, because of an earlier step.
     #[default]
     Unknown,
-    /// It works.
     Works,
-    /// Refused.
     Refused {
-        /// The class of the message.
         refusal: Refusal,
-        /// SQLSTATE.
         code: String,
     },
     /// The server asks for another proof than a password, such as Kerberos.

@@ -28,7 +28,6 @@ pub(crate) enum Dns {
     Unknown,
     /// `PGHOSTADDR` or an address.
     Literal,
-    /// Resolved.
     Resolved {
         /// The name behind the alias, if it is one.
         alias_of: Option<String>,
@@ -42,14 +41,11 @@ pub(crate) enum Dns {
 /// One address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tcp {
-    /// Connected.
     Open,
     /// Refused at once.
     Refused,
-    /// No answer.
     Silent,
     /// No route, or not permitted.
     NoRoute,
-    /// Reset.
     Reset,
 }
