@@ -3,17 +3,19 @@
 //! The data flows one way. Each layer uses the ones below it, and none above:
 //!
 //! ```text
-//!  lambda      event ─▶ Handler ─▶ response, log line, metrics
-//!    │
-//!  session     one connection per sandbox, probed after a freeze and replaced once
-//!    │
-//!  postgres    dial ─▶ TLS ─▶ log in ─▶ BEGIN · statement · COMMIT ─▶ rows as JSON
-//!    │
-//!  config      the environment, checked at once
-//!    │
-//!  query       query files, parameters, rows           credentials ─▶ token
-//!    │                                                       │
-//!  error · deadline · work · retry · roots · endpoint · emf · json
+//!  your handler ──────────────┐
+//!    │                        │
+//!  session                  lambda      event ─▶ Handler ─▶ response, log line, metrics
+//!    │  one connection        │
+//!    │  per sandbox           │
+//!    │                        │
+//!  postgres · mysql           │         dial ─▶ TLS ─▶ log in ─▶ BEGIN · statement · COMMIT ─▶ rows as JSON
+//!    │                        │
+//!  config ──▶ token           │         the environment, checked at once
+//!    │          │             │
+//!  query    credentials     query       query files, parameters, rows
+//!    │          │             │
+//!  error · flaw · deadline · work · retry · roots · endpoint · emf · json
 //! ```
 //!
 //! | feature | on by default | what it adds |

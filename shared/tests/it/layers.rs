@@ -5,14 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up. Modules of the ground may use one another, as `work` uses `deadline`.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 6] = [
     &["error", "deadline", "emf", "endpoint", "flaw", "json", "retry", "roots", "words", "work"],
     &["credentials", "query"],
     &["token"],
     &["config"],
     &["postgres", "mysql"],
-    &["session", "neptune"],
-    &["lambda"],
+    &["session", "neptune", "lambda"],
 ];
 
 fn layer(module: &str) -> usize {
