@@ -158,8 +158,6 @@ impl Batch {
             ("records", self.ids.len()),
             ("duplicates", self.duplicates),
             ("transient_failures", transient.len()),
-            // The same under its former name, which dashboards may still use.
-            ("passing_failures", transient.len()),
             ("permanent_failures", permanent.len()),
         ];
         invocation.counters.extend(counters.map(|(name, count)| (name, count as u64)));

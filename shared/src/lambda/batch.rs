@@ -41,8 +41,6 @@ pub fn log_failed_record(id: &str, error: &Error) {
         errorType = error.kind().error_type(),
         errorMessage = error.to_string(),
         transient = error.is_transient(),
-        // The same in its former words.
-        failure = if error.is_transient() { "passing" } else { "permanent" },
         "record failed"
     );
 }
