@@ -9,11 +9,11 @@ use crate::report::{Finding, Likelihood};
 pub struct Cause {
     /// Its stable name.
     pub id: &'static str,
-    /// What is wrong.
+    /// The fault, as a sentence without its full stop.
     pub title: &'static str,
-    /// What it looks like.
+    /// Its signs.
     pub seen: &'static str,
-    /// What to do.
+    /// The remedy in short.
     pub remedy: &'static str,
     pub(crate) find: fn(&Evidence) -> Option<Found>,
 }

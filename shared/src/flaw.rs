@@ -4,10 +4,10 @@ use std::fmt;
 
 use crate::words;
 
-/// What is wrong with a value, as a phrase that follows the value's name: `is a URL; give the host name alone`.
+/// A flaw of a value, as a phrase that follows the value's name: `is a URL; give the host name alone`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flaw {
-    /// What is wrong: `is a URL`.
+    /// The flaw itself: `is a URL`.
     pub what: String,
     /// The reason, or what to give instead, with the punctuation before it; may be empty.
     pub hint: String,

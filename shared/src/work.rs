@@ -10,7 +10,7 @@ use crate::deadline::Deadline;
 pub struct Work {
     /// When the answer must be ready.
     pub deadline: Deadline,
-    /// What was done so far.
+    /// The work so far.
     pub report: Report,
 }
 
@@ -21,7 +21,7 @@ impl Work {
     }
 }
 
-/// What one invocation's database work consisted of.
+/// Counts and times of one invocation's work on the database.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Report {

@@ -1,4 +1,4 @@
-//! What AWS says of the caller and of the database.
+//! AWS's answers about the caller and about the database.
 
 use rds_iam::Config;
 use rds_iam::endpoint::partition;
@@ -7,7 +7,7 @@ use rds_iam::endpoint::partition;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Aws {
     pub(crate) caller: Caller,
-    /// What the RDS API says.
+    /// The RDS API's answer.
     pub(crate) rds: Rds,
 }
 
@@ -38,7 +38,7 @@ pub(crate) enum Caller {
     Unreachable,
 }
 
-/// What the RDS API says.
+/// The RDS API's answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Rds {
     /// Not asked, for the name is not one of RDS or there are no credentials.
@@ -81,7 +81,7 @@ pub(crate) struct Database {
     pub(crate) dimension: Option<(&'static str, String)>,
 }
 
-/// What the log `iam-db-auth-error` says: RDS's own reason, which the client never sees.
+/// The log `iam-db-auth-error`: RDS's own reason, which the client never sees.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum RdsLog {
     /// Not read: no token was refused, or the database is not known.
@@ -162,7 +162,7 @@ impl std::fmt::Display for Counts {
     }
 }
 
-/// What IAM's `SimulatePrincipalPolicy` says of `rds-db:connect` for the caller on the database.
+/// IAM's simulation (`SimulatePrincipalPolicy`) of `rds-db:connect` for the caller on the database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Simulation {
     /// Not asked: no token was refused, or the caller or the database's resource id is not known.

@@ -13,7 +13,7 @@ use super::refused::{RECENT, Refused, When};
 use crate::aws::evidence::{Counts, RdsMetrics};
 use crate::report::{Status, Step};
 
-/// What follows `IamDbAuthConnection`, with the id of its query.
+/// The metrics' names behind `IamDbAuthConnection`, with the ids of their queries.
 const METRICS: [(&str, &str); 5] = [
     ("requests", "Requests"),
     ("invalid", "FailureInvalidToken"),

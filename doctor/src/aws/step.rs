@@ -1,4 +1,4 @@
-//! What AWS says: who signs, what time it is, and how RDS describes the database. A right that is missing
+//! Asks AWS who signs, what time it is, and how RDS describes the database. A right that is missing
 //! is not an error here.
 
 use std::time::Duration;

@@ -47,7 +47,7 @@ fn root_is_missing(evidence: &Evidence) -> bool {
     evidence.presented().is_some_and(|presented| presented.verdict == Verdict::Root)
 }
 
-/// What `PGSSLROOTCERT` must name.
+/// The file that `PGSSLROOTCERT` must name.
 pub(crate) fn root_file(evidence: &Evidence) -> String {
     match evidence.presented() {
         Some(presented) => {

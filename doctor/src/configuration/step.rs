@@ -38,7 +38,7 @@ pub(crate) fn read(environment: &Environment) -> (Configuration, Step) {
     }
 }
 
-/// What the wrong variables were meant to be, where that can be told; the others are unset.
+/// Values for the wrong variables, where they can be guessed; the others are unset.
 fn repairs(environment: &Environment, problems: &[Problem]) -> Repairs {
     let mut repairs = Repairs::new();
     for problem in problems {

@@ -20,7 +20,7 @@ pub(crate) enum Credentials {
         /// Whether a session token belongs to them.
         session_token: bool,
         expiry: Option<SystemTime>,
-        /// What no key has in it.
+        /// Flaws of the keys, such as quotes.
         flaws: Vec<Flaw>,
         source: Source,
     },
@@ -71,7 +71,7 @@ pub(crate) enum Source {
     Container {
         /// The variable that names it.
         variable: &'static str,
-        /// What is wrong with the file of `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`, as a phrase.
+        /// The flaw of the file of `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`, as a phrase.
         token: Option<&'static str>,
     },
     /// Nothing is configured: an EC2 instance's role, if this machine has one.
@@ -175,6 +175,6 @@ pub(crate) struct TokenFile {
     pub(crate) path: String,
     /// The role that it is exchanged for; empty if that is not set.
     pub(crate) role: String,
-    /// What is wrong with the file, as a phrase.
+    /// The file's flaw, as a phrase.
     pub(crate) flaw: Option<&'static str>,
 }

@@ -84,7 +84,7 @@ pub(crate) async fn resolve(
     signer
 }
 
-/// What keys show of themselves.
+/// The kind, the expiry and the flaws of keys.
 fn found(keys: &Keys, named: &str, source: Source) -> (Status, String, Credentials) {
     let kind = KeyKind::of(keys.access_key_id());
     let session_token = keys.session_token().is_some();

@@ -1,13 +1,13 @@
 //! The database's answers after a login.
 
-/// What the database says of itself and of the user.
+/// The database's answers about itself and about the user.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Facts {
     /// `15.14`
     pub(crate) version: String,
     /// Whether it takes no writes.
     pub(crate) read_only: bool,
-    /// What sets `default_transaction_read_only`: `pg_settings.source`.
+    /// The source of `default_transaction_read_only`: `pg_settings.source`.
     pub(crate) read_only_source: String,
     pub(crate) standby: bool,
     /// Milliseconds for one statement.

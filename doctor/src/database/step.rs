@@ -1,4 +1,4 @@
-//! What the database says of itself and of the user, once somebody is in.
+//! Asks the database about itself and about the user, after a login.
 
 use std::time::{Duration, SystemTime};
 

@@ -104,7 +104,7 @@ pub(crate) const CAUSES: &[Cause] = &[
 /// Names of master users, who would lock themselves out.
 const ADMINISTRATORS: [&str; 5] = ["postgres", "rdsadmin", "root", "admin", "administrator"];
 
-/// What the classes of SQLSTATE mean that a login can end with
+/// The meanings of the SQLSTATE classes that a login can end with
 /// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 const PREFIXES: [(&str, &str); 8] = [
     (

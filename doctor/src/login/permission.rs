@@ -140,7 +140,8 @@ fn is_role_session(evidence: &Evidence) -> bool {
     matches!(&evidence.aws.caller, Caller::Is { arn, .. } if arn.contains(":assumed-role/"))
 }
 
-/// What a simulation does not know: whoever assumes a role can give the session a narrower policy.
+/// IAM's simulation does not include session policies: whoever assumes a role can give the session a narrower
+/// one.
 fn session_policy(evidence: &Evidence, resource: &str) -> Option<Found> {
     let found = Found::likely(evidence.simulated()?);
     Some(found.also("a session has a policy of its own, if the role was assumed with one")

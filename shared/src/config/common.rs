@@ -1,4 +1,4 @@
-//! What the configurations of all engines share.
+//! The variables that all engines share.
 
 use std::ffi::OsString;
 use std::io;

@@ -77,7 +77,7 @@ pub struct Config {
     pub proxy: bool,
     /// Logins tried in one invocation.
     pub login_attempts: u32,
-    /// What `pg_stat_activity` shows.
+    /// The name in `pg_stat_activity`.
     pub application_name: String,
     /// The role to assume before signing.
     pub role: Option<Role>,

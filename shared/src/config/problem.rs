@@ -10,7 +10,7 @@ use crate::words;
 pub struct Problem {
     /// Its name.
     pub variable: &'static str,
-    /// What is wrong with it.
+    /// The flaw of its value.
     pub flaw: Flaw,
 }
 

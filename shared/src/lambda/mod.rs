@@ -34,9 +34,9 @@ pub use message::{Message, named_ledger_id};
 pub use query_event::QueryEvent;
 pub use response::{DuplicateResponse, Response};
 
-/// What a function does with one event.
+/// A function's code: one call for each event.
 pub trait Handler {
-    /// What an invocation answers with.
+    /// The response of an invocation.
     type Response: Serialize;
 
     /// Answers an event, which is the invocation's payload as it arrived, JSON or not.

@@ -9,7 +9,7 @@ use crate::error::Error;
 
 const OTHERS: &str = "let EventBridge send its own event, or connect a queue of SQS";
 
-/// What an event holds.
+/// The content of an event.
 #[derive(Debug)]
 pub enum QueryEvent {
     /// A query by its name, or the default one.

@@ -10,7 +10,7 @@ use super::script::Script;
 use crate::error::{Error, ErrorKind};
 use crate::query::{Answer, Query, ResultKind, Rows, SHOWN_VIOLATIONS, answer};
 
-/// What a statement's results came to.
+/// The outcome of a statement's results.
 #[derive(Default)]
 pub(super) struct Collected {
     rows: Rows,

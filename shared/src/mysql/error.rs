@@ -1,4 +1,4 @@
-//! What MySQL's refusals of a statement mean, without any value in them, and whether it may run again.
+//! Explains MySQL's refusals of a statement, without any value in them, and says whether it may run again.
 //!
 //! The server's message is passed on only for what PREPARE refuses: that knows the query file's text and
 //! names, and no value. Codes: <https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html>.
@@ -10,7 +10,7 @@ use super::warning::is_of_a_value;
 use crate::error::{Error, ErrorKind};
 use crate::query::{Failure, Mode, Query, Stage, cancelled, outcome_unknown, timed_out};
 
-/// What the server says when it ends the session: shutdown, KILL (MariaDB's, MySQL's), or idleness.
+/// The codes with which the server ends the session: shutdown, KILL (MariaDB's, MySQL's), or idleness.
 const ENDS_SESSION: [u16; 5] = [1053, 1077, 1927, 3169, IDLE];
 /// The server closed an idle connection, before it read anything more (MySQL 8.0.24 and later).
 const IDLE: u16 = 4031;

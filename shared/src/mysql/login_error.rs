@@ -1,4 +1,4 @@
-//! What a failed login means, and whether another try may help.
+//! Explains a failed login, and says whether another attempt may help.
 //!
 //! RDS's refusal of a token is error 1045, with the same words for each cause: docs/errors.md has them.
 //! Codes: <https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html>.

@@ -1,4 +1,4 @@
-//! What PostgreSQL says about a query, without running it.
+//! Asks PostgreSQL about a query, without running it.
 
 use tokio_postgres::Client;
 use tokio_postgres::types::Oid;

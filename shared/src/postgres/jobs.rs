@@ -136,13 +136,13 @@ pub(crate) struct Holder<'a> {
     /// The fencing token: another one for each attempt to own the run.
     pub(crate) owner: i64,
     pub(crate) lease: Duration,
-    /// What the run was asked to do, of which the row holds a digest.
+    /// The input of the run; the row holds a digest of it.
     pub(crate) input: &'a str,
     /// Whether its statements may leave something in the session, which is released with their COMMIT.
     pub(crate) release: bool,
 }
 
-/// What a claim found.
+/// The result of a claim.
 #[derive(Clone, Debug)]
 pub(crate) enum Claim {
     /// The run is this owner's.
@@ -170,7 +170,7 @@ impl From<Failure> for Undone {
     }
 }
 
-/// What ends the transaction of a chunk.
+/// The statements that end the transaction of a chunk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Ending {
     /// There is none: the statement only read.
@@ -370,7 +370,7 @@ impl Holder<'_> {
     }
 }
 
-/// What a chunk adds to the row.
+/// The counts that a chunk adds to the row.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry<'a> {
     /// The query that was executed.

@@ -1,9 +1,9 @@
-//! What is known of a statement while it runs, and why its answer could not be taken.
+//! The state of a statement while it runs, and the reasons why its answer could not be taken.
 
 use crate::error::Error;
 pub(crate) use crate::query::{Failure, Stage};
 
-/// What is known of a statement while it runs.
+/// The state of a statement while it runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Progress {
     /// For a caller that stops waiting.

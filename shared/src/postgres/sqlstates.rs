@@ -4,7 +4,7 @@
 
 use crate::error::ErrorKind;
 
-/// What a SQLSTATE means for the caller.
+/// The meaning of a SQLSTATE for the caller.
 pub(super) struct State {
     /// A code, or the beginning of one.
     pub(super) code: &'static str,
@@ -17,7 +17,7 @@ pub(super) struct State {
     pub(super) remedy: &'static str,
 }
 
-/// What the error gives as its reason.
+/// The reason in the error.
 pub(super) enum Why {
     /// PostgreSQL's name for the condition.
     Condition,

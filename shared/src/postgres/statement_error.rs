@@ -1,4 +1,4 @@
-//! What PostgreSQL's refusal of a statement means, without any value in it.
+//! Explains PostgreSQL's refusals of a statement, without any value in them.
 //!
 //! The server's message is passed on only where it can hold nothing but names and SQL text of the
 //! query file: parse-time errors of class 42, and a few operational classes. Its DETAIL, the text of

@@ -1,4 +1,4 @@
-//! What a query file can declare: its mode, the form of its answer, and its parameters.
+//! The declarations of a query file: its mode, the form of its answer, and its parameters.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -71,5 +71,5 @@ impl PartialEq for Param {
     }
 }
 
-/// What is wrong, and where in the TOML.
+/// The mistake, and its place in the TOML.
 pub(super) type Wrong = (usize, String);

@@ -1,4 +1,4 @@
-//! What a result's own rules and a lost answer mean, for every engine.
+//! The rules of each kind of result, and the error of a lost answer, for every engine.
 
 use super::{Answer, Metrics, Query, ResultKind, Rows};
 use crate::error::{Error, ErrorKind};

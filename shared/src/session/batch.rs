@@ -150,7 +150,7 @@ impl Session {
     }
 }
 
-/// What became of a connection.
+/// The state of a connection after its use.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ended {
     /// It can be used on.

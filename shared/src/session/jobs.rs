@@ -42,7 +42,7 @@ pub struct Step {
     pub parameters: Parameters,
 }
 
-/// What happens if another run of the job is running.
+/// The behaviour if another run of the job is running.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overlap {
     /// This run does not take place.
@@ -59,13 +59,13 @@ pub enum Overlap {
 pub struct JobRun<'a> {
     /// The job's name: one run of it at a time.
     pub job: &'a str,
-    /// What tells its runs apart.
+    /// The id that distinguishes its runs.
     pub run: &'a str,
     /// Its queries, in order; at least one.
     pub steps: &'a [Step],
-    /// What the run was asked to do, as text: another one under the same run id is refused.
+    /// The input of the run, as text: another one under the same run id is refused.
     pub input: &'a str,
-    /// What happens if another run of the job is running.
+    /// The behaviour if another run of the job is running.
     pub overlap: Overlap,
     /// How long the run stays with an invocation that gives no sign of life between two chunks.
     pub lease: Duration,

@@ -6,7 +6,7 @@ use crate::aws::evidence::Caller;
 use crate::credentials::evidence::{Credentials, ProfileRole, Source, TokenFile, Way};
 use crate::evidence::Evidence;
 
-/// What went wrong.
+/// The reason, and the part that it is about.
 pub(super) enum Trouble<'a> {
     /// STS refused a role.
     Refused {

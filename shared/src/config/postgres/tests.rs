@@ -1,4 +1,4 @@
-//! What an environment is read as.
+//! Environments, and the configurations that they give.
 
 use super::*;
 use crate::error::ErrorKind;

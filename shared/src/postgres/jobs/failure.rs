@@ -1,4 +1,4 @@
-//! What a failure of a statement on `job_runs`, or of a chunk, means, and what to do about it.
+//! Explains the failure of a statement on `job_runs`, or of a chunk, and says what to do about it.
 
 use super::super::execute::{TRANSACTION_TIMEOUT, ends_session};
 use super::super::outcome::Failure;

@@ -8,7 +8,7 @@ use super::*;
 const NO_ANSWER_TO_COMMIT: &str = "the database did not answer COMMIT in time; job_runs says whether \
      the chunk was committed, and the same run goes on from there";
 
-/// What comes after a chunk.
+/// The next step after a chunk.
 enum Next {
     /// The run goes on from here; `open` if the next transaction has begun.
     GoOn { at: Position, open: bool },

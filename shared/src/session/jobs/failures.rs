@@ -1,8 +1,8 @@
-//! What follows from a chunk that did not happen.
+//! Decides what follows a chunk that did not happen.
 
 use super::*;
 
-/// What to do after a chunk that did not happen.
+/// The next step after a chunk that did not happen.
 pub(super) enum After {
     /// Run it again.
     Again,
