@@ -98,6 +98,7 @@ bench: setup ## Measure signing beside the AWS SDK, round trips through injected
 	@cargo bench --quiet --locked --package export-query --bench export
 
 soak: setup ## Run the long tests: simultaneous logins, time-outs, invocations, messages, fuzzing
+	doctor/tests/reversed-words.sh
 	cargo build --locked --profile bench --workspace --examples
 	ulimit -n $$(ulimit -Hn); STORM=1000 cargo test --locked --profile bench --package rds-iam --test it storm:: -- --nocapture --test-threads 1
 	TIMEOUTS=200 cargo test --locked --profile bench --package rds-iam --test it timeouts:: -- --nocapture

@@ -3,4 +3,4 @@
 # was read out of a message instead of a typed fact.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-cargo test --locked --quiet --package rds-doctor --features reversed-words --test it
+RDS_IAM_REVERSED_WORDS=1 cargo test --locked --quiet --package rds-doctor --test it

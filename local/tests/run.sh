@@ -46,7 +46,6 @@ step "each dependency is built once" "seconds" local/tests/built-once.sh
 step "tests" "6 minutes" local/tests/binaries.sh
 step "doc tests" "10 seconds" cargo test --locked --workspace --quiet --doc
 step "sets of features" "3 minutes, once" shared/features.sh
-step "diagnoses with reversed words" "3 minutes" doctor/tests/reversed-words.sh
 step "templates" "a minute" local/tests/template/run.sh
 step "commands of the documents" "a minute" docs/check.sh
 step "wheel" "20 seconds" local/tests/wheel.sh

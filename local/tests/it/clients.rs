@@ -157,8 +157,9 @@ async fn a_schema_and_user_of_the_callers_choice() {
     )
     .unwrap();
     let init = Some(schema);
+    let schemas = "shop".into();
     let (server, folder) =
-        start(|options| Options { init, user: "report user".into(), ..options }).await;
+        start(|options| Options { init, schemas, user: "report user".into(), ..options }).await;
     let output = with_env_sourced(
         folder.path(),
         &format!("{TOKEN} psql -X -At -c 'SELECT current_user, sum(total) FROM shop.orders'"),
