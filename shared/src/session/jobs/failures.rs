@@ -27,6 +27,8 @@ impl<'a> Runner<'_, 'a> {
                 return self.rolled_back(After::Claim).await;
             }
             Undone::Contention(error) => {
+                // Fewer rows meet fewer of those that others change.
+                self.shrink(&step.query);
                 return match self.pause() {
                     Some(pause) => {
                         let after = self.rolled_back(After::Again).await;
