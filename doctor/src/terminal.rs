@@ -70,6 +70,9 @@ impl Paint {
 fn table(report: &Report, paint: Paint) -> String {
     let summary = paint.colour(&report.summary, if report.ok { 32 } else { 31 });
     let mut text = format!("{summary}  ({:.0} ms)\n", report.duration_ms);
+    if report.others.is_empty() {
+        return text + "\n" + &engine(report, paint);
+    }
     for report in std::iter::once(report).chain(&report.others) {
         text += &format!("\n{}\n{}", paint.colour(report.engine.name(), 1), engine(report, paint));
     }

@@ -69,3 +69,32 @@ fn rds_local_doctor_runs_it() {
     let output = std::process::Command::new(local).args(["doctor", "--version"]).output().unwrap();
     assert!(common::text(&output.stdout).starts_with("rds-doctor "), "{output:?}");
 }
+
+/// What the check cannot see of another client, it says for it.
+#[tokio::test]
+async fn other_clients_get_advice() {
+    let (server, _folder) = common::start(|options| options).await;
+    for (client, advice) in [
+        ("mysql", "--enable-cleartext-plugin"),
+        ("mariadb", "--default-auth=mysql_clear_password"),
+        ("mysql2", "enableCleartextPlugin"),
+        ("connector-python", "auth_plugin"),
+        ("pymysql", "create_default_context"),
+        ("connector-j", "MysqlClearPasswordPlugin"),
+        ("go-sql-driver", "allowCleartextPasswords"),
+        ("awscurl", "--service neptune-db"),
+        ("curl", "--aws-sigv4"),
+        ("boto3", "neptunedata"),
+    ] {
+        let program = env!("CARGO_BIN_EXE_rds-doctor");
+        let mut command = Command::new(program);
+        command.args(["--client", client]).env_clear().envs(server.variables());
+        let output = command.output().await.unwrap();
+        let text = common::text(&output.stdout);
+        assert!(output.status.success(), "{client}: {text}{}", common::text(&output.stderr));
+        for part in [advice, "the check cannot see the options of"] {
+            assert!(text.contains(part), "{client}: {part}: {text}");
+        }
+    }
+    server.stop().await.unwrap();
+}

@@ -1,5 +1,7 @@
 //! The function's real binary: its events, and its report of a failure.
 
+use rds_local::Options;
+use rds_local::database::Engine;
 use rds_local::runtime_api::Outcome;
 use rds_local::testing::{World, root, summaries};
 
@@ -46,6 +48,32 @@ async fn a_wrong_environment_is_a_finding_and_not_an_error() {
     for name in ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID"] {
         assert!(!text.contains(&world.variables[name]), "{name} is in the report");
     }
+    function.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn every_engine_that_the_environment_names_is_checked() {
+    let mysql = |options| Options { engine: Engine::Mysql, ..options };
+    let mut world = World::with(env!("CARGO_BIN_EXE_db-check"), mysql).await;
+    let mut function = world.function().await;
+    let report = function.ok("{}").await;
+    assert_eq!((&report["ok"], &report["engine"]), (&true.into(), &"mysql".into()), "{report:#}");
+    assert!(report.get("others").is_none(), "{report:#}");
+    function.stop().await;
+
+    for (name, value) in [("PGHOSTADDR", "127.0.0.1"), ("PGPORT", "9"), ("PGUSER", "reporter")] {
+        world.set(name, value);
+    }
+    world.set("PGHOST", "db.c0example1234.us-east-1.rds.amazonaws.com");
+    world.set("PGDATABASE", "reports");
+    let mut function = world.function().await;
+    let report = function.ok("{}").await;
+    assert_eq!(report["ok"], false, "{report:#}");
+    assert_eq!(report["engine"], "postgres", "{report:#}");
+    assert_eq!(report["causes"][0]["cause"], "port-refused", "{report:#}");
+    let other = &report["others"][0];
+    assert_eq!((&other["ok"], &other["engine"]), (&true.into(), &"mysql".into()), "{report:#}");
     function.stop().await;
     world.stop().await;
 }
