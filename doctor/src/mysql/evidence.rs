@@ -1,5 +1,8 @@
 //! What the server said, by its codes and names: its messages are not kept.
 
+use rds_iam::postgres::Refusal;
+
+use crate::login::evidence::Login;
 use crate::tls::evidence::Protocol;
 
 /// Everything that is known of MySQL's own part of a login.
@@ -100,6 +103,16 @@ impl Evidence {
     /// Whether the server took the user's proof, or would have taken it, and refused it as a whole.
     pub(crate) fn denied(&self) -> bool {
         self.refused(code::DENIED) || self.refused(code::DENIED_WITHOUT)
+    }
+
+    /// The refusal as the shared causes know it.
+    pub(crate) fn refusal(&self) -> Login {
+        let refusal = match self.error {
+            _ if self.token_refused() => Refusal::Token,
+            Some(code::SHUTDOWN) => Refusal::Starting,
+            _ => Refusal::Other,
+        };
+        Login::Refused { refusal, code: self.error.unwrap_or(0).to_string() }
     }
 
     /// Whether the server asked for a token and refused it.

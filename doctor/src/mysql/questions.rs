@@ -12,7 +12,6 @@ use rds_iam::token::AuthToken;
 use tokio::time::{Instant, timeout_at};
 
 use super::evidence::{Facts, code};
-use super::step::refused;
 use crate::clock::evidence::Clock;
 use crate::login::evidence::Login;
 use crate::outcome::Outcome;
@@ -64,7 +63,7 @@ pub(super) async fn ask(
         // A session of an expired password is open, and takes no statement but ALTER USER.
         Ok(Err(Error::Server(error))) if code::PASSWORD_EXPIRED.contains(&error.code) => {
             outcome.mysql.error = Some(error.code);
-            outcome.login = refused(&outcome.mysql);
+            outcome.login = outcome.mysql.refusal();
             (Status::Failed, format!("the session takes no statement: error {}", error.code))
         }
         _ => (Status::Unknown, "the database did not answer".to_owned()),

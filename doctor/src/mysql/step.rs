@@ -7,13 +7,12 @@ use std::time::Duration;
 use aws_smithy_async::time::SharedTimeSource;
 use rds_iam::Config;
 use rds_iam::config::MysqlConfig;
-use rds_iam::postgres::Refusal;
 use rds_iam::token::AuthToken;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::evidence::{Evidence, Greeting, Plugin, code};
+use super::evidence::{Evidence, Greeting, Plugin};
 use super::questions;
 use super::wire::{self, Answer};
 use crate::login::evidence::Login;
@@ -176,7 +175,7 @@ async fn log_in(
             }
             Answer::Refused(code) => {
                 evidence.error = Some(code);
-                return Ok(refused(evidence));
+                return Ok(evidence.refusal());
             }
             Answer::Asked(plugin) => {
                 let clear = plugin == Plugin::Clear;
@@ -190,16 +189,6 @@ async fn log_in(
         }
     }
     Ok(Login::OtherMethod)
-}
-
-/// The refusal as the shared causes know it.
-pub(super) fn refused(evidence: &Evidence) -> Login {
-    let refusal = match evidence.error {
-        _ if evidence.token_refused() => Refusal::Token,
-        Some(code::SHUTDOWN) => Refusal::Starting,
-        _ => Refusal::Other,
-    };
-    Login::Refused { refusal, code: evidence.error.unwrap_or(0).to_string() }
 }
 
 fn said(login: &Login, evidence: &Evidence) -> (Status, String) {
