@@ -6,7 +6,7 @@
 //! huge row out of memory, `outcome`, `statement_error`, `sqlstates` and `read_only`
 //! describe how a statement ended, and `leftovers` releases what it left in the session. `stream` hands
 //! on the rows of a large result, with the types that `columns` knows. `describe` asks PostgreSQL about a
-//! query without running it, and `refuse` reads its text for what no connection should get.
+//! query without running it, and `query_text` reads its text for what no connection should get.
 
 mod columns;
 mod connect;
@@ -18,9 +18,9 @@ mod leftovers;
 mod login_error;
 mod message_limit;
 pub(crate) mod outcome;
+pub(crate) mod query_text;
 mod read_only;
 mod refusal;
-pub(crate) mod refuse;
 mod sqlstates;
 pub(crate) mod statement_error;
 pub(crate) mod stream;
@@ -32,7 +32,7 @@ pub use columns::{Column, ColumnKind, Value};
 pub use connect::{Connection, Connector, login_settings};
 pub use describe::{Description, describe};
 pub(crate) use leftovers::Leaves;
+pub use query_text::check;
 pub use refusal::Refusal;
-pub use refuse::check;
 pub use stream::{RowForm, StreamedRow};
 pub use tls::tls_connector;

@@ -8,7 +8,7 @@ use super::Session;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
 use crate::postgres::outcome::{Failure, Progress};
-use crate::postgres::{Connection, Leaves, execute, ledger, refuse};
+use crate::postgres::{Connection, Leaves, execute, ledger, query_text};
 use crate::query::{
     Delivered, Mode, NO_TIME_LEFT, Parameters, Query, no_answer_in_time, server_timeout, timed_out,
 };
@@ -172,7 +172,7 @@ struct Slot<'a> {
 impl<'a> Slot<'a> {
     fn new(job: &'a Job<'a>) -> Self {
         // A statement that the connection cannot take ends here: the others are not to fail with it.
-        let refused = refuse::refuse(job.query).err().map(|error| Err(Failure::refused(error)));
+        let refused = query_text::refuse(job.query).err().map(|error| Err(Failure::refused(error)));
         Self { job, progress: Progress::new(), sent: false, result: refused }
     }
 

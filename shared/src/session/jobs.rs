@@ -17,7 +17,7 @@ use super::postgres::Lease;
 use crate::error::{Error, ErrorKind};
 use crate::postgres::jobs::{Claim, Ending, Entry, Holder, Position, Seen, Undone};
 use crate::postgres::outcome::{Failure, Progress, Stage};
-use crate::postgres::{Leaves, execute, refuse};
+use crate::postgres::{Leaves, execute, query_text};
 use crate::query::{
     Answer, Metrics, Mode, NO_TIME_LEFT, Parameters, Query, no_answer_in_time, server_timeout,
     timed_out,
@@ -140,7 +140,7 @@ impl Session {
             return Err(Error::new(ErrorKind::EventInvalid, "the job has no query"));
         }
         for step in run.steps {
-            refuse::refuse_step(&step.query, &step.parameters)?;
+            query_text::refuse_step(&step.query, &step.parameters)?;
         }
         let start = Instant::now();
         let budget = work.deadline.remaining();

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::postgres::Connection;
 use crate::postgres::execute;
 use crate::postgres::outcome::{Failure, Progress};
-use crate::postgres::refuse;
+use crate::postgres::query_text;
 use crate::query::{
     Answer, Mode, NO_TIME_LEFT, OWN_TIMEOUT_GRACE, Parameters, Query, answer_bound,
     no_answer_in_time, server_timeout, timed_out,
@@ -68,7 +68,7 @@ impl Session {
         parameters: &Parameters,
         work: &mut Work,
     ) -> Result<Answer, Error> {
-        refuse::refuse(query)?;
+        query_text::refuse(query)?;
         let mut lease = self.keeper.lease(work).await?;
         loop {
             match self.attempt(lease.connection(), query, parameters, work).await {

@@ -6,7 +6,7 @@ use super::Session;
 use super::postgres::Lease;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
-use crate::postgres::refuse;
+use crate::postgres::query_text;
 use crate::postgres::stream::{self, Running};
 use crate::postgres::{Column, Leaves, RowForm, StreamedRow};
 use crate::query::{Failure, Mode, NO_TIME_LEFT, Parameters, Query, server_timeout, timed_out};
@@ -49,7 +49,7 @@ impl Session {
         if query.mode == Mode::Write {
             return Err(super::run::only_reads(query));
         }
-        refuse::refuse(query)?;
+        query_text::refuse(query)?;
         let mut lease = self.keeper.lease(work).await?;
         loop {
             let deadline = work.deadline;
