@@ -3,8 +3,14 @@
 # demo's build used, so nothing is compiled twice. Needs both builds; reads what cargo says of them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-list() { cargo "$@" --locked --quiet --message-format=json; }
-python3 - <(list build --package rds-local --package scheduled-query) <(list build --workspace) <(list test --workspace --no-run) <<'END'
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+# One after another, into files: builds wait for one another, and a pipe that nobody reads yet holds up its build.
+list() { cargo "${@:2}" --locked --quiet --message-format=json >"$folder/$1"; }
+list 1 build --package rds-local --package scheduled-query
+list 2 build --workspace
+list 3 test --workspace --no-run
+python3 - "$folder"/[123] <<'END'
 import json, sys
 
 # Package, target and files of each artifact that is not of this workspace, with its features.
