@@ -17,6 +17,7 @@ use crate::{Result, ports};
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+const ATTEMPTS: usize = 3;
 /// One request of its own, which may fetch a large object.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The bucket that exists from the start.
@@ -36,6 +37,13 @@ pub struct S3 {
     lifeline: Option<ChildStdin>,
 }
 
+/// How a start went.
+enum Start {
+    Ready,
+    Late,
+    Ended,
+}
+
 impl S3 {
     /// Starts an empty S3 under `parent`, with the log in `parent/s3.log`.
     ///
@@ -43,6 +51,26 @@ impl S3 {
     ///
     /// If SeaweedFS is not installed, or does not start within a minute.
     pub async fn start(parent: &Path) -> Result<Self> {
+        let log = parent.join("s3.log");
+        for _ in 0..ATTEMPTS {
+            let mut s3 = Self::launch(parent)?;
+            match s3.wait_until_ready().await {
+                Start::Ready => return Ok(s3),
+                Start::Late => {
+                    let _ = s3.stop().await;
+                    return Err(format!(
+                        "SeaweedFS did not start within a minute; see {}",
+                        log.display()
+                    ));
+                }
+                // A port, or a socket of that number in /tmp, is another program's meanwhile.
+                Start::Ended => {}
+            }
+        }
+        Err(format!("SeaweedFS ended while it started; see {}", log.display()))
+    }
+
+    fn launch(parent: &Path) -> Result<Self> {
         let weed = find_program()?;
         let folder = parent.join("s3");
         let failed = |error| format!("cannot use {}: {error}", folder.display());
@@ -74,25 +102,18 @@ impl S3 {
         let sockets = SERVICES.iter().zip(ports.chunks(2)).filter_map(|(service, pair)| {
             Some(format!("/tmp/seaweedfs-{service}-grpc-{}.sock", pair.get(1)?).into())
         });
-        let mut s3 = Self {
+        Ok(Self {
             endpoint: format!("http://127.0.0.1:{port}"),
             port,
             folder,
             sockets: sockets.collect(),
             lifeline: supervisor.stdin.take(),
             supervisor,
-        };
-        match s3.wait_until_ready().await {
-            Ok(()) => Ok(s3),
-            Err(why) => {
-                let _ = s3.stop().await;
-                Err(format!("{why}; see {}", log.display()))
-            }
-        }
+        })
     }
 
     /// Until a bucket exists and takes an object.
-    async fn wait_until_ready(&mut self) -> Result<()> {
+    async fn wait_until_ready(&mut self) -> Start {
         let port = self.port;
         let ready = async {
             let probe = format!("/{BUCKET}/.ready");
@@ -106,10 +127,11 @@ impl S3 {
             }
         };
         tokio::select! {
-            ready = timeout(START_TIMEOUT, ready) => {
-                ready.map_err(|_| "SeaweedFS did not start within a minute".to_owned())
-            }
-            _ = self.supervisor.wait() => Err("SeaweedFS ended while it started".into()),
+            ready = timeout(START_TIMEOUT, ready) => match ready {
+                Ok(()) => Start::Ready,
+                Err(_) => Start::Late,
+            },
+            _ = self.supervisor.wait() => Start::Ended,
         }
     }
 
