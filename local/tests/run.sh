@@ -40,13 +40,13 @@ wait_for_setup() {
 step "a compiler and the servers" "a minute, once" local/setup.sh
 local/setup.sh --tests >"$log" 2>&1 &
 setup=$!
-step "build" "5 minutes, once" cargo test --locked --workspace --no-run
+step "build" "6 minutes, once" cargo test --locked --workspace --no-run
 step "rest of the set-up, begun before the build" "seconds" wait_for_setup
 step "each dependency is built once" "seconds" local/tests/built-once.sh
-step "tests" "6 minutes" local/tests/binaries.sh
+step "tests" "8 minutes" local/tests/binaries.sh
 step "doc tests" "10 seconds" cargo test --locked --workspace --quiet --doc
 step "sets of features" "3 minutes, once" shared/features.sh
-step "templates" "a minute" local/tests/template/run.sh
+step "templates" "2 minutes" local/tests/template/run.sh
 step "commands of the documents" "a minute" docs/check.sh
 step "wheel" "20 seconds" local/tests/wheel.sh
 report
