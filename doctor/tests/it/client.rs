@@ -2,12 +2,11 @@
 
 use crate::common;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use aws_smithy_async::time::{SharedTimeSource, TimeSource};
+use aws_smithy_async::time::SharedTimeSource;
 use common::clinic::{Changes, Clinic, Fill, USER, nothing};
+use common::staged::Off;
 use rds_local::iam::{Identity, dbuser_arn};
 use rds_local::{DATABASE, HOST, Options, Server};
 
@@ -149,29 +148,16 @@ async fn roles(clinic: &mut Clinic) {
     clinic.treat_variables("STS unreachable", "sts-unreachable", &changes, fill).await;
 }
 
-/// A clock that is off by so many seconds.
-#[derive(Clone, Debug, Default)]
-struct Off(Arc<AtomicI64>);
-
-impl TimeSource for Off {
-    fn now(&self) -> SystemTime {
-        let off = self.0.load(Ordering::Relaxed);
-        let by = Duration::from_secs(off.unsigned_abs());
-        let here = SharedTimeSource::default().now();
-        if off > 0 { here + by } else { here - by }
-    }
-}
-
 #[tokio::test]
 async fn clocks() {
     for (name, off) in [("an hour behind", 3600), ("an hour ahead", -3600)] {
         let clock = Off::default();
-        clock.0.store(off, Ordering::Relaxed);
+        clock.set(off);
         let shared = SharedTimeSource::new(clock.clone());
         let mut clinic = Clinic::open(|options| Options { clock: shared, ..options }).await;
         let variables = clinic.with(&[]);
         // This machine's clock cannot be set: the other one is.
-        let set = async |_: &mut Server| clock.0.store(0, Ordering::Relaxed);
+        let set = async |_: &mut Server| clock.set(0);
         clinic.treat(name, "clock", variables, &[], set).await;
         clinic.close().await;
     }
