@@ -40,6 +40,19 @@ pub enum Fault {
     Failover,
 }
 
+/// What a fault does to an answer of the server's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passage {
+    /// It passes, and so does what was held.
+    Pass,
+    /// It waits until it is clear whether a COMMIT has run.
+    Hold,
+    /// The client never gets it; on MySQL, unless the server asks for a file behind it.
+    Withhold,
+    /// The connection is reset.
+    Reset,
+}
+
 /// The fault that is on, and how often open connections were silenced.
 #[derive(Clone, Copy, Debug)]
 struct State {

@@ -8,10 +8,10 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::packet::{self, FULL, Packets};
-use super::traffic::{Passage, Sent, Traffic};
+use super::traffic::{Sent, Traffic};
 use super::users::for_mariadb;
 use crate::gate::Secret;
-use crate::gate::faults::{Faults, Reset, only_reset};
+use crate::gate::faults::{Faults, Passage, Reset, only_reset};
 
 /// How many bytes go together, and how many of an answer wait for its end.
 const BUFFER: usize = 64 * 1024;

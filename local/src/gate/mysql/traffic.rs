@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use super::answer::{Answer, NO_BACKSLASH_ESCAPES, Told};
 use super::asked::{Command, LAST_PREPARED, Meaning};
 use super::packet::{FULL, Packet};
-use crate::gate::faults::{Fault, Faults};
+use crate::gate::faults::{Fault, Faults, Passage};
 use crate::gate::sql::Dialect;
 
 /// The state of one session.
@@ -51,19 +51,6 @@ pub(super) enum Sent {
     Reset,
     /// It asks to log in as another user.
     Refuse,
-}
-
-/// What happens to a packet of the server's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Passage {
-    /// It passes, and so does what was held.
-    Pass,
-    /// It waits until it is clear whether a COMMIT has run.
-    Hold,
-    /// The client gets it only if the server asks for a file behind it.
-    Withhold,
-    /// The connection is reset.
-    Reset,
 }
 
 impl Traffic {

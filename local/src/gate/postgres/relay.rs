@@ -8,8 +8,8 @@ use tokio::net::UnixStream;
 
 use super::frames::Frames;
 use super::startup;
-use super::traffic::{Passage, Traffic};
-use crate::gate::faults::{Faults, Reset, only_reset};
+use super::traffic::Traffic;
+use crate::gate::faults::{Faults, Passage, Reset, only_reset};
 
 const BUFFER: usize = 64 * 1024;
 /// How many bytes of answers wait for the one to COMMIT.

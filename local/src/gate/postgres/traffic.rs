@@ -2,7 +2,7 @@
 
 use super::asked::{Asked, Prepared, is_commit_tag};
 use super::frames::Frame;
-use crate::gate::faults::{Fault, Faults};
+use crate::gate::faults::{Fault, Faults, Passage};
 
 /// The state of one session.
 #[derive(Debug, Default)]
@@ -27,19 +27,6 @@ pub(super) struct Traffic {
     is_copying: bool,
     /// The client has sent Terminate.
     pub(super) is_terminated: bool,
-}
-
-/// What happens to an answer of PostgreSQL's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Passage {
-    /// It passes, and so does what was held.
-    Pass,
-    /// It waits until it is clear whether PostgreSQL runs the COMMIT.
-    Hold,
-    /// The client never gets it.
-    Withhold,
-    /// The connection is reset.
-    Reset,
 }
 
 impl Traffic {
