@@ -162,7 +162,7 @@ pub(super) struct Statement<'q> {
     /// How many characters stand before the file's own text.
     pub(super) prefix: usize,
     keeps_rows: bool,
-    limit: Option<Limit>,
+    pub(super) limit: Option<Limit>,
 }
 
 /// When a statement was sent, and how long the server lets it run.
@@ -170,12 +170,6 @@ pub(super) struct Statement<'q> {
 pub(super) struct Limit {
     since: Instant,
     timeout: Duration,
-}
-
-impl Limit {
-    pub(super) fn from_now(timeout: Option<Duration>) -> Option<Self> {
-        timeout.map(|timeout| Self { since: Instant::now(), timeout })
-    }
 }
 
 impl<'q> Statement<'q> {
@@ -198,7 +192,8 @@ impl<'q> Statement<'q> {
 
     /// With the time-out that its transaction sets, from now.
     pub(super) fn within(self, timeout: Option<Duration>) -> Self {
-        Self { limit: Limit::from_now(timeout), ..self }
+        let limit = timeout.map(|timeout| Limit { since: Instant::now(), timeout });
+        Self { limit, ..self }
     }
 
     /// A statement that was sent already, to explain its errors.

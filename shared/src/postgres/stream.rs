@@ -78,7 +78,6 @@ pub(crate) async fn start(
     statement_timeout: Option<Duration>,
 ) -> Result<Running, Failure> {
     let client = &connection.client;
-    let limit = Limit::from_now(statement_timeout);
     let plain = Statement::between(query, "", "");
     let begin = begin_repeatable_read(statement_timeout);
     let begin = client.batch_execute(&begin);
@@ -101,7 +100,7 @@ pub(crate) async fn start(
     let texts = text::texts(parameters);
     let rows = client.query_typed_raw(&statement.text, text::typed(&texts)).await;
     let rows = rows.map_err(|error| statement.failed_read(&error))?;
-    let prefix = statement.prefix;
+    let Statement { prefix, limit, .. } = statement;
     Ok(Running { columns, rows: Box::pin(rows), query: query.clone(), prefix, limit })
 }
 
