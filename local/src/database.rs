@@ -168,7 +168,10 @@ impl Database {
         match self {
             Self::Postgres(postgres) => {
                 prepare_postgres(postgres, script.as_deref(), schemas, own).await?;
-                ungranted(postgres, schemas).await
+                match script {
+                    Some(_) => ungranted(postgres, schemas).await,
+                    None => Ok(Vec::new()),
+                }
             }
             Self::Mysql(mariadb) => {
                 let prepared = prepare_mariadb(mariadb, script.as_deref(), own).await;
@@ -180,8 +183,10 @@ impl Database {
 }
 
 const ROLES: (&str, &str) = ("sql/roles.sql", include_str!("../../sql/roles.sql"));
-const LEDGER: (&str, &str) = ("sql/ledger.sql", include_str!("../../sql/ledger.sql"));
-const JOBS: (&str, &str) = ("sql/jobs.sql", include_str!("../../sql/jobs.sql"));
+const TABLES: (&str, &str) = (
+    "sql/ledger.sql or sql/jobs.sql",
+    concat!(include_str!("../../sql/ledger.sql"), include_str!("../../sql/jobs.sql")),
+);
 
 async fn prepare_postgres(
     postgres: &Postgres,
@@ -210,8 +215,7 @@ async fn prepare_postgres(
         })?,
     }
     // event-query's and batch-job's, in whatever schema.
-    postgres.run_text(DATABASE, LEDGER, &[]).await?;
-    postgres.run_text(DATABASE, JOBS, &[]).await?;
+    postgres.run_text(DATABASE, TABLES, &[]).await?;
     if script.is_some() || own_user.is_some() {
         let variables = [("schemas", schemas), ("reader", own_user.unwrap_or(READ_ONLY_USER))];
         postgres.run_text(DATABASE, ROLES, &variables).await?;

@@ -20,6 +20,7 @@ pub mod iam;
 pub mod invoke;
 pub mod mariadb;
 pub mod neptune;
+mod options;
 mod ports;
 pub mod postgres;
 mod process;
@@ -34,7 +35,8 @@ mod token_text;
 pub mod until_done;
 
 use nix::sys::signal::Signal;
-pub use server::{Options, Server};
+pub use options::Options;
+pub use server::Server;
 
 /// An error is a sentence for the developer: what failed, why, and what to do.
 pub type Result<T, E = String> = std::result::Result<T, E>;
