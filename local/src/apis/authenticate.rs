@@ -3,7 +3,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Received, Refusal};
+use axum::http::{HeaderMap, Method};
+
+use super::refusal::Refusal;
 use crate::iam::{Iam, Identity};
 use crate::sigv4::{self, Request, Scope};
 
@@ -12,7 +14,15 @@ const CLOCK_SKEW: i64 = 300;
 /// The longest life of a presigned URL, in seconds.
 const LONGEST: i64 = 604_800;
 
-/// What a request says of its signature.
+/// A request as it arrived.
+pub(super) struct Received<'a> {
+    pub(super) method: &'a Method,
+    pub(super) query: &'a str,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: &'a [u8],
+}
+
+/// The signature that a request carries.
 struct Signature {
     credential: String,
     names: String,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Refusal;
+use super::refusal::Refusal;
 use crate::sigv4;
 
 /// The parameters of a request by name. Each may stand once.

@@ -5,7 +5,9 @@
 
 mod authenticate;
 mod form;
+mod instance;
 mod rds;
+mod refusal;
 mod roles;
 mod simulation;
 mod xml;
@@ -16,7 +18,7 @@ use std::time::Duration;
 
 use aws_smithy_async::time::SharedTimeSource;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper::Request;
 use hyper::body::Incoming;
@@ -27,9 +29,11 @@ use tokio::time::sleep;
 use crate::drain::{self, Unread};
 use crate::gate::Log;
 use crate::iam::{Circumstances, Iam, Identity, Session};
-use crate::{REGION, Result, http, sigv4};
+use crate::{REGION, Result, http};
+use authenticate::Received;
 use form::Form;
-pub use rds::Instance;
+pub use instance::Instance;
+use refusal::Refusal;
 
 /// The bounds of `GetSessionToken`'s session, in seconds, and what it lasts by default.
 const USER_SESSION: (u32, u32, u32) = (900, 129_600, 43_200);
@@ -51,42 +55,6 @@ struct Service {
     log: Log,
     /// The database, where there is one that RDS describes.
     instance: Option<Instance>,
-}
-
-/// A request as it arrived.
-struct Received<'a> {
-    method: &'a Method,
-    query: &'a str,
-    headers: &'a HeaderMap,
-    body: &'a [u8],
-}
-
-/// An error as AWS words it, with what only the log says of it.
-struct Refusal {
-    status: StatusCode,
-    code: &'static str,
-    message: String,
-    reason: Option<String>,
-}
-
-impl Refusal {
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), reason: None }
-    }
-
-    /// The request is wrong.
-    fn invalid(code: &'static str, message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, code, message)
-    }
-
-    /// The caller is not known, or may not.
-    fn denied(code: &'static str, message: impl Into<String>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, code, message)
-    }
-
-    fn because(self, reason: impl Into<String>) -> Self {
-        Self { reason: Some(reason.into()), ..self }
-    }
 }
 
 impl Apis {
@@ -217,9 +185,4 @@ impl Service {
         self.iam.add(identity);
         Ok(xml)
     }
-}
-
-/// A time for people and XML.
-fn expiration(identity: &Identity) -> String {
-    identity.expires_at.map(sigv4::iso8601).unwrap_or_default()
 }

@@ -1,36 +1,12 @@
-//! `DescribeDBInstances`, for doctor: what RDS says of the database behind the gate
+//! `DescribeDBInstances`, for doctor: RDS's description of the database behind the gate
 //! (<https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DescribeDBInstances.html>).
 
 use super::form::Form;
+use super::refusal::Refusal;
 use super::simulation::permit;
-use super::{Refusal, Service, xml};
+use super::{Service, xml};
 use crate::REGION;
 use crate::iam::{Circumstances, Identity};
-
-/// The database behind the gate, as RDS describes it.
-#[derive(Clone, Debug)]
-pub struct Instance {
-    /// The endpoint's name, whose first label is the identifier.
-    pub host: String,
-    /// The gate's port.
-    pub port: u16,
-    /// `postgres` or `mysql`
-    pub engine: &'static str,
-    /// The account that owns it.
-    pub account: String,
-    /// The id that policies name.
-    pub resource_id: String,
-}
-
-impl Instance {
-    pub(super) fn id(&self) -> &str {
-        self.host.split('.').next().unwrap_or_default()
-    }
-
-    pub(super) fn arn(&self) -> String {
-        format!("arn:aws:rds:{REGION}:{}:db:{}", self.account, self.id())
-    }
-}
 
 impl Service {
     pub(super) fn describe_db_instances(

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::form::{Form, constraint};
-use super::{Refusal, Service, xml};
+use super::refusal::Refusal;
+use super::{Service, xml};
 use crate::Result;
 use crate::iam::{Caller, Circumstances, Context, Identity, Kind, Policies, Policy, Refused};
 use crate::iam::{Request, Role, Session};
@@ -16,7 +17,7 @@ const CHAINED: u32 = 3600;
 /// The longest session policy, in characters.
 const LONGEST_POLICY: usize = 2048;
 
-/// What a request asks for: a session of a role.
+/// The session of a role that a request asks for.
 struct Wanted<'a> {
     role: &'a str,
     name: &'a str,

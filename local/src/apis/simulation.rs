@@ -1,9 +1,10 @@
-//! What doctor asks IAM for: `SimulatePrincipalPolicy`, and `GetRole` for a role's path
+//! The calls of IAM that doctor makes: `SimulatePrincipalPolicy`, and `GetRole` for a role's path
 //! (<https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html>).
 
 use super::form::Form;
+use super::refusal::Refusal;
 use super::roles::refused;
-use super::{Refusal, Service, xml};
+use super::{Service, xml};
 use crate::iam::{Circumstances, Decision, Identity};
 
 impl Service {

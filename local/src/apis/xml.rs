@@ -1,8 +1,9 @@
 //! STS's answers as XML.
 
-use super::{Instance, Refusal, expiration};
-use crate::REGION;
+use super::instance::Instance;
+use super::refusal::Refusal;
 use crate::iam::{Claims, Identity, Principal, Simulated, random};
+use crate::{REGION, sigv4};
 
 const STS: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 const IAM: &str = "https://iam.amazonaws.com/doc/2010-05-08/";
@@ -163,4 +164,9 @@ fn request_id() -> String {
 fn escape(text: &str) -> String {
     let text: String = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// A time for people and XML.
+fn expiration(identity: &Identity) -> String {
+    identity.expires_at.map(sigv4::iso8601).unwrap_or_default()
 }

@@ -36,7 +36,7 @@ enum Order {
     GreaterOrEqual,
 }
 
-/// What a request's value is compared with: it passes if it agrees with one of these.
+/// The values that a request's value is compared with: it passes if it agrees with one of these.
 enum Test {
     Text(Vec<Pattern>),
     TextIgnoringCase(Vec<Pattern>),

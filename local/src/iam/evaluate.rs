@@ -5,7 +5,9 @@
 
 use std::fmt;
 
-use super::policy::{Grant, Opinion, Policy, Request};
+use super::policy::{Opinion, Policy};
+use super::request::Request;
+use super::trusted::Grant;
 
 /// Every policy that has a say in a request.
 pub(crate) struct Policies<'a> {
@@ -108,7 +110,7 @@ impl Denial {
         self.statement.is_some()
     }
 
-    /// What AWS adds to its message.
+    /// The words that AWS adds to its message.
     pub fn because(&self) -> String {
         let Self { policy, action, statement } = self;
         match (statement, *policy) {

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::ids::check_account;
 use super::json::Json;
 use super::policy::{Kind, Policy};
 use super::principal::{Organization, Tags};
 use super::provider::Provider;
 
-/// What a file says.
+/// The content of a file.
 pub(super) enum Contents {
     /// A policy document of its own: the default user's.
     Document(Policy),
@@ -27,7 +28,7 @@ pub(super) struct Principals {
     pub(super) providers: Vec<Provider>,
 }
 
-/// What users and roles have in common.
+/// The properties that users and roles have in common.
 pub(super) struct Entity {
     pub(super) policies: Vec<Policy>,
     pub(super) boundary: Option<Policy>,
@@ -109,7 +110,7 @@ pub(super) fn parse(text: &str, folder: &Path) -> Result<Contents, String> {
         providers: Vec::new(),
     };
     if let Some(account) = &principals.account {
-        super::check_account(account)?;
+        check_account(account)?;
     }
     for (name, user) in file.users {
         let context = |why| format!("user {name:?}: {why}");

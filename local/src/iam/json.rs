@@ -30,7 +30,7 @@ impl Json {
         })
     }
 
-    /// What it is, for an error that must not show its value.
+    /// The kind of value, for an error that must not show the value.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",

@@ -4,15 +4,18 @@ mod condition;
 mod context;
 mod evaluate;
 mod file;
+mod ids;
 mod json;
 mod keys;
 mod pattern;
 mod policy;
 mod principal;
 mod provider;
+mod request;
 mod simulate;
 #[cfg(test)]
 mod tests;
+mod trusted;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -25,7 +28,8 @@ pub(crate) use context::Context;
 pub use evaluate::Denial;
 pub(crate) use evaluate::Policies;
 use file::{Contents, Entity, Principals};
-pub(crate) use policy::{Caller, Request};
+use ids::id_of;
+pub(crate) use ids::{check_account, random};
 pub use policy::{Kind, Policy};
 pub use principal::Identity;
 pub(crate) use principal::Principal;
@@ -33,6 +37,7 @@ pub(crate) use principal::{Circumstances, Role, Session, Tags};
 use principal::{allow, connect_policy};
 use provider::Provider;
 pub(crate) use provider::{Claims, Refused};
+pub(crate) use request::{Caller, Request};
 pub(crate) use simulate::{Decision, Simulated};
 
 /// The user whose keys the environment file holds.
@@ -340,25 +345,4 @@ impl std::fmt::Debug for Iam {
 /// The resource that a policy names for a database user.
 pub fn dbuser_arn(user: &str) -> String {
     format!("arn:aws:rds-db:{REGION}:{ACCOUNT}:dbuser:{RESOURCE_ID}/{user}")
-}
-
-/// Twelve digits.
-pub(crate) fn check_account(account: &str) -> Result<()> {
-    if account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Ok(());
-    }
-    Err(format!("the account {account:?} is not a number of 12 digits"))
-}
-
-/// Letters and digits that nobody can guess.
-pub(crate) fn random(length: usize) -> String {
-    // fastrand is seeded from the OS; these secrets guard demo data on one's own machine.
-    (0..length).map(|_| fastrand::alphanumeric()).collect()
-}
-
-/// The end of a principal's unique id: the same for the same ARN.
-fn id_of(arn: &str) -> String {
-    use sha2::{Digest, Sha256};
-    let hash = Sha256::digest(arn);
-    hash.iter().take(8).map(|byte| format!("{byte:02X}")).collect()
 }

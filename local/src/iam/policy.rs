@@ -1,15 +1,16 @@
 //! IAM policy documents: identity policies, permissions boundaries, session policies and trust
 //! policies (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>).
-//! What is not supported is an error, never ignored.
+//! An element that is not supported is an error, never ignored.
 
 use std::fmt;
 
 use super::condition::Condition;
-use super::context::Context;
 use super::json::Json;
 use super::pattern::Pattern;
+use super::request::Request;
+use super::trusted::{Grant, Trusted};
 
-/// What a document is attached to, which decides its elements.
+/// The holder of a document, which decides its elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A user's or role's policy, its boundary, or a session's policy: it names resources.
@@ -23,7 +24,7 @@ pub struct Policy {
     statements: Vec<Statement>,
 }
 
-/// What a document says of a request.
+/// A document's opinion of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Opinion {
     /// A Deny statement matches: its name.
@@ -34,48 +35,11 @@ pub(super) enum Opinion {
     Silent,
 }
 
-/// Whom an Allow names. In one account, a grant to the caller itself needs no other policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Grant {
-    /// The caller's account, which leaves it to the caller's own policies.
-    Account,
-    /// The role whose session calls.
-    Role,
-    /// The caller: a user, a session, or whoever the policy is attached to.
-    Caller,
-}
-
-/// A request, as policies see it.
-#[derive(Clone, Copy)]
-pub(crate) struct Request<'a> {
-    /// Such as `rds-db:connect`.
-    pub(crate) action: &'a str,
-    /// The resource's ARN.
-    pub(crate) resource: &'a str,
-    /// The caller by the names that a trust policy may give it.
-    pub(crate) caller: &'a Caller,
-    /// The values of condition keys.
-    pub(crate) context: &'a Context,
-}
-
-/// Who asks, for a trust policy.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Caller {
-    /// A user's ARN, or a session's.
-    pub(crate) arn: String,
-    /// The ARN of the role whose session it is.
-    pub(crate) role: Option<String>,
-    /// The account's number.
-    pub(crate) account: String,
-    /// An identity provider's ARN, for a web identity.
-    pub(crate) federated: Option<String>,
-}
-
 struct Statement {
     /// Its Sid, or its number.
     name: String,
     allows: bool,
-    principals: Vec<Principal>,
+    principals: Vec<Trusted>,
     actions: Selector,
     resources: Selector,
     conditions: Vec<Condition>,
@@ -85,16 +49,6 @@ struct Statement {
 enum Selector {
     Only(Vec<Pattern>),
     AllBut(Vec<Pattern>),
-}
-
-#[derive(PartialEq)]
-enum Principal {
-    Anyone,
-    Account(String),
-    Arn(String),
-    Federated(String),
-    /// A service assumes a role by itself; nobody calls STS as one.
-    Service,
 }
 
 impl Policy {
@@ -141,7 +95,7 @@ impl Policy {
         conditions.filter_map(|condition| condition.missing(request.context)).collect()
     }
 
-    /// What it says of a request: a Deny wins, wherever it stands.
+    /// Its opinion of a request: a Deny wins, wherever it stands.
     pub(super) fn opinion(&self, request: Request<'_>) -> Opinion {
         let mut opinion = Opinion::Silent;
         for statement in &self.statements {
@@ -163,7 +117,7 @@ impl Policy {
 struct Elements {
     sid: String,
     allows: Option<bool>,
-    principals: Option<Vec<Principal>>,
+    principals: Option<Vec<Trusted>>,
     actions: Option<Selector>,
     resources: Option<Selector>,
     conditions: Vec<Condition>,
@@ -193,7 +147,7 @@ impl Elements {
                 let parse = |text: &str| resource(text, variables);
                 set(&mut self.resources, Selector::parse(element, value, parse)?, "Resource")?;
             }
-            ("Principal", Kind::Trust) => self.principals = Some(Principal::parse_all(value)?),
+            ("Principal", Kind::Trust) => self.principals = Some(Trusted::parse_all(value)?),
             ("Condition", _) => self.conditions = parse_conditions(value, variables)?,
             ("Resource" | "NotResource", Kind::Trust) => {
                 return Err(format!("a trust policy has no {element}: it speaks of its own role"));
@@ -323,78 +277,6 @@ fn parse_conditions(value: &Json, variables: bool) -> Result<Vec<Condition>, Str
         conditions.extend(Condition::parse(operator, block, variables)?);
     }
     Ok(conditions)
-}
-
-impl Principal {
-    fn parse_all(value: &Json) -> Result<Vec<Self>, String> {
-        if value.text() == Some("*") {
-            return Ok(vec![Self::Anyone]);
-        }
-        let Json::Object(kinds) = value else {
-            return Err("Principal is an object, as {\"AWS\": …}, or \"*\"".into());
-        };
-        let mut principals = Vec::new();
-        for (kind, values) in kinds {
-            for value in values.one_or_many() {
-                let text = value.text().ok_or_else(|| {
-                    format!("Principal {kind:?} holds {}, not a string", value.kind())
-                })?;
-                principals.push(Self::parse(kind, text)?);
-            }
-        }
-        if principals.is_empty() {
-            return Err("Principal is empty".into());
-        }
-        Ok(principals)
-    }
-
-    fn parse(kind: &str, text: &str) -> Result<Self, String> {
-        let invalid = || format!("Invalid principal in policy: {kind:?}: {text:?}");
-        let is_account = |text: &str| text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
-        match kind {
-            "AWS" if text == "*" => Ok(Self::Anyone),
-            "AWS" if is_account(text) => Ok(Self::Account(text.to_owned())),
-            "AWS" => {
-                let parts: Vec<&str> = text.splitn(6, ':').collect();
-                match parts.as_slice() {
-                    ["arn", _, "iam", "", account, "root"] if is_account(account) => {
-                        Ok(Self::Account((*account).to_owned()))
-                    }
-                    // A part of a name with a wildcard is what AWS refuses here too.
-                    ["arn", _, "iam" | "sts", "", account, name]
-                        if is_account(account)
-                            && name.contains('/')
-                            && !name.contains(['*', '?']) =>
-                    {
-                        Ok(Self::Arn(text.to_owned()))
-                    }
-                    _ => Err(invalid()),
-                }
-            }
-            "Federated" => Ok(Self::Federated(text.to_owned())),
-            "Service" => Ok(Self::Service),
-            _ => Err(format!("the principal {kind:?} is not supported")),
-        }
-    }
-
-    /// `None` if it does not cover the caller.
-    fn covers(&self, caller: &Caller) -> Option<Grant> {
-        match self {
-            // Of a session it names the role, whose boundary and session policy go on to limit it.
-            Self::Anyone if caller.role.is_some() => Some(Grant::Role),
-            Self::Anyone => Some(Grant::Caller),
-            Self::Account(account) => {
-                let covered = caller.federated.is_none() && *account == caller.account;
-                covered.then_some(Grant::Account)
-            }
-            Self::Arn(arn) if *arn == caller.arn => Some(Grant::Caller),
-            Self::Arn(arn) => (Some(arn) == caller.role.as_ref()).then_some(Grant::Role),
-            Self::Federated(provider) => {
-                (Some(provider) == caller.federated.as_ref()).then_some(Grant::Caller)
-            }
-            Self::Service => None,
-        }
-    }
 }
 
 impl fmt::Debug for Policy {

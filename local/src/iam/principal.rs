@@ -8,8 +8,9 @@ use std::time::SystemTime;
 
 use super::context::Context;
 use super::evaluate::{Denial, Policies};
-use super::policy::{Caller, Kind, Policy, Request};
-use super::random;
+use super::ids::random;
+use super::policy::{Kind, Policy};
+use super::request::{Caller, Request};
 use crate::{ACCOUNT, sigv4};
 
 /// Tags, by key.
@@ -56,7 +57,7 @@ pub(crate) struct Role {
     pub(crate) max_session_seconds: u32,
 }
 
-/// What makes a session differ from its user or role.
+/// The properties of a session that its user or role does not have.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Session {
     /// A role session's name; `None` for a user's session.
@@ -80,7 +81,7 @@ pub struct Identity {
     pub access_key_id: String,
     /// The secret that signatures are made with.
     pub secret_access_key: String,
-    /// What a session's requests must carry too.
+    /// The token that a session's requests must carry too.
     pub session_token: Option<String>,
     /// When a session's key dies.
     pub expires_at: Option<SystemTime>,
@@ -120,7 +121,7 @@ impl Identity {
     /// A user with the given access keys and identity policies, each a JSON document.
     ///
     /// # Errors
-    /// What is wrong with a document.
+    /// If a document is not an identity policy; the text says why.
     pub fn with_policies(
         access_key_id: &str,
         secret_access_key: &str,
@@ -253,7 +254,7 @@ impl Identity {
     }
 }
 
-/// What a request's condition keys say of time and place.
+/// Time and place of a request, for its condition keys.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Circumstances<'a> {
     pub(crate) now: SystemTime,

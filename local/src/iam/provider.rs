@@ -43,7 +43,7 @@ enum KeyKind {
     P256(Vec<u8>),
 }
 
-/// What a valid token says.
+/// The claims of a valid token.
 #[derive(Debug)]
 pub(crate) struct Claims {
     pub(crate) provider: String,

@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::policy::{Opinion, Policy, Request};
+use super::policy::{Opinion, Policy};
 use super::principal::{Circumstances, Identity, Principal};
+use super::request::Request;
 
 /// IAM's words for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -92,7 +92,7 @@ fn every_case_of_the_table() {
     assert!(cases.len() >= 60 && documents.filter(with_deny_and_conditions).count() >= 20);
 }
 
-/// What IAM refuses, or what it takes and this does not, is an error that says what and where.
+/// An element that IAM refuses, or that only this does not take, is an error that says what and where.
 #[test]
 fn unsupported_elements_are_errors() {
     let statement = r#""Effect": "Allow", "Action": "rds-db:connect", "Resource": "*""#;

@@ -25,7 +25,7 @@ pub(super) fn only_column(statement: &str) -> String {
     }
 }
 
-/// What `RETURN *` returns: the last alias, or else the variable of the pattern.
+/// The column of `RETURN *`: the last alias, or else the variable of the pattern.
 fn only_variable(before: &[Part<'_>]) -> String {
     let variable = || {
         let opened =

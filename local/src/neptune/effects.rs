@@ -1,8 +1,8 @@
-//! What a statement may do, as its clauses say it. The engine itself refuses a write where they show none.
+//! The effects of a statement, by its clauses. The engine itself refuses a write where they show none.
 
 use super::lexer::{Grammar, Kind, Part, parts};
 
-/// What a statement may do besides reading, in any query language.
+/// The effects of a statement besides reading, in any query language.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Effects {
     pub(super) writes: bool,
@@ -49,7 +49,7 @@ impl Effects {
     }
 }
 
-/// What the parts read so far lead to.
+/// The meaning of the parts read so far.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     /// An expression is complete: a word is a keyword.

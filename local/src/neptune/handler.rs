@@ -10,16 +10,18 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use serde_json::json;
 
+use super::claims::Expected;
 use super::form::Form;
-use super::queries::QUERY_TIMEOUT;
 use super::refusal::Refusal;
-use super::running::Language;
-use super::signature::{Expected, Signature};
-use super::{Shared, VERSION};
+use super::running::{Language, QUERY_TIMEOUT};
+use super::shared::Shared;
+use super::signature::Signature;
 use crate::drain::{self, Unread};
 use crate::iam::{Circumstances, Identity};
 use crate::{REGION, sigv4};
 
+/// The engine's version in the answer to `/status`.
+const VERSION: &str = "1.4.6.0.R1";
 /// Neptune's limit for a request.
 const LONGEST_BODY: usize = 157_286_400;
 
@@ -207,10 +209,6 @@ impl Shared {
             "settings": settings,
         });
         Ok(Answer::json(status.to_string()))
-    }
-
-    pub(super) fn log(&self, text: &str) {
-        self.log.line(text, self.clock.now());
     }
 }
 

@@ -1,7 +1,7 @@
 //! The ids of nodes and relationships as Neptune has them: text, the same in `id(n)`, in `~id`, and in
 //! the `~start` and `~end` of relationships. ArcadeDB's own `id` is a number.
 //!
-//! What the user gave an id has it as the property `~id`; anything else has ArcadeDB's record id. So
+//! A node that the user gave an id has it as the property `~id`; any other has ArcadeDB's record id. So
 //! `id(n)` and ``n.`~id` `` become an expression of both, and names of columns are put back afterwards.
 
 use super::lexer::{Grammar, Kind, Part, parts};

@@ -4,6 +4,7 @@
 //! The port is its own proxy: a client that sends `CONNECT` for the cluster's name (`HTTPS_PROXY`) then
 //! speaks TLS with the gate under that name, with nothing in the machine's name resolution changed.
 
+mod claims;
 mod columns;
 mod cypher;
 mod effects;
@@ -15,6 +16,7 @@ mod lexer;
 mod queries;
 mod refusal;
 mod running;
+mod shared;
 mod signature;
 mod summary;
 
@@ -26,7 +28,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_smithy_async::time::SharedTimeSource;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -44,11 +45,10 @@ use crate::server::{bind, lock, remove_files};
 use crate::{NEPTUNE_HOST, Options, REGION, Result};
 use engines::{Client, Engines};
 use running::Running;
+use shared::Shared;
 
 /// Neptune's port, which clients sign for whatever port the gate has.
 const PORT: u16 = 8182;
-/// What `/status` says of the engine.
-const VERSION: &str = "1.4.6.0.R1";
 
 /// A running cluster: engines, gate and STS. [`Cluster::stop`] waits until all have stopped; dropping the
 /// cluster stops them too, a moment later.
@@ -64,22 +64,6 @@ pub struct Cluster {
     gate: JoinHandle<()>,
     _apis: Apis,
     _lock: File,
-}
-
-/// What the gate's connections share.
-#[derive(Debug)]
-struct Shared {
-    /// `host:port`, as clients sign it.
-    endpoint: String,
-    account: String,
-    /// The resource of every data-plane action.
-    resource: String,
-    started: String,
-    engines: Client,
-    iam: Arc<Iam>,
-    running: Running,
-    clock: SharedTimeSource,
-    log: Log,
 }
 
 impl Cluster {

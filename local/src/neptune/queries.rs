@@ -1,24 +1,20 @@
 //! Queries on the engines, their status and their cancellation.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use super::Shared;
 use super::cypher;
 use super::effects::Effects;
 use super::form::Form;
 use super::handler::{Answer, Caller};
 use super::identity::{self, Rewritten};
 use super::refusal::Refusal;
-use super::running::Language;
+use super::running::{Language, QUERY_TIMEOUT};
+use super::shared::Shared;
 use super::summary;
-
-/// Neptune's default `neptune_query_timeout`.
-pub(super) const QUERY_TIMEOUT: Duration = Duration::from_secs(120);
 
 const READ: &str = "neptune-db:ReadDataViaQuery";
 const WRITE: &str = "neptune-db:WriteDataViaQuery";

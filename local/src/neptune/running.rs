@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+/// Neptune's default `neptune_query_timeout`.
+pub(super) const QUERY_TIMEOUT: Duration = Duration::from_secs(120);
 /// How much of a query the status endpoints show.
 const SHOWN: usize = 1024;
 
