@@ -1,9 +1,8 @@
 //! An engine's own configuration, beside the one that the shared stages read.
 
 use rds_iam::Config;
-use rds_iam::config::{MysqlConfig, Problem};
+use rds_iam::config::{MysqlConfig, NeptuneConfig, Problem};
 use rds_iam::endpoint::EndpointKind;
-use rds_iam::neptune::NeptuneConfig;
 
 use crate::configuration::evidence::Configuration;
 use crate::configuration::step as configuration;
@@ -68,7 +67,9 @@ fn own(environment: &Environment) -> (Own, Vec<Problem>) {
 /// A name of Neptune tells its region to Neptune's configuration only.
 fn with_region(environment: &Environment, own: &Own) -> Environment {
     match own {
-        Own::Neptune(own) => environment.with(&[("DB_REGION".to_owned(), own.region.clone())]),
+        Own::Neptune(own) => {
+            environment.with(&[("DB_REGION".to_owned(), own.common.region.clone())])
+        }
         _ => environment.with(&[]),
     }
 }
@@ -77,7 +78,7 @@ fn with_region(environment: &Environment, own: &Own) -> Environment {
 fn adapted(mut config: Config, own: &Own) -> Config {
     if let Own::Neptune(own) = own {
         config.roots = own.roots.clone();
-        config.region.clone_from(&own.region);
+        config.common.region.clone_from(&own.common.region);
         config.endpoint.kind = match own.host.as_str() {
             host if !host.contains(".neptune.") => EndpointKind::Other,
             host if host.contains(".cluster-ro-") => EndpointKind::ClusterReader,
@@ -90,7 +91,8 @@ fn adapted(mut config: Config, own: &Own) -> Config {
 }
 
 fn said(config: &Config, engine: Engine) -> String {
-    let Config { endpoint, region, user, database, .. } = config;
+    let Config { endpoint, user, database, common, .. } = config;
+    let region = &common.region;
     match engine {
         Engine::Neptune => format!("{}:{}, region {region}", endpoint.host, endpoint.port),
         _ => format!(

@@ -46,6 +46,6 @@ impl Handler for RunQuery {
 fn main() -> std::process::ExitCode {
     rds_iam::lambda::run(async || {
         let config = Config::from_env()?;
-        Ok(RunQuery { library: config.library(), session: Session::new(config)? })
+        Ok(RunQuery { library: config.common.library(), session: Session::new(config)? })
     })
 }

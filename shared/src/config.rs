@@ -5,19 +5,24 @@
 //! name, with what to set. An empty variable counts as unset.
 
 mod common;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod dial;
 #[cfg(feature = "mysql")]
 mod mysql;
+#[cfg(feature = "neptune")]
+mod neptune;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod problem;
-pub(crate) mod vars;
+mod vars;
 
-#[cfg(feature = "neptune")]
-pub(crate) use common::host_and_port;
-pub(crate) use common::{Common, provider, queries_beside_the_binary, wrong_environment};
-pub use common::{Dial, sdk_roots_problem};
+pub use common::{Common, sdk_roots_problem};
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub use dial::Dial;
 #[cfg(feature = "mysql")]
 pub use mysql::MysqlConfig;
+#[cfg(feature = "neptune")]
+pub use neptune::NeptuneConfig;
 #[cfg(feature = "postgres")]
 pub use postgres::{Config, SslMode, SslNegotiation, TargetSessionAttrs};
 pub use problem::Problem;

@@ -9,7 +9,7 @@
 //!    │  one connection        │
 //!    │  per sandbox           │
 //!    │                        │
-//!  postgres · mysql           │         dial ─▶ TLS ─▶ log in ─▶ BEGIN · statement · COMMIT ─▶ rows as JSON
+//!  postgres · mysql · neptune │         dial ─▶ TLS ─▶ log in ─▶ BEGIN · statement · COMMIT ─▶ rows as JSON
 //!    │                        │
 //!  config ──▶ token           │         the environment, checked at once
 //!    │          │             │
@@ -24,7 +24,7 @@
 //! | `postgres` | yes | query files, [`Config`] and [`Session`] |
 //! | `mysql` | no | `MysqlConfig` and `MysqlSession`: the same for Aurora MySQL |
 //! | `lambda` | yes | [`lambda::run`]: the run loop, logs and metrics |
-//! | `neptune` | no | `neptune`: signed openCypher and SPARQL queries |
+//! | `neptune` | no | `NeptuneConfig` and `NeptuneSession`: signed openCypher and SPARQL queries |
 //! | `query` | with `postgres`, `mysql`, `lambda`, `neptune` | query files, parameters and rows alone |
 //! | `vendored-openssl` | no | builds OpenSSL in, for Lambda |
 //! | `sso` | no | profiles of IAM Identity Center, for a laptop |
@@ -131,7 +131,7 @@ pub mod query;
 #[cfg(feature = "query")]
 mod work;
 
-#[cfg(any(feature = "postgres", feature = "mysql"))]
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "neptune"))]
 pub mod config;
 #[cfg(feature = "neptune")]
 pub mod neptune;
@@ -139,9 +139,9 @@ pub mod neptune;
 pub mod postgres;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub mod retry;
-#[cfg(any(feature = "postgres", feature = "mysql"))]
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "neptune"))]
 pub mod roots;
-#[cfg(any(feature = "postgres", feature = "mysql"))]
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "neptune"))]
 pub mod session;
 
 #[cfg(feature = "lambda")]
@@ -151,10 +151,14 @@ pub mod lambda;
 pub use config::Config;
 #[cfg(feature = "mysql")]
 pub use config::MysqlConfig;
+#[cfg(feature = "neptune")]
+pub use config::NeptuneConfig;
 pub use error::{Error, ErrorKind};
 pub use flaw::Flaw;
 #[cfg(feature = "mysql")]
 pub use session::MysqlSession;
+#[cfg(feature = "neptune")]
+pub use session::NeptuneSession;
 #[cfg(feature = "postgres")]
 pub use session::Session;
 #[cfg(feature = "query")]

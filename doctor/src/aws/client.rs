@@ -57,7 +57,7 @@ pub(crate) fn for_service(
     }
     let mut builder = sdk.clone().into_builder();
     builder.set_endpoint_url(own);
-    builder.set_region(Some(Region::new(config.region.clone())));
+    builder.set_region(Some(Region::new(config.common.region.clone())));
     Some(builder.build())
 }
 

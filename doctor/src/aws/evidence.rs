@@ -233,7 +233,7 @@ pub(crate) fn principal_of(arn: &str) -> String {
 
 /// The resource that a policy names for the configured user, on the database of this resource id.
 pub(crate) fn dbuser_arn(config: &Config, account: &str, resource_id: &str) -> String {
-    let (region, user) = (&config.region, &config.user);
+    let (region, user) = (&config.common.region, &config.user);
     format!("arn:{}:rds-db:{region}:{account}:dbuser:{resource_id}/{user}", partition(region))
 }
 

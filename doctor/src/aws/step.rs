@@ -54,7 +54,7 @@ pub(crate) async fn ask(
         return Answers { steps: ["caller", "rds"].map(unknown).into(), ..Answers::default() };
     }
     let region = match config {
-        Some(config) => config.sts_region.clone(),
+        Some(config) => config.common.sts_region.clone(),
         None => environment.get("AWS_REGION").unwrap_or("us-east-1").to_owned(),
     };
     let dates = Dates::beside(clock);
@@ -82,7 +82,7 @@ async fn base_keys(
     region: &str,
     until: Instant,
 ) -> Option<Keys> {
-    if keys.is_some() || config?.role.is_none() {
+    if keys.is_some() || config?.common.role.is_none() {
         return None;
     }
     let provider = RawProvider::for_region(region);

@@ -22,7 +22,7 @@ pub(crate) fn read(environment: &Environment) -> (Configuration, Step) {
             let endpoint = &config.endpoint;
             let found = format!(
                 "{} at {}:{}, database {}, region {}",
-                config.user, endpoint.host, endpoint.port, config.database, config.region
+                config.user, endpoint.host, endpoint.port, config.database, config.common.region
             );
             let step = step(Status::Ok, found);
             (Configuration { config: Some(config), ..Configuration::default() }, step)

@@ -42,14 +42,14 @@ pub(crate) async fn resolve(
 ) -> Signer {
     let start = Instant::now();
     let mut signer = Signer::default();
-    let by_sdk =
-        !environment.has("AWS_ACCESS_KEY_ID") || config.is_none_or(|config| config.role.is_some());
+    let by_sdk = !environment.has("AWS_ACCESS_KEY_ID")
+        || config.is_none_or(|config| config.common.role.is_some());
     if let Some(why) = environment.without_sdk().filter(|_| by_sdk) {
         signer.steps = ["credentials", "token"].map(|name| Step::skipped(name, &why)).into();
         return signer;
     }
     let provider = match config {
-        Some(config) => config.credentials(),
+        Some(config) => config.common.credentials(),
         None => aws_credential_types::provider::SharedCredentialsProvider::new(
             RawProvider::for_region(environment.get("AWS_REGION").unwrap_or("us-east-1")),
         ),
@@ -58,7 +58,7 @@ pub(crate) async fn resolve(
         timeout_at(bound(deadline, LONGEST), provider.provide_credentials()),
         source::find(environment),
     );
-    let named = match config.and_then(|config| config.role.as_ref()) {
+    let named = match config.and_then(|config| config.common.role.as_ref()) {
         Some(role) => format!("{} assumed with {source}", role.arn),
         None => source.to_string(),
     };
@@ -131,7 +131,7 @@ fn sign(config: Option<&Config>, clock: &SharedTimeSource, signer: &mut Signer) 
                 config.user,
                 endpoint.host,
                 endpoint.port,
-                config.region,
+                config.common.region,
                 iso8601(token.expires_at())
             );
             signer.token = Some(token);

@@ -119,12 +119,12 @@ fn other_account(evidence: &Evidence) -> Option<Found> {
 fn token_region(evidence: &Evidence) -> Option<Found> {
     let config = evidence.config()?;
     let real = rds_name(evidence)?.region?;
-    if !evidence.refused(Refusal::Token) || real == config.region {
+    if !evidence.refused(Refusal::Token) || real == config.common.region {
         return None;
     }
     let seen = format!(
         "signed for {}; the certificate is for {}",
-        config.region,
+        config.common.region,
         rds_name(evidence)?.host
     );
     let found = Found::certain(seen);
@@ -148,7 +148,7 @@ fn token_host(evidence: &Evidence) -> Option<Found> {
     if !evidence.refused(Refusal::Token)
         || named
         || real.host == config.endpoint.host
-        || real.region.as_ref() != Some(&config.region)
+        || real.region.as_ref() != Some(&config.common.region)
     {
         return None;
     }

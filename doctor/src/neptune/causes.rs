@@ -152,7 +152,7 @@ pub(crate) const AFTER: &[Cause] = &[
 
 fn rds_host(evidence: &Evidence) -> Option<Found> {
     let host = evidence.host();
-    let region = &evidence.config()?.region;
+    let region = &evidence.config()?.common.region;
     (host.contains(".rds.") && host.contains("amazonaws")).then(|| {
         Found::certain(format!("NEPTUNE_HOST is {host}"))
             .remedy(Remedy::command(format!(
@@ -195,7 +195,7 @@ fn certified(evidence: &Evidence) -> Option<(&str, &str)> {
 
 fn region(evidence: &Evidence) -> Option<Found> {
     let (name, real) = certified(evidence)?;
-    let region = &evidence.config()?.region;
+    let region = &evidence.config()?.common.region;
     (evidence.neptune.signature_refused() && real != region && name != evidence.host()).then(|| {
         let seen = format!("signed for {region}; the certificate is for {name}");
         under(evidence, Found::certain(seen).remedy(Remedy::variable("DB_REGION", real)), name)
@@ -205,7 +205,9 @@ fn region(evidence: &Evidence) -> Option<Found> {
 fn alias(evidence: &Evidence) -> Option<Found> {
     let (name, real) = certified(evidence)?;
     let config = evidence.config()?;
-    (evidence.neptune.signature_refused() && real == config.region && name != config.endpoint.host)
+    (evidence.neptune.signature_refused()
+        && real == config.common.region
+        && name != config.endpoint.host)
         .then(|| {
             let seen =
                 format!("signed for {}; the certificate is for {name}", config.endpoint.host);
@@ -259,7 +261,7 @@ fn resource(evidence: &Evidence) -> String {
     let database = evidence.database();
     let account = database.and_then(|d| d.account.as_deref()).or(evidence.aws.caller.account());
     let id = database.and_then(|d| d.resource_id.as_deref()).unwrap_or("<cluster-…>");
-    let region = evidence.config().map_or("<region>", |config| &config.region);
+    let region = evidence.config().map_or("<region>", |config| &config.common.region);
     let partition = rds_iam::endpoint::partition(region);
     format!("arn:{partition}:neptune-db:{region}:{}:{id}/*", account.unwrap_or("<account>"))
 }

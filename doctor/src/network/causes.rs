@@ -181,7 +181,7 @@ pub(crate) fn list_command(evidence: &Evidence) -> Option<String> {
         EndpointKind::Proxy => ("describe-db-proxies", "DBProxies[].Endpoint"),
         _ => ("describe-db-clusters", "DBClusters[].[Endpoint,ReaderEndpoint,Port]"),
     };
-    Some(format!("aws rds {what} --region {} --query '{query}'", config.region))
+    Some(format!("aws rds {what} --region {} --query '{query}'", config.common.region))
 }
 
 fn no_resolver(evidence: &Evidence) -> Option<Found> {

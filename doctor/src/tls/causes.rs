@@ -391,10 +391,10 @@ fn root(evidence: &Evidence) -> Option<Found> {
             let found = if given { found.remedy(Remedy::unset("PGSSLROOTCERT")) } else { found };
             found.remedy(Remedy::variable("DB_PROXY", "true"))
         }
-        Some(region) if region != config.region && region != "RDS Proxy" => {
+        Some(region) if region != config.common.region && region != "RDS Proxy" => {
             let found = found.also(format!(
                 "that is a root of {region}, and the configured region is {}",
-                config.region
+                config.common.region
             ));
             let found = if given { found.remedy(Remedy::unset("PGSSLROOTCERT")) } else { found };
             found.remedy(Remedy::variable("DB_REGION", region))

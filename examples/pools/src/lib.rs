@@ -22,7 +22,7 @@ impl Tokens {
         let clock = SharedTimeSource::default();
         Self {
             signer: config.token_signer(),
-            credentials: CachingProvider::new(config.credentials(), clock.clone()),
+            credentials: CachingProvider::new(config.common.credentials(), clock.clone()),
             clock,
         }
     }

@@ -41,7 +41,7 @@ impl BatchJob {
     pub(crate) async fn from_env() -> Result<Self, Error> {
         let config = Config::from_env()?;
         let lease = lease(std::env::var("JOB_LEASE").ok().as_deref())?;
-        Ok(Self { library: config.library(), session: Session::new(config)?, lease })
+        Ok(Self { library: config.common.library(), session: Session::new(config)?, lease })
     }
 
     fn steps(&self, event: &Event) -> Result<Vec<Step>, Error> {

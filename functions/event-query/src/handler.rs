@@ -43,7 +43,7 @@ impl EventQuery {
     pub(crate) async fn from_env() -> Result<Self, Error> {
         let config = Config::from_env()?;
         let envelopes = Envelopes::from_env()?;
-        Ok(Self { library: config.library(), session: Session::new(config)?, envelopes })
+        Ok(Self { library: config.common.library(), session: Session::new(config)?, envelopes })
     }
 
     /// Lambda repeats an asynchronous invocation under the same request id: the ledger's key.

@@ -75,7 +75,7 @@ impl ExportQuery {
                 .remedy("Set it to the region of the bucket; Lambda sets it itself"));
         }
         Ok(Self {
-            library: config.library(),
+            library: config.common.library(),
             session: Session::new(config)?,
             s3: client(&shared),
             prefix,

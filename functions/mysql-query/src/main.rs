@@ -1,8 +1,10 @@
 //! Lambda function: runs a query on Aurora MySQL, on a schedule or for each message of a queue,
 //! effectively once.
 
-mod handler;
+mod database;
+
+use rds_iam::lambda::{QueryFunction, run};
 
 fn main() -> std::process::ExitCode {
-    rds_iam::lambda::run(handler::MysqlQuery::from_env)
+    run(async || database::Database::from_env().map(QueryFunction))
 }

@@ -1,8 +1,10 @@
 //! Lambda function: runs an openCypher or SPARQL query on Neptune, on a schedule or for each message of
 //! a queue.
 
-mod handler;
+mod cluster;
+
+use rds_iam::lambda::{QueryFunction, run};
 
 fn main() -> std::process::ExitCode {
-    rds_iam::lambda::run(handler::NeptuneQuery::from_env)
+    run(async || cluster::Cluster::from_env().map(QueryFunction))
 }

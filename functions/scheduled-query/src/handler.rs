@@ -15,7 +15,7 @@ pub(crate) struct ScheduledQuery {
 impl ScheduledQuery {
     pub(crate) async fn from_env() -> Result<Self, Error> {
         let config = Config::from_env()?;
-        Ok(Self { library: config.library(), session: Session::new(config)? })
+        Ok(Self { library: config.common.library(), session: Session::new(config)? })
     }
 }
 

@@ -196,7 +196,7 @@ fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 async fn login() -> Result<Connection> {
     let told = |error: Error| error.to_string();
     let config = Config::from_env().map_err(told)?;
-    let provider = config.credentials();
+    let provider = config.common.credentials();
     let signer = config.token_signer();
     let bound = Instant::now() + TIMEOUT;
     let token = timeout_at(bound, signer.token(&provider, &SharedTimeSource::default()))

@@ -1,12 +1,8 @@
 //! The variables that all engines share.
 
 use std::ffi::OsString;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-
-use aws_credential_types::provider::SharedCredentialsProvider;
-use tokio::net::lookup_host;
 
 use super::Problem;
 use super::vars::Vars;
@@ -14,40 +10,9 @@ use crate::credentials::{Role, role_session_name};
 use crate::endpoint::{Endpoint, Variables, is_region};
 use crate::error::{Error, ErrorKind};
 use crate::flaw::Flaw;
-use crate::query::is_query_name;
+use crate::query::{Library, is_query_name};
 use crate::roots::Roots;
-
-/// Where to dial instead of the endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Dial {
-    /// The endpoint itself.
-    Endpoint,
-    /// `PGHOSTADDR` or `MYSQL_HOSTADDR`, on the endpoint's port.
-    Address(IpAddr),
-    /// `DB_TUNNEL`: host and port of a forwarder.
-    Tunnel(String, u16),
-}
-
-impl Dial {
-    /// The addresses to dial, as the name resolves now.
-    pub(crate) async fn resolve(&self, endpoint: &Endpoint) -> io::Result<Vec<SocketAddr>> {
-        Ok(match self {
-            Self::Endpoint => lookup_host((&*endpoint.host, endpoint.port)).await?.collect(),
-            Self::Address(address) => vec![(*address, endpoint.port).into()],
-            Self::Tunnel(host, port) => lookup_host((host.as_str(), *port)).await?.collect(),
-        })
-    }
-
-    /// The endpoint, and the way there if it is another, as messages name it. `variable` is the address's.
-    pub(crate) fn target(&self, endpoint: &Endpoint, variable: &str) -> String {
-        let endpoint = format!("{}:{}", endpoint.host, endpoint.port);
-        match self {
-            Self::Endpoint => endpoint,
-            Self::Address(address) => format!("{endpoint} ({variable} {address})"),
-            Self::Tunnel(host, port) => format!("{endpoint} (DB_TUNNEL {host}:{port})"),
-        }
-    }
-}
+use aws_credential_types::provider::SharedCredentialsProvider;
 
 /// The variable that leaves the AWS SDK without root certificates. If the file or folder that `SSL_CERT_FILE` or
 /// `SSL_CERT_DIR` names holds no certificates, the SDK aborts the process. An empty value counts as set.
@@ -80,26 +45,64 @@ pub fn sdk_roots_problem(get: impl Fn(&str) -> Option<OsString>) -> Option<Probl
     }
 }
 
-/// The variables that every engine has.
-pub(crate) struct Common {
-    pub(crate) region: Option<String>,
-    pub(crate) role: Option<Role>,
-    pub(crate) sts_region: Option<String>,
-    pub(crate) sts_endpoint: Option<String>,
-    pub(crate) default_query: Option<String>,
-    pub(crate) queries_dir: PathBuf,
+/// The settings that every engine's configuration has.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Common {
+    /// The region that tokens and requests are signed for.
+    pub region: String,
+    /// The role to assume before signing.
+    pub role: Option<Role>,
+    /// The region whose STS is called for that role: the function's own, where its VPC endpoint is.
+    pub sts_region: String,
+    /// The URL of another STS than AWS's own.
+    pub sts_endpoint: Option<String>,
+    /// The query that runs when the event names none.
+    pub default_query: Option<String>,
+    /// The folder of query files.
+    pub queries_dir: PathBuf,
+}
+
+impl Common {
+    /// The uncached source of credentials: the environment's, and those of `DB_ROLE_ARN`.
+    pub fn credentials(&self) -> SharedCredentialsProvider {
+        #[cfg(feature = "role")]
+        let provider = crate::credentials::RawProvider::new(
+            self.sts_region.as_str(),
+            self.role.clone(),
+            self.sts_endpoint.clone(),
+        );
+        #[cfg(not(feature = "role"))]
+        let provider = crate::credentials::EnvironmentProvider;
+        SharedCredentialsProvider::new(provider)
+    }
+
+    /// The function's query files, and the one that runs by default.
+    pub fn library(&self) -> Library {
+        Library::new(&self.queries_dir, self.default_query.clone())
+    }
+
+    /// Looks for the default folder of query files beside the binary, as in a deployed package.
+    pub(super) fn look_beside_the_binary(&mut self) {
+        if std::env::var_os("QUERIES_DIR").is_some_and(|folder| !folder.is_empty()) {
+            return;
+        }
+        let binary = std::env::current_exe().unwrap_or_default();
+        let beside = binary.parent().unwrap_or(Path::new("")).join(&self.queries_dir);
+        self.queries_dir = beside;
+    }
 }
 
 impl Vars<'_> {
     /// Reads the variables that every engine has. `named` is the region in the endpoint's name; without
     /// one, `unnamed` says why there is none, or is `None` if the endpoint itself is wrong. `folder` is the
-    /// default folder of query files.
-    pub(crate) fn common(
+    /// default folder of query files. `None` without a region, which is then among the problems.
+    pub(super) fn common(
         &mut self,
         named: Option<String>,
         unnamed: Option<&str>,
         folder: &str,
-    ) -> Common {
+    ) -> Option<Common> {
         let region = self.region(named, unnamed);
         // The log reads it, before there is a configuration; here it is only checked.
         let _ = self.one_of("DB_METRICS", &[("true", true), ("false", false)], "");
@@ -111,13 +114,15 @@ impl Vars<'_> {
             self.flaw(variable, flaw);
         }
         let sts_endpoint = self.sts_endpoint();
-        let sts_region = self.optional("AWS_REGION").or_else(|| region.clone());
+        let own_region = self.optional("AWS_REGION");
         let (queries_dir, default_query) = self.queries(folder);
-        Common { region, role, sts_region, sts_endpoint, default_query, queries_dir }
+        let region = region?;
+        let sts_region = own_region.unwrap_or_else(|| region.clone());
+        Some(Common { region, role, sts_region, sts_endpoint, default_query, queries_dir })
     }
 
     /// The database's endpoint.
-    pub(crate) fn endpoint(
+    pub(super) fn endpoint(
         &mut self,
         variables: &Variables,
         port: u16,
@@ -129,7 +134,7 @@ impl Vars<'_> {
     }
 
     /// The roots that a variable names, or else the built-in ones.
-    pub(crate) fn roots(
+    pub(super) fn roots(
         &mut self,
         name: &'static str,
         built_in: impl FnOnce() -> Option<Result<Roots, Flaw>>,
@@ -171,23 +176,6 @@ impl Vars<'_> {
         }
         let folder = self.optional("QUERIES_DIR").map_or_else(|| folder.into(), PathBuf::from);
         (folder, default_query)
-    }
-
-    pub(crate) fn dial(&mut self, address: &'static str) -> Dial {
-        let given = self.optional(address).and_then(|value| match value.parse::<IpAddr>() {
-            Ok(address) => Some(address),
-            Err(_) => {
-                self.problem(address, "is not an IP address", "; a host name goes into DB_TUNNEL");
-                None
-            }
-        });
-        if let Some(tunnel) = self.optional("DB_TUNNEL") {
-            match host_and_port(&tunnel) {
-                Some((host, port)) => return Dial::Tunnel(host, port),
-                None => self.problem("DB_TUNNEL", "is not host:port", ", such as localhost:15432"),
-            }
-        }
-        given.map_or(Dial::Endpoint, Dial::Address)
     }
 
     fn sts_endpoint(&mut self) -> Option<String> {
@@ -269,7 +257,7 @@ fn is_this_machine(rest: &str) -> bool {
         || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-pub(crate) fn host_and_port(text: &str) -> Option<(String, u16)> {
+pub(super) fn host_and_port(text: &str) -> Option<(String, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     let port = port.parse().ok().filter(|port| *port != 0)?;
@@ -277,40 +265,10 @@ pub(crate) fn host_and_port(text: &str) -> Option<(String, u16)> {
     (!host.is_empty() && host.bytes().all(legal)).then(|| (host.to_owned(), port))
 }
 
-/// The folder of query files beside the binary, unless the environment names one.
-pub(crate) fn queries_beside_the_binary() -> Option<PathBuf> {
-    if std::env::var_os("QUERIES_DIR").is_some_and(|folder| !folder.is_empty()) {
-        return None;
-    }
-    let folder = std::env::current_exe().ok().and_then(|exe| exe.parent().map(PathBuf::from));
-    Some(folder.unwrap_or_default().join("queries"))
-}
-
 /// The error of an environment with these problems.
-pub(crate) fn wrong_environment(problems: &[Problem]) -> Error {
+pub(super) fn wrong_environment(problems: &[Problem]) -> Error {
     let problems: Vec<String> = problems.iter().map(Problem::to_string).collect();
     Error::new(ErrorKind::ConfigInvalid, "the function's environment is wrong")
         .because(problems.join("; "))
         .remedy("Set these variables on the function (in its template, or its configuration in the console)")
-}
-
-/// The uncached source of credentials: the environment's, and those of the role.
-#[cfg_attr(
-    not(feature = "role"),
-    allow(unused_variables, reason = "without it, no role is assumed")
-)]
-pub(crate) fn provider(
-    sts_region: &str,
-    role: Option<&Role>,
-    sts_endpoint: Option<&str>,
-) -> SharedCredentialsProvider {
-    #[cfg(feature = "role")]
-    let provider = crate::credentials::RawProvider::new(
-        sts_region,
-        role.cloned(),
-        sts_endpoint.map(str::to_owned),
-    );
-    #[cfg(not(feature = "role"))]
-    let provider = crate::credentials::EnvironmentProvider;
-    SharedCredentialsProvider::new(provider)
 }

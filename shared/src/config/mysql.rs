@@ -2,17 +2,13 @@
 //! (<https://dev.mysql.com/doc/refman/8.4/en/environment-variables.html>).
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use aws_credential_types::provider::SharedCredentialsProvider;
-
+use super::common::wrong_environment;
 use super::vars::Vars;
-use super::{Common, Dial, Problem, provider, queries_beside_the_binary, wrong_environment};
-use crate::credentials::Role;
+use super::{Common, Dial, Problem};
 use crate::endpoint::{Endpoint, EndpointKind, Variables};
 use crate::error::Error;
-use crate::query::Library;
 use crate::roots::Roots;
 use crate::token::TokenSigner;
 
@@ -33,8 +29,6 @@ pub struct MysqlConfig {
     /// The database's endpoint (`MYSQL_HOST`, `MYSQL_TCP_PORT`): tokens are signed for it, and the
     /// certificate must name it.
     pub endpoint: Endpoint,
-    /// The region that tokens are signed for.
-    pub region: String,
     /// The address that connections use (`MYSQL_HOSTADDR`, `DB_TUNNEL`).
     pub dial: Dial,
     /// Database name (`MYSQL_DATABASE`).
@@ -47,16 +41,8 @@ pub struct MysqlConfig {
     pub connect_timeout: Duration,
     /// Logins tried in one invocation.
     pub login_attempts: u32,
-    /// The role to assume before signing.
-    pub role: Option<Role>,
-    /// The region whose STS is called for that role: the function's own, where its VPC endpoint is.
-    pub sts_region: String,
-    /// The URL of another STS than AWS's own.
-    pub sts_endpoint: Option<String>,
-    /// The query that runs when the event names none.
-    pub default_query: Option<String>,
-    /// The folder of query files.
-    pub queries_dir: PathBuf,
+    /// The settings that every engine has.
+    pub common: Common,
 }
 
 impl MysqlConfig {
@@ -67,8 +53,7 @@ impl MysqlConfig {
     /// As [`MysqlConfig::from_vars`].
     pub fn from_env() -> Result<Self, Error> {
         let mut config = Self::from_vars(|name| std::env::var_os(name))?;
-        let folder = queries_beside_the_binary().map(|folder| folder.join("mysql"));
-        config.queries_dir = folder.unwrap_or(config.queries_dir);
+        config.common.look_beside_the_binary();
         Ok(config)
     }
 
@@ -93,17 +78,7 @@ impl MysqlConfig {
 
     /// The signer of tokens for this endpoint and user.
     pub fn token_signer(&self) -> TokenSigner {
-        TokenSigner::new(&self.endpoint, &self.region, &self.user)
-    }
-
-    /// The uncached source of credentials: the environment's, and those of `DB_ROLE_ARN`.
-    pub fn credentials(&self) -> SharedCredentialsProvider {
-        provider(&self.sts_region, self.role.as_ref(), self.sts_endpoint.as_deref())
-    }
-
-    /// The function's query files, and the one that runs by default.
-    pub fn library(&self) -> Library {
-        Library::new(&self.queries_dir, self.default_query.clone())
+        TokenSigner::new(&self.endpoint, &self.common.region, &self.user)
     }
 
     /// The endpoint, and the way there if it is another, as messages name it.
@@ -120,26 +95,20 @@ fn read(vars: &mut Vars<'_>) -> Option<MysqlConfig> {
     let user = name(vars, "MYSQL_USER", LONGEST_USER, meaning);
     let named = endpoint.as_ref().and_then(|endpoint| endpoint.region.clone());
     let common = vars.common(named, endpoint.as_ref().map(|_| NO_REGION), "queries/mysql");
-    let Common { region, role, sts_region, sts_endpoint, default_query, queries_dir } = common;
     let dial = vars.dial("MYSQL_HOSTADDR");
     let proxy = endpoint.as_ref().is_some_and(|endpoint| endpoint.kind == EndpointKind::Proxy);
-    let built_in = || Some(Roots::built_in(region.as_deref()?, proxy));
+    let built_in = || Some(Roots::built_in(&common.as_ref()?.region, proxy));
     let roots = vars.roots("MYSQL_SSL_CA", built_in);
     let login_attempts = vars.number("DB_LOGIN_ATTEMPTS", 4, 1..=1000, "a count");
     Some(MysqlConfig {
         endpoint: endpoint?,
-        region: region?,
         dial,
         database: database?,
         user: user?,
         roots: roots?,
         connect_timeout: CONNECT_TIMEOUT,
         login_attempts: login_attempts as u32,
-        role,
-        sts_region: sts_region?,
-        sts_endpoint,
-        default_query,
-        queries_dir,
+        common: common?,
     })
 }
 
@@ -176,10 +145,10 @@ mod tests {
     #[test]
     fn defaults_are_the_documented_ones() {
         let config = config(&[("MYSQL_TCP_PORT", ""), ("QUERY", "")]).unwrap();
-        assert_eq!((config.endpoint.port, config.region.as_str()), (3306, "eu-west-3"));
+        assert_eq!((config.endpoint.port, config.common.region.as_str()), (3306, "eu-west-3"));
         assert_eq!((config.login_attempts, config.dial), (4, Dial::Endpoint));
-        assert_eq!(config.queries_dir, PathBuf::from("queries/mysql"));
-        assert!(config.role.is_none() && config.default_query.is_none());
+        assert_eq!(config.common.queries_dir, std::path::PathBuf::from("queries/mysql"));
+        assert!(config.common.role.is_none() && config.common.default_query.is_none());
     }
 
     #[test]

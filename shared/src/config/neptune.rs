@@ -1,19 +1,13 @@
 //! The environment of a function that queries Neptune.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use aws_credential_types::provider::SharedCredentialsProvider;
-
-use crate::config::vars::Vars;
-use crate::config::{
-    Common, Problem, host_and_port, provider, queries_beside_the_binary, wrong_environment,
-};
-use crate::credentials::Role;
+use super::common::{host_and_port, wrong_environment};
+use super::vars::Vars;
+use super::{Common, Problem};
 use crate::endpoint::{Variables, is_region};
 use crate::error::Error;
-use crate::query::Library;
 use crate::roots::Roots;
 
 const VARIABLES: Variables =
@@ -32,24 +26,14 @@ pub struct NeptuneConfig {
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// The region that requests are signed for.
-    pub region: String,
     /// Dial this host and port instead (`DB_TUNNEL`).
     pub tunnel: Option<(String, u16)>,
     /// Trusted roots: Amazon's, or those of `NEPTUNE_SSLROOTCERT`.
     pub roots: Roots,
     /// Bound of dialling and the TLS handshake.
     pub connect_timeout: Duration,
-    /// The role to assume before signing.
-    pub role: Option<Role>,
-    /// The region whose STS is called for that role.
-    pub sts_region: String,
-    /// The URL of another STS than AWS's own.
-    pub sts_endpoint: Option<String>,
-    /// The query that runs when the event names none.
-    pub default_query: Option<String>,
-    /// The folder of query files.
-    pub queries_dir: PathBuf,
+    /// The settings that every engine has.
+    pub common: Common,
 }
 
 impl NeptuneConfig {
@@ -60,14 +44,8 @@ impl NeptuneConfig {
     /// As [`NeptuneConfig::from_vars`].
     pub fn from_env() -> Result<Self, Error> {
         let mut config = Self::from_vars(|name| std::env::var_os(name))?;
-        let folder = queries_beside_the_binary().map(|folder| folder.join("neptune"));
-        config.queries_dir = folder.unwrap_or(config.queries_dir);
+        config.common.look_beside_the_binary();
         Ok(config)
-    }
-
-    /// The function's query files, and the one that runs by default.
-    pub fn library(&self) -> Library {
-        Library::new(&self.queries_dir, self.default_query.clone())
     }
 
     /// Reads variables from anywhere.
@@ -88,13 +66,8 @@ impl NeptuneConfig {
         vars.finish(config)
     }
 
-    /// The uncached source of credentials: the environment's, and those of `DB_ROLE_ARN`.
-    pub fn credentials(&self) -> SharedCredentialsProvider {
-        provider(&self.sts_region, self.role.as_ref(), self.sts_endpoint.as_deref())
-    }
-
     /// `host:port`, and the way there if it is another, as messages name it.
-    pub(super) fn target(&self) -> String {
+    pub(crate) fn target(&self) -> String {
         match &self.tunnel {
             None => self.authority(),
             Some((host, port)) => format!("{} (DB_TUNNEL {host}:{port})", self.authority()),
@@ -102,7 +75,7 @@ impl NeptuneConfig {
     }
 
     /// The `Host` of requests.
-    pub(super) fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
 }
@@ -113,7 +86,6 @@ fn read(vars: &mut Vars<'_>) -> Option<NeptuneConfig> {
     let host = endpoint.map(|endpoint| endpoint.host);
     let named = host.as_deref().and_then(region);
     let common = vars.common(named, host.as_ref().map(|_| NO_REGION), "queries/neptune");
-    let Common { region, role, sts_region, sts_endpoint, default_query, queries_dir } = common;
     let tunnel = vars.optional("DB_TUNNEL").and_then(|tunnel| {
         let parsed = host_and_port(&tunnel);
         if parsed.is_none() {
@@ -125,15 +97,10 @@ fn read(vars: &mut Vars<'_>) -> Option<NeptuneConfig> {
     Some(NeptuneConfig {
         host: host?,
         port,
-        region: region?,
         tunnel,
         roots: roots?,
         connect_timeout: CONNECT_TIMEOUT,
-        role,
-        sts_region: sts_region?,
-        sts_endpoint,
-        default_query,
-        queries_dir,
+        common: common?,
     })
 }
 
@@ -166,10 +133,10 @@ mod tests {
             ("a.cluster-c1.neptune.cn-north-1.amazonaws.com.cn", "cn-north-1"),
         ] {
             let config = config(&[("NEPTUNE_HOST", host)]).unwrap();
-            assert_eq!((config.region.as_str(), config.port), (region, 8182), "{host}");
+            assert_eq!((config.common.region.as_str(), config.port), (region, 8182), "{host}");
         }
         let alias = config(&[("NEPTUNE_HOST", "graph.example.com"), ("DB_REGION", "eu-west-1")]);
-        assert_eq!(alias.unwrap().region, "eu-west-1");
+        assert_eq!(alias.unwrap().common.region, "eu-west-1");
     }
 
     #[test]

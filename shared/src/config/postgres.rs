@@ -1,18 +1,14 @@
 //! PostgreSQL's environment.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use aws_credential_types::provider::SharedCredentialsProvider;
-
+use super::common::wrong_environment;
 use super::vars::Vars;
-use super::{Common, Dial, Problem, provider, queries_beside_the_binary, wrong_environment};
-use crate::credentials::Role;
+use super::{Common, Dial, Problem};
 use crate::endpoint::{Endpoint, EndpointKind, Variables};
 use crate::error::Error;
 use crate::flaw::Flaw;
-use crate::query::Library;
 use crate::roots::Roots;
 use crate::token::TokenSigner;
 
@@ -55,8 +51,6 @@ const ANY_AMAZON_CERTIFICATE: &str = ": RDS Proxy's certificates come from the p
 pub struct Config {
     /// The database's endpoint: tokens are signed for it, and the certificate must name it.
     pub endpoint: Endpoint,
-    /// The region that tokens are signed for.
-    pub region: String,
     /// The address that connections use.
     pub dial: Dial,
     /// Database name.
@@ -79,16 +73,8 @@ pub struct Config {
     pub login_attempts: u32,
     /// The name in `pg_stat_activity`.
     pub application_name: String,
-    /// The role to assume before signing.
-    pub role: Option<Role>,
-    /// The region whose STS is called for that role: the function's own, where its VPC endpoint is.
-    pub sts_region: String,
-    /// The URL of another STS than AWS's own.
-    pub sts_endpoint: Option<String>,
-    /// The query that runs when the event names none.
-    pub default_query: Option<String>,
-    /// The folder of query files.
-    pub queries_dir: PathBuf,
+    /// The settings that every engine has.
+    pub common: Common,
 }
 
 impl Config {
@@ -99,7 +85,7 @@ impl Config {
     /// As [`Config::from_vars`].
     pub fn from_env() -> Result<Self, Error> {
         let mut config = Self::from_vars(|name| std::env::var_os(name))?;
-        config.queries_dir = queries_beside_the_binary().unwrap_or(config.queries_dir);
+        config.common.look_beside_the_binary();
         Ok(config)
     }
 
@@ -124,17 +110,7 @@ impl Config {
 
     /// The signer of tokens for this endpoint and user.
     pub fn token_signer(&self) -> TokenSigner {
-        TokenSigner::new(&self.endpoint, &self.region, &self.user)
-    }
-
-    /// The uncached source of credentials: the environment's, and those of `DB_ROLE_ARN`.
-    pub fn credentials(&self) -> SharedCredentialsProvider {
-        provider(&self.sts_region, self.role.as_ref(), self.sts_endpoint.as_deref())
-    }
-
-    /// The function's query files, and the one that runs by default.
-    pub fn library(&self) -> Library {
-        Library::new(&self.queries_dir, self.default_query.clone())
+        TokenSigner::new(&self.endpoint, &self.common.region, &self.user)
     }
 
     /// The endpoint, and the way there if it is another, as messages name it.
@@ -152,7 +128,6 @@ impl Vars<'_> {
             self.name_in_the_catalog("PGUSER", "a database user that has been granted rds_iam");
         let named = endpoint.as_ref().and_then(|endpoint| endpoint.region.clone());
         let common = self.common(named, endpoint.as_ref().map(|_| NO_REGION), "queries");
-        let Common { region, role, sts_region, sts_endpoint, default_query, queries_dir } = common;
         let dial = self.dial("PGHOSTADDR");
         let proxy = self
             .one_of("DB_PROXY", &[("true", true), ("false", false)], "")
@@ -163,7 +138,7 @@ impl Vars<'_> {
             if proxy && ssl_mode == SslMode::VerifyCa {
                 return Some(Err(Flaw::new("is not set", ANY_AMAZON_CERTIFICATE)));
             }
-            Some(Roots::built_in(region.as_deref()?, proxy))
+            Some(Roots::built_in(&common.as_ref()?.region, proxy))
         });
         let ssl_negotiation = self.ssl_negotiation();
         let target_session_attrs = self.target_session_attrs();
@@ -174,7 +149,6 @@ impl Vars<'_> {
             self.optional("PGAPPNAME").or(function).unwrap_or_else(|| "rds-iam".into());
         Some(Config {
             endpoint: endpoint?,
-            region: region?,
             dial,
             database: database?,
             user: user?,
@@ -186,11 +160,7 @@ impl Vars<'_> {
             proxy,
             login_attempts: login_attempts as u32,
             application_name,
-            role,
-            sts_region: sts_region?,
-            sts_endpoint,
-            default_query,
-            queries_dir,
+            common: common?,
         })
     }
 

@@ -7,19 +7,19 @@ use std::str::FromStr;
 use super::Problem;
 use crate::flaw::Flaw;
 
-pub(crate) struct Vars<'a> {
+pub(super) struct Vars<'a> {
     pub(super) get: &'a dyn Fn(&str) -> Option<OsString>,
     problems: Vec<Problem>,
     seen: HashSet<&'static str>,
 }
 
 impl<'a> Vars<'a> {
-    pub(crate) fn new(get: &'a dyn Fn(&str) -> Option<OsString>) -> Self {
+    pub(super) fn new(get: &'a dyn Fn(&str) -> Option<OsString>) -> Self {
         Self { get, problems: Vec::new(), seen: HashSet::new() }
     }
 
     /// The configuration, or everything that is wrong.
-    pub(crate) fn finish<T>(self, read: Option<T>) -> Result<T, Vec<Problem>> {
+    pub(super) fn finish<T>(self, read: Option<T>) -> Result<T, Vec<Problem>> {
         match read {
             Some(read) if self.problems.is_empty() => Ok(read),
             _ => Err(self.problems),
@@ -27,7 +27,7 @@ impl<'a> Vars<'a> {
     }
 
     /// A variable's value. What was pasted around it is a problem, and is not part of the value.
-    pub(crate) fn optional(&mut self, name: &'static str) -> Option<String> {
+    pub(super) fn optional(&mut self, name: &'static str) -> Option<String> {
         let value = self.text(name)?;
         let (clean, flaw) = without_wrapping(&value);
         if let Some(flaw) = flaw {
@@ -37,7 +37,7 @@ impl<'a> Vars<'a> {
     }
 
     /// A variable's value as it stands: a PEM text ends with a line break.
-    pub(crate) fn text(&mut self, name: &'static str) -> Option<String> {
+    pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
         match (self.get)(name)?.into_string() {
             Ok(value) if value.is_empty() => None,
             Ok(value) => Some(value),
@@ -48,7 +48,7 @@ impl<'a> Vars<'a> {
         }
     }
 
-    pub(crate) fn required(&mut self, name: &'static str, meaning: &str) -> Option<String> {
+    pub(super) fn required(&mut self, name: &'static str, meaning: &str) -> Option<String> {
         let value = self.optional(name);
         if value.is_none() {
             self.problem(name, "is not set", &format!(": {meaning}"));
@@ -56,7 +56,7 @@ impl<'a> Vars<'a> {
         value
     }
 
-    pub(crate) fn number(
+    pub(super) fn number(
         &mut self,
         name: &'static str,
         default: u64,
@@ -74,7 +74,7 @@ impl<'a> Vars<'a> {
         }
     }
 
-    pub(crate) fn one_of<T: Copy>(
+    pub(super) fn one_of<T: Copy>(
         &mut self,
         name: &'static str,
         choices: &[(&str, T)],
@@ -90,12 +90,12 @@ impl<'a> Vars<'a> {
     }
 
     /// Notes what is wrong with a variable, once each.
-    pub(crate) fn problem(&mut self, name: &'static str, what: &str, hint: &str) {
+    pub(super) fn problem(&mut self, name: &'static str, what: &str, hint: &str) {
         self.flaw(name, Flaw::new(what, hint));
     }
 
     /// The same, for a flaw that another module found.
-    pub(crate) fn flaw(&mut self, variable: &'static str, flaw: Flaw) {
+    pub(super) fn flaw(&mut self, variable: &'static str, flaw: Flaw) {
         if self.seen.insert(variable) {
             self.problems.push(Problem { variable, flaw });
         }

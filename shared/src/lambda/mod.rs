@@ -6,6 +6,7 @@ mod invocation;
 mod logs;
 mod message;
 mod query_event;
+mod query_function;
 mod raw_event;
 mod response;
 mod shutdown;
@@ -32,6 +33,7 @@ pub use invocation::Invocation;
 use logs::Logs;
 pub use message::{Message, named_ledger_id};
 pub use query_event::QueryEvent;
+pub use query_function::{Engine, QueryFunction, QueryResponse};
 pub use response::{DuplicateResponse, Response};
 
 /// A function's code: one call for each event.

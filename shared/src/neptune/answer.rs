@@ -31,7 +31,7 @@ struct Bindings<'a> {
 }
 
 /// The result of a statement that Neptune ran. A check's number of violations goes into `violations`.
-pub(super) fn answer(
+pub(crate) fn answer(
     statement: &Statement,
     body: &[u8],
     violations: &mut Option<u64>,

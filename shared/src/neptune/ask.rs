@@ -6,10 +6,10 @@ use aws_credential_types::Credentials;
 use hyper::body::Bytes;
 use tokio::time::Instant;
 
-use super::config::NeptuneConfig;
 use super::http::{Connection, Connector};
 use super::neptune_error::{Denial, code, denial};
 use super::sign::Call;
+use crate::config::NeptuneConfig;
 use crate::error::Error;
 
 /// The longest answer that is read: `/status` has some 1,000 bytes.

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use super::config::NeptuneConfig;
+use crate::config::NeptuneConfig;
 use crate::error::{Error, ErrorKind};
 use crate::work::LoginSteps;
 
@@ -27,7 +27,7 @@ pub(super) struct Connector {
 }
 
 /// An open connection. Dropping it closes it.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     driver: JoinHandle<()>,
 }
@@ -38,10 +38,20 @@ impl Drop for Connection {
     }
 }
 
-/// An answer, whatever its status.
-pub(super) struct Response {
+/// An answer of any status.
+pub(crate) struct Response {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
+}
+
+impl Response {
+    pub(crate) fn is_success(&self) -> bool {
+        self.status.is_success()
+    }
+
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
 }
 
 /// Why there is no answer.
@@ -138,7 +148,7 @@ fn tls_error(target: &str, error: &std::io::Error) -> Error {
 
 impl Connection {
     /// Whether the other side has closed it, as far as is known.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.sender.is_closed() || self.driver.is_finished()
     }
 

@@ -8,19 +8,21 @@
 mod answer;
 mod ask;
 mod clauses;
-mod config;
+mod execute;
 mod http;
 mod language;
 mod neptune_error;
 mod parameters;
-mod session;
 mod sign;
 mod statement;
 mod tokens;
 
+pub(crate) use answer::answer;
 pub use ask::{Answered, Client, Request};
-pub use config::NeptuneConfig;
+pub(crate) use execute::{Cluster, Execution, Failed};
+pub(crate) use http::Connection;
 pub use language::Language;
 pub use neptune_error::Denial;
-pub use session::NeptuneSession;
+pub(crate) use neptune_error::refused;
+pub(crate) use parameters::Values;
 pub use statement::Statement;

@@ -29,15 +29,15 @@ pub enum Denial {
     Signature,
 }
 
-/// What an error means for what comes next.
-pub(super) struct Refused {
-    pub(super) error: Error,
+/// An error, and whether other credentials may prevent it.
+pub(crate) struct Refused {
+    pub(crate) error: Error,
     /// Whether the signature, or the credentials behind it, were refused: fresh ones may do.
-    pub(super) credentials: bool,
+    pub(crate) credentials: bool,
 }
 
 /// The error of an answer that is not a success.
-pub(super) fn refused(statement: &Statement, target: &str, response: &Response) -> Refused {
+pub(crate) fn refused(statement: &Statement, target: &str, response: &Response) -> Refused {
     match denial(response) {
         Some(Denial::Action(action)) => {
             Refused { error: denied(statement, &action), credentials: false }

@@ -18,7 +18,7 @@ use crate::query::{Mode, ParamType, pick, unusable};
 const XSD: &str = "http://www.w3.org/2001/XMLSchema#";
 
 /// Values by the parameter's name.
-pub(super) type Values = BTreeMap<String, Box<RawValue>>;
+pub(crate) type Values = BTreeMap<String, Box<RawValue>>;
 
 /// The body of a request that runs a statement: a form. `id` names the query for its cancellation.
 pub(super) fn form(statement: &Statement, values: &Values, id: &str) -> Result<String, Error> {

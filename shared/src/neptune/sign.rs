@@ -10,15 +10,17 @@ use hyper::Request;
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
 
-use super::config::NeptuneConfig;
+use crate::config::NeptuneConfig;
 use crate::error::{Error, ErrorKind};
 
 const SERVICE: &str = "neptune-db";
 const ANSWERS: &str = "application/sparql-results+json, application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// What is sent, before it is signed.
-#[derive(Clone)]
+/// A signed request.
+pub(super) type Signed = Request<Full<Bytes>>;
+
+/// A request before it is signed.
 pub(super) struct Call {
     pub(super) method: &'static str,
     /// Path and query, both of which need no encoding.
@@ -38,7 +40,7 @@ impl Call {
         config: &NeptuneConfig,
         credentials: &Credentials,
         now: SystemTime,
-    ) -> Result<Request<Full<Bytes>>, Error> {
+    ) -> Result<Signed, Error> {
         let unusable = |why: &str| {
             Error::new(ErrorKind::CredentialsUnavailable, "the request could not be signed")
                 .because(why.to_owned())
@@ -48,7 +50,7 @@ impl Call {
         let identity = credentials.clone().into();
         let params = v4::SigningParams::builder()
             .identity(&identity)
-            .region(&config.region)
+            .region(&config.common.region)
             .name(SERVICE)
             .time(now)
             .settings(SigningSettings::default())

@@ -6,7 +6,7 @@ use super::Language;
 use super::clauses::writing_clause;
 use super::tokens::{Kind, tokens};
 use crate::error::{Error, ErrorKind};
-use crate::query::{Mode, Query, ResultKind, is_query_name};
+use crate::query::{Chooser, Library, Mode, Query, ResultKind, is_query_name};
 
 /// A query file: the front matter, and the statement in its language.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +19,17 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// Reads the statement of a library that is named, or else the default one, if the chooser may choose it.
+    ///
+    /// # Errors
+    /// As [`Library::choose`] and [`Statement::load`].
+    pub fn choose(library: &Library, name: Option<&str>, chooser: Chooser) -> Result<Self, Error> {
+        let (folder, file) = library.locate(name)?;
+        let statement = Self::load(folder, file)?;
+        library.allow(name, &statement.query, chooser)?;
+        Ok(statement)
+    }
+
     /// Reads `NAME.cypher` or `NAME.rq` in a folder.
     ///
     /// # Errors

@@ -16,6 +16,8 @@ mod metrics;
 mod outcome;
 mod parameters;
 mod repeat;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "neptune"))]
+mod result_errors;
 mod rows;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod rules;
@@ -45,13 +47,13 @@ pub(crate) use parameters::{Kind, Value};
 #[cfg(feature = "neptune")]
 pub(crate) use parameters::{pick, unusable};
 pub use repeat::{Adapt, Repeat};
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "neptune"))]
+pub(crate) use result_errors::{has_violations, not_one};
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(crate) use rows::too_large;
 pub use rows::{MAX_RESPONSE_BYTES, Row, Rows};
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(crate) use rules::{Stage, answer, outcome_unknown};
-#[cfg(feature = "neptune")]
-pub(crate) use rules::{has_violations, not_one};
 pub use source::{Field, Source, resolve};
 
 use crate::error::{Error, ErrorKind};

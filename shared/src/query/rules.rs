@@ -1,6 +1,6 @@
 //! The rules of each kind of result, and the error of a lost answer, for every engine.
 
-use super::{Answer, Metrics, Query, ResultKind, Rows};
+use super::{Answer, Metrics, Query, ResultKind, Rows, has_violations, not_one};
 use crate::error::{Error, ErrorKind};
 
 /// The progress of a write, which decides what a lost answer means.
@@ -47,24 +47,4 @@ pub(crate) fn outcome_unknown(query: &Query, stage: Stage) -> Error {
         Stage::Committing => "COMMIT was sent, and no answer came back",
     })
     .remedy("Look in the database before you run it again, or make it repeatable (INSERT … ON CONFLICT DO NOTHING, or INSERT IGNORE)")
-}
-
-/// The error of `result = "one"` with another number of rows.
-pub(crate) fn not_one(query: &Query, none: bool) -> Error {
-    Error::new(
-        ErrorKind::ResultNotOne,
-        format!("query {} did not return exactly one row", query.name),
-    )
-    .because(if none { "it returned none" } else { "it returned more than one" })
-    .remedy("Correct its condition, aggregate, or use result = \"rows\"")
-}
-
-/// The error of `result = "check"` with `fail = true`.
-pub(crate) fn has_violations(query: &Query, count: u64) -> Error {
-    let what = query.description.as_deref().unwrap_or("its query selects what should not be there");
-    Error::new(ErrorKind::CheckViolations, format!("check {} found {count} violations", query.name))
-        .because(what)
-        .remedy(
-            "Run its query by hand to see them; without fail = true, the response shows the first ones",
-        )
 }

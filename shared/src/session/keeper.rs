@@ -1,14 +1,11 @@
-//! What every engine's session is made of: one connection that is kept, and what a new one needs.
-
-use std::time::SystemTime;
+//! The session of an engine whose logins take a token: one connection that is kept, and the parts of a new one.
 
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::time::SharedTimeSource;
-use tokio::sync::Mutex;
 use tokio::time::{Duration, Instant};
 
 use super::kept_token::KeptToken;
-use crate::credentials::CachingProvider;
+use super::slot::Slot;
 use crate::endpoint::{Endpoint, EndpointKind};
 use crate::retry::LoginError;
 use crate::token::{AuthToken, TokenSigner};
@@ -44,22 +41,14 @@ pub(super) trait Engine {
     async fn close(connection: Self::Connection, bound: Duration);
 }
 
-/// A connection between two calls.
-pub(super) struct Idle<C> {
-    pub(super) connection: C,
-    pub(super) since: SystemTime,
-}
-
-/// One connection, kept across warm invocations, with the credentials and the token of the next login.
+/// One connection, kept across warm invocations, with the token of the next login.
 pub(super) struct Keeper<E: Engine> {
     pub(super) engine: E,
     /// How many logins are tried in one invocation.
     pub(super) login_attempts: u32,
     pub(super) signer: TokenSigner,
-    pub(super) credentials: CachingProvider<SharedCredentialsProvider>,
     pub(super) token: std::sync::Mutex<Option<KeptToken>>,
-    pub(super) clock: SharedTimeSource,
-    pub(super) idle: Mutex<Option<Idle<E::Connection>>>,
+    pub(super) slot: Slot<E::Connection>,
 }
 
 impl<E: Engine> Keeper<E> {
@@ -75,19 +64,15 @@ impl<E: Engine> Keeper<E> {
             engine,
             login_attempts,
             signer,
-            credentials: CachingProvider::new(provider, clock.clone()),
             token: std::sync::Mutex::default(),
-            clock,
-            idle: Mutex::default(),
+            slot: Slot::new(provider, clock),
         }
     }
 
     /// Closes the kept connection as the protocol asks.
     pub(super) async fn close(&self) {
-        // While a call is using the connection, there is nothing to close.
-        let idle = self.idle.try_lock().ok().and_then(|mut idle| idle.take());
-        if let Some(idle) = idle {
-            E::close(idle.connection, CLOSE_TIMEOUT).await;
+        if let Some(connection) = self.slot.take() {
+            E::close(connection, CLOSE_TIMEOUT).await;
         }
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::sync::MutexGuard;
 use tokio::time::{Instant, timeout_at};
 
-use super::keeper::{Engine, Idle, Keeper};
+use super::keeper::{Engine, Keeper};
+use super::slot::Idle;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
 use crate::query::Failure;
@@ -30,7 +31,7 @@ pub(super) struct Lease<'s, E: Engine> {
 impl<E: Engine> Keeper<E> {
     /// The kept connection if it still works, else a new one.
     pub(super) async fn lease(&self, work: &mut Work) -> Result<Lease<'_, E>, Error> {
-        let mut slot = self.lock(work.deadline).await?;
+        let mut slot = self.slot.lock(work.deadline).await?;
         let before = slot.take();
         let had_one = before.is_some();
         if let Some(connection) = self.reusable(before, work.deadline).await {
@@ -39,17 +40,6 @@ impl<E: Engine> Keeper<E> {
         }
         let connection = self.login(work).await?;
         Ok(Lease { keeper: self, slot, connection, replaced: had_one })
-    }
-
-    async fn lock(
-        &self,
-        deadline: Deadline,
-    ) -> Result<MutexGuard<'_, Option<Idle<E::Connection>>>, Error> {
-        timeout_at(deadline.answer_by(), self.idle.lock()).await.map_err(|_| {
-            Error::new(ErrorKind::QueryTimeout, "no connection was free in time")
-                .because("other calls used the session's one connection")
-                .remedy("Run them one after another, or in one batch")
-        })
     }
 
     async fn reusable(
@@ -62,7 +52,7 @@ impl<E: Engine> Keeper<E> {
             return None;
         }
         // If the clock went backwards, the age is unknown: probe the connection.
-        let idle_for = self.clock.now().duration_since(since).unwrap_or(PROBE_AFTER);
+        let idle_for = self.slot.clock.now().duration_since(since).unwrap_or(PROBE_AFTER);
         if idle_for < PROBE_AFTER {
             return Some(connection);
         }
@@ -86,8 +76,7 @@ impl<E: Engine> Lease<'_, E> {
     /// Keeps the connection for the next call, unless it is known to be of no more use.
     pub(super) fn keep(mut self) {
         if E::may_be_kept(&self.connection) {
-            let since = self.keeper.clock.now();
-            *self.slot = Some(Idle { connection: self.connection, since });
+            *self.slot = Some(self.keeper.slot.idle(self.connection));
         }
     }
 

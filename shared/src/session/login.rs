@@ -3,12 +3,12 @@
 use std::sync::PoisonError;
 
 use aws_credential_types::Credentials;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 
 use super::keeper::{Engine, Keeper};
 use super::kept_token::KeptToken;
 use crate::credentials;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::retry::{LoginError, Retry, RetryPolicy};
 use crate::token::{AuthToken, TokenSigner};
 use crate::work::Work;
@@ -16,7 +16,7 @@ use crate::work::Work;
 impl<E: Engine> Keeper<E> {
     /// The kept token while it is fresh, else a new one.
     fn token(&self, credentials: &Credentials) -> Result<AuthToken, Error> {
-        let now = self.clock.now();
+        let now = self.slot.clock.now();
         let mut kept = self.token.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kept) = kept.as_ref().filter(|kept| kept.is_good(credentials, now)) {
             return Ok(kept.token.clone());
@@ -51,13 +51,8 @@ impl<E: Engine> Keeper<E> {
 
     async fn login_once(&self, work: &mut Work) -> Result<E::Connection, LoginError> {
         let no_retry = |error| LoginError { error, retry: Retry::No };
+        let credentials = self.slot.credentials(work).await.map_err(no_retry)?;
         let (deadline, report) = (work.deadline, &mut work.report);
-        let start = Instant::now();
-        let credentials = timeout_at(deadline.answer_by(), self.credentials.get())
-            .await
-            .map_err(|_| no_retry(no_credentials_in_time()))?
-            .map_err(|error| no_retry(credentials::unavailable(&error)))?;
-        report.resolve = Some(start.elapsed());
 
         let start = Instant::now();
         let token = self.token(&credentials).map_err(no_retry)?;
@@ -71,7 +66,7 @@ impl<E: Engine> Keeper<E> {
             Err(mut refused) => {
                 if refused.retry == Retry::FreshCredentials {
                     self.forget_token();
-                    self.credentials.invalidate(&credentials).await;
+                    self.slot.credentials.invalidate(&credentials).await;
                     refused.error = refused.error.also(&self.signed_with(&credentials));
                 }
                 Err(refused)
@@ -82,17 +77,11 @@ impl<E: Engine> Keeper<E> {
     /// What is known of a refused token, to narrow the causes down. Of the key only its kind.
     fn signed_with(&self, signed: &Credentials) -> String {
         let kind = credentials::KeyKind::of(signed.access_key_id());
-        let expiry = match signed.expiry().map(|at| at.duration_since(self.clock.now())) {
+        let expiry = match signed.expiry().map(|at| at.duration_since(self.slot.clock.now())) {
             Some(left) => format!("that expire in {} s", left.unwrap_or_default().as_secs()),
             None => "whose expiry is not known here".to_owned(),
         };
         let TokenSigner { host, port, region, .. } = &self.signer;
         format!("it was signed moments ago for {host}:{port} in {region}, with {kind} {expiry}")
     }
-}
-
-fn no_credentials_in_time() -> Error {
-    Error::new(ErrorKind::CredentialsUnavailable, "no AWS credentials found")
-        .caused_by(credentials::Failure::SourceSilent)
-        .remedy("A role is assumed through STS: in a private subnet that needs the interface endpoint com.amazonaws.<region>.sts")
 }

@@ -50,7 +50,7 @@ pub struct MysqlSession {
 impl MysqlSession {
     /// A session that has not logged in yet, with the credentials that the environment names.
     pub fn new(config: MysqlConfig) -> Self {
-        let provider = config.credentials();
+        let provider = config.common.credentials();
         Self::with_credentials(config, provider, SharedTimeSource::default())
     }
 

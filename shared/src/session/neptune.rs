@@ -1,95 +1,51 @@
-//! One connection for a sandbox, kept across warm invocations, and the queries that run on it.
+//! Neptune's session. A connection takes no login: each request is signed.
 
-use std::pin::pin;
-
-use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::time::SharedTimeSource;
-use serde::Deserialize;
-use tokio::sync::Mutex;
-use tokio::time::{Duration, Instant, timeout_at};
+use tokio::time::Duration;
 
-use super::answer::answer;
-use super::config::NeptuneConfig;
-use super::http::{Connection, Connector, Lost, Response};
-use super::neptune_error::{outcome_unknown, refused, timed_out};
-use super::parameters::{Values, form};
-use super::sign::Call;
-use super::{Language, Statement};
-use crate::credentials::{CachingProvider, unavailable};
-use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind};
-use crate::query::{Answer, Chooser, MAX_RESPONSE_BYTES, Mode};
+use super::slot::{Idle, Slot};
+use crate::config::NeptuneConfig;
+use crate::error::Error;
+use crate::neptune::{Cluster, Connection, Execution, Failed, Statement, Values, answer, refused};
+use crate::query::Answer;
 use crate::work::Work;
 
-/// How long a cancellation may take: a connection of its own, and up to two requests.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 /// After this idle time, the load balancers and firewalls on the way may have forgotten a connection.
 /// A frozen sandbox does not notice: it then makes a new one, which costs two round trips.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
-/// The longest list of running queries that is read: each has 1,024 characters of its text.
-const LONGEST_STATUS: usize = 4 * 1024 * 1024;
-
-/// The longest answer that is read. openCypher's rows go into the response as they are; SPARQL's JSON
-/// spells out each value's type, so that rows which fit may be several times as long.
-const fn longest_answer(language: Language) -> usize {
-    match language {
-        Language::Cypher => MAX_RESPONSE_BYTES + 64 * 1024,
-        Language::Sparql => 4 * MAX_RESPONSE_BYTES,
-    }
-}
-
-/// A Neptune cluster, ready for queries: it connects when it must.
+/// A Neptune cluster, ready for queries. It connects when it has no usable connection.
+///
+/// It holds one connection, so calls run one after another. Each call takes the invocation's
+/// [`Work`]: the deadline that bounds it, and the report that it fills in.
 pub struct NeptuneSession {
-    config: NeptuneConfig,
-    connector: Connector,
-    credentials: CachingProvider<SharedCredentialsProvider>,
-    clock: SharedTimeSource,
-    idle: Mutex<Option<Idle>>,
-    /// Marks this sandbox's queries, so that it can cancel them.
-    id: String,
-}
-
-struct Idle {
-    connection: Connection,
-    /// By the wall clock: a frozen sandbox has no other.
-    since: std::time::SystemTime,
-}
-
-/// How a request on a connection ended.
-enum Failed {
-    /// Nothing was sent, or nothing was changed: it may run again on a new connection.
-    Repeat(Error),
-    /// As it is.
-    Final(Error),
+    cluster: Cluster,
+    slot: Slot<Connection>,
 }
 
 impl NeptuneSession {
     /// A session that has not connected yet, with the credentials that the environment names.
     ///
     /// # Errors
-    /// [`ConfigInvalid`](ErrorKind::ConfigInvalid) when TLS cannot be set up.
+    /// [`ConfigInvalid`](crate::ErrorKind::ConfigInvalid) when TLS cannot be set up.
     pub fn new(config: NeptuneConfig) -> Result<Self, Error> {
-        let clock = SharedTimeSource::default();
-        let credentials = CachingProvider::new(config.credentials(), clock.clone());
-        let connector = Connector::new(&config)?;
-        let id = format!("rds-iam-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
-        Ok(Self { config, connector, credentials, clock, idle: Mutex::default(), id })
+        let provider = config.common.credentials();
+        Self::with_credentials(config, provider, SharedTimeSource::default())
     }
 
-    /// Reads a statement of the query folder: the one that is named, or else the default one, if the chooser
-    /// may choose it.
+    /// A session with your own credentials and wall clock. It puts a
+    /// [`CachingProvider`](crate::credentials::CachingProvider) in front of the provider.
     ///
     /// # Errors
-    /// [`EventInvalid`](ErrorKind::EventInvalid) if there is neither a name nor a default,
-    /// [`QueryDenied`](ErrorKind::QueryDenied) if the chooser may not; otherwise as [`Statement::load`].
-    pub fn choose(&self, name: Option<&str>, chooser: Chooser) -> Result<Statement, Error> {
-        let library = self.config.library();
-        let (folder, file) = library.locate(name)?;
-        let statement = Statement::load(folder, file)?;
-        library.allow(name, &statement.query, chooser)?;
-        Ok(statement)
+    /// [`ConfigInvalid`](crate::ErrorKind::ConfigInvalid) when TLS cannot be set up.
+    pub fn with_credentials(
+        config: NeptuneConfig,
+        provider: SharedCredentialsProvider,
+        clock: SharedTimeSource,
+    ) -> Result<Self, Error> {
+        let cluster = Cluster::new(config, clock.clone())?;
+        Ok(Self { cluster, slot: Slot::new(provider, clock) })
     }
 
     /// Runs a statement: one round trip on a warm connection. Neptune runs it in a transaction of its
@@ -99,8 +55,14 @@ impl NeptuneSession {
     /// never sent. A refused signature is made once more, with credentials resolved anew.
     ///
     /// # Errors
-    /// Those of [`Session::run`](crate::Session::run), less what only SQL has. A write whose answer was
-    /// lost is [`QueryOutcomeUnknown`](ErrorKind::QueryOutcomeUnknown).
+    /// - of the connection: [`CredentialsUnavailable`](crate::ErrorKind::CredentialsUnavailable),
+    ///   [`NetworkUnreachable`](crate::ErrorKind::NetworkUnreachable),
+    ///   [`NetworkTimeout`](crate::ErrorKind::NetworkTimeout),
+    ///   [`TlsUntrusted`](crate::ErrorKind::TlsUntrusted),
+    ///   [`AuthRejected`](crate::ErrorKind::AuthRejected) and
+    ///   [`DatabaseUnavailable`](crate::ErrorKind::DatabaseUnavailable);
+    /// - of the statement: the kinds that begin with `Query`, `Result` and `Check`. A write whose answer was
+    ///   lost is [`QueryOutcomeUnknown`](crate::ErrorKind::QueryOutcomeUnknown).
     ///
     /// # Cancel safety
     /// A dropped future closes its connection, and Neptune runs the query to its end, or to the
@@ -111,32 +73,26 @@ impl NeptuneSession {
         values: &Values,
         work: &mut Work,
     ) -> Result<Answer, Error> {
-        let body = form(statement, values, &self.id)?;
-        let target = match statement.language {
-            Language::Cypher => "/openCypher",
-            Language::Sparql => "/sparql",
-        };
-        let call = Call { method: "POST", target: target.into(), body: body.into() };
+        let execution = Execution::new(&self.cluster, statement, values)?;
         let mut renewed = false;
         let mut replaced = false;
-        // A call that runs holds the lock: a sandbox has one connection.
-        let mut idle = self.idle.lock().await;
+        let mut idle = self.slot.lock(work.deadline).await?;
         loop {
-            let credentials = self.credentials(work).await?;
+            let credentials = self.slot.credentials(work).await?;
             let (mut connection, reused) = self.connection(&mut idle, work).await?;
             work.report.reused = reused;
-            match self.attempt(&mut connection, &call, &credentials, statement, work).await {
+            match execution.send(&mut connection, &credentials, work).await {
                 Ok(response) => {
-                    *idle = Some(Idle { connection, since: self.clock.now() });
-                    if response.status.is_success() {
-                        return answer(statement, &response.body, &mut work.report.violations);
+                    *idle = Some(self.slot.idle(connection));
+                    if response.is_success() {
+                        return answer(statement, response.body(), &mut work.report.violations);
                     }
-                    let refused = refused(statement, &self.config.target(), &response);
+                    let refused = refused(statement, &self.cluster.config.target(), &response);
                     if !refused.credentials || renewed {
                         return Err(refused.error);
                     }
                     renewed = true;
-                    self.credentials.invalidate(&credentials).await;
+                    self.slot.credentials.invalidate(&credentials).await;
                 }
                 Err(Failed::Repeat(_)) if reused && !replaced => replaced = true,
                 Err(Failed::Repeat(error) | Failed::Final(error)) => return Err(error),
@@ -144,152 +100,35 @@ impl NeptuneSession {
         }
     }
 
-    async fn credentials(&self, work: &mut Work) -> Result<Credentials, Error> {
-        let start = Instant::now();
-        let loaded = timeout_at(work.deadline.answer_by(), self.credentials.get()).await;
-        work.report.resolve = Some(start.elapsed());
-        let loaded = loaded.map_err(|_| {
-            Error::new(ErrorKind::CredentialsUnavailable, "no AWS credentials in time")
-                .because("their source did not answer before the deadline")
-                .remedy("With DB_ROLE_ARN, the subnet needs a VPC endpoint of STS")
-        })?;
-        loaded.map_err(|error| unavailable(&error))
-    }
-
-    /// The kept connection, if it can still be alive, or a new one.
+    /// The kept connection if it can still be alive, or a new one.
     async fn connection(
         &self,
-        idle: &mut Option<Idle>,
+        idle: &mut Option<Idle<Connection>>,
         work: &mut Work,
     ) -> Result<(Connection, bool), Error> {
         if let Some(Idle { connection, since }) = idle.take() {
-            let age = self.clock.now().duration_since(since).unwrap_or(IDLE_LIMIT);
+            let age = self.slot.clock.now().duration_since(since).unwrap_or(IDLE_LIMIT);
             if age < IDLE_LIMIT && !connection.is_closed() {
                 return Ok((connection, true));
             }
         }
         work.report.login_attempts += 1;
         let bound = work.deadline.answer_by();
-        let (connection, steps) = self.connector.connect(&self.config, bound).await?;
+        let (connection, steps) = self.cluster.connect(bound).await?;
         work.report.login = Some(steps);
         Ok((connection, false))
     }
 
-    async fn attempt(
-        &self,
-        connection: &mut Connection,
-        call: &Call,
-        credentials: &Credentials,
-        statement: &Statement,
-        work: &mut Work,
-    ) -> Result<Response, Failed> {
-        let deadline = work.deadline;
-        let Some(time) = deadline.statement_timeout() else {
-            return Err(Failed::Final(timed_out(statement, "no time was left to run it")));
-        };
-        let time = statement.query.timeout.map_or(time, |own| own.min(time));
-        let start = Instant::now();
-        let request =
-            call.sign(&self.config, credentials, self.clock.now()).map_err(Failed::Final)?;
-        work.report.sign = Some(start.elapsed());
-        let start = Instant::now();
-        let mut exchange = pin!(connection.send(request, longest_answer(statement.language)));
-        let mut result = timeout_at(start + time, &mut exchange).await;
-        if result.is_err() {
-            // The answer says whether the cancellation came in time.
-            let bound = deadline.cancel_by().min(Instant::now() + CANCEL_TIMEOUT);
-            let cancel = timeout_at(bound, self.cancel(statement.language, credentials, deadline));
-            let (_, late) = futures_util::join!(cancel, timeout_at(bound, &mut exchange));
-            result = late;
-        }
-        work.report.query = Some(start.elapsed());
-        let writes = statement.query.mode == Mode::Write;
-        let lost = || outcome_unknown(statement);
-        match result {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(Lost::TooLong)) => Err(Failed::Final(too_long(statement))),
-            Ok(Err(Lost::Sent)) if writes => Err(Failed::Final(lost())),
-            Ok(Err(Lost::Unsent | Lost::Sent)) => Err(Failed::Repeat(broken(&self.config))),
-            Err(_) if writes => Err(Failed::Final(lost())),
-            Err(_) => Err(Failed::Final(timed_out(statement, "Neptune did not answer in time"))),
-        }
-    }
-
-    /// Asks Neptune to stop what this sandbox runs, on a connection of its own.
-    async fn cancel(
-        &self,
-        language: Language,
-        credentials: &Credentials,
-        deadline: Deadline,
-    ) -> Result<(), Error> {
-        let (mut connection, _) =
-            self.connector.connect(&self.config, deadline.cancel_by()).await?;
-        let mut ask = async |target: String| {
-            let request = Call::get(target).sign(&self.config, credentials, self.clock.now())?;
-            connection.send(request, LONGEST_STATUS).await.map_err(|_| broken(&self.config))
-        };
-        match language {
-            // Its id is this sandbox's.
-            Language::Sparql => {
-                ask(format!("/sparql/status?cancelQuery=true&queryId={}", self.id)).await?;
-            }
-            Language::Cypher => {
-                let list = ask("/openCypher/status".into()).await?;
-                let list: Running = serde_json::from_slice(&list.body).unwrap_or_default();
-                let own = list.queries.into_iter().filter(|q| q.text.contains(&self.id));
-                for query in own.filter(|query| is_id(&query.id)) {
-                    ask(format!("/openCypher/status?cancelQuery=true&queryId={}", query.id))
-                        .await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Closes the connection: for when the sandbox ends.
+    /// Closes the connection: for when the sandbox ends. A later call connects again.
     pub async fn close(&self) {
-        if let Ok(mut idle) = self.idle.try_lock() {
-            idle.take();
-        }
+        drop(self.slot.take());
     }
-}
-
-/// The running openCypher queries.
-#[derive(Default, Deserialize)]
-struct Running {
-    #[serde(default)]
-    queries: Vec<RunningQuery>,
-}
-
-#[derive(Deserialize)]
-struct RunningQuery {
-    #[serde(rename = "queryId")]
-    id: String,
-    #[serde(rename = "queryString", default)]
-    text: String,
-}
-
-/// Ids go into a URL as they are.
-fn is_id(id: &str) -> bool {
-    !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-}
-
-fn broken(config: &NeptuneConfig) -> Error {
-    let what = format!("the connection to {} broke", config.target());
-    Error::new(ErrorKind::NetworkUnreachable, what)
-        .because("it was closed before the answer")
-        .remedy("Try again; a cluster that restarts or fails over closes its connections")
-}
-
-fn too_long(statement: &Statement) -> Error {
-    let what = format!("the rows of query {} do not fit into a response", statement.query.name);
-    Error::new(ErrorKind::ResultTooLarge, what)
-        .because("Neptune's answer is longer than Lambda's limit of 6 MB")
-        .remedy("Select fewer rows or properties, aggregate, or add a LIMIT")
 }
 
 impl std::fmt::Debug for NeptuneSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NeptuneSession").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("NeptuneSession")
+            .field("config", &self.cluster.config)
+            .finish_non_exhaustive()
     }
 }

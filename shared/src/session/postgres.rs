@@ -59,7 +59,7 @@ impl Session {
     /// # Errors
     /// [`ConfigInvalid`](crate::ErrorKind::ConfigInvalid) when TLS cannot be set up.
     pub fn new(config: Config) -> Result<Self, Error> {
-        let provider = config.credentials();
+        let provider = config.common.credentials();
         Self::with_credentials(config, provider, SharedTimeSource::default())
     }
 

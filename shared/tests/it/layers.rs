@@ -10,8 +10,8 @@ const LAYERS: [&[&str]; 6] = [
     &["credentials", "query"],
     &["token"],
     &["config"],
-    &["postgres", "mysql"],
-    &["session", "neptune", "lambda"],
+    &["postgres", "mysql", "neptune"],
+    &["session", "lambda"],
 ];
 
 fn layer(module: &str) -> usize {

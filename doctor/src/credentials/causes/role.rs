@@ -90,7 +90,7 @@ pub(super) fn unreachable(evidence: &Evidence) -> Option<Found> {
     let Trouble::Unreachable { role, answered } = trouble(evidence)? else { return None };
     let environment = &evidence.environment;
     let default = "us-east-1".to_owned();
-    let region = evidence.config().map_or(&default, |config| &config.sts_region);
+    let region = evidence.config().map_or(&default, |config| &config.common.sts_region);
     let usual = format!("https://sts.{region}.amazonaws.com");
     let set = ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]
         .into_iter()

@@ -72,7 +72,7 @@ pub(super) fn trouble(evidence: &Evidence) -> Option<Trouble<'_>> {
 }
 
 fn configured(evidence: &Evidence) -> Option<&Role> {
-    evidence.config()?.role.as_ref()
+    evidence.config()?.common.role.as_ref()
 }
 
 /// The role that STS was asked for last: that of `DB_ROLE_ARN` if the credentials before it are known.

@@ -25,12 +25,12 @@ fn refused(extra: &[(&str, &str)]) -> String {
 fn defaults_are_the_documented_ones() {
     let config = config(&[]).unwrap();
     assert_eq!(config.endpoint.port, 5432);
-    assert_eq!(config.region, "us-east-1");
+    assert_eq!(config.common.region, "us-east-1");
     assert_eq!(config.dial, Dial::Endpoint);
     assert_eq!(config.ssl_mode, SslMode::VerifyFull);
     assert_eq!(config.connect_timeout, Duration::from_secs(5));
     assert_eq!(config.login_attempts, 4);
-    assert!(!config.proxy && config.role.is_none());
+    assert!(!config.proxy && config.common.role.is_none());
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn every_problem_is_reported_at_once_by_name() {
 fn empty_means_unset() {
     let config = config(&[("PGPORT", ""), ("DB_ROLE_ARN", ""), ("PGSSLROOTCERT", "")]).unwrap();
     assert_eq!(config.endpoint.port, 5432);
-    assert!(config.role.is_none());
+    assert!(config.common.role.is_none());
 }
 
 #[test]
@@ -61,10 +61,10 @@ fn the_region_comes_from_the_name_then_from_variables() {
     let alias = ("PGHOST", "db.example.com");
     assert!(refused(&[roots, alias]).contains("DB_REGION"));
     let aws = ("AWS_REGION", "eu-west-1");
-    assert_eq!(config(&[roots, alias, aws]).unwrap().region, "eu-west-1");
+    assert_eq!(config(&[roots, alias, aws]).unwrap().common.region, "eu-west-1");
     let db = ("DB_REGION", "eu-north-1");
-    assert_eq!(config(&[roots, alias, aws, db]).unwrap().region, "eu-north-1");
-    assert_eq!(config(&[aws, db]).unwrap().region, "us-east-1");
+    assert_eq!(config(&[roots, alias, aws, db]).unwrap().common.region, "eu-north-1");
+    assert_eq!(config(&[aws, db]).unwrap().common.region, "us-east-1");
     assert!(refused(&[alias, ("DB_REGION", "us-east-1a")]).contains("DB_REGION"));
 }
 
@@ -106,14 +106,14 @@ fn a_proxy_is_known_by_its_name_or_by_db_proxy() {
 fn a_role_has_a_session_name_that_sts_accepts() {
     let arn = ("DB_ROLE_ARN", "arn:aws:iam::123456789012:role/reader");
     let function = ("AWS_LAMBDA_FUNCTION_NAME", "daily report/é");
-    let role = config(&[arn, function]).unwrap().role.unwrap();
+    let role = config(&[arn, function]).unwrap().common.role.unwrap();
     assert_eq!(role.session_name, "daily-report--");
     assert!(refused(&[arn, ("DB_ROLE_SESSION_NAME", "a b")]).contains("DB_ROLE_SESSION_NAME"));
     assert!(refused(&[("DB_ROLE_ARN", "reader")]).contains("DB_ROLE_ARN"));
     assert!(refused(&[("DB_ROLE_EXTERNAL_ID", "x")]).contains("without DB_ROLE_ARN"));
     let sts = ("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1");
-    assert_eq!(config(&[arn, sts]).unwrap().sts_endpoint.as_deref(), Some(sts.1));
-    assert_eq!(config(&[arn, ("AWS_ENDPOINT_URL_STS", "")]).unwrap().sts_endpoint, None);
+    assert_eq!(config(&[arn, sts]).unwrap().common.sts_endpoint.as_deref(), Some(sts.1));
+    assert_eq!(config(&[arn, ("AWS_ENDPOINT_URL_STS", "")]).unwrap().common.sts_endpoint, None);
     assert!(refused(&[("AWS_ENDPOINT_URL_STS", "sts")]).contains("not a URL"));
     for here in
         ["http://localhost:1/", "http://[::1]:1", "http://127.0.0.2", "https://sts.example.com"]
