@@ -15,7 +15,9 @@ use crate::login::evidence::Login;
 use crate::login::{causes as login, permission, token};
 use crate::mysql::causes as mysql;
 use crate::neptune::causes as neptune;
+use crate::neptune::causes_refused::REFUSED;
 use crate::report::{Finding, Likelihood};
+use crate::tls::causes_certificate::CERTIFICATE;
 use crate::{clock, configuration, credentials, database, network, tls};
 
 /// A stage of a login: its causes in their order, so that a cause that another explains comes after it.
@@ -28,8 +30,8 @@ const NETWORK: Stage = &[network::causes::CAUSES];
 
 fn tls(engine: Engine) -> Stage {
     match engine {
-        Engine::Neptune => &[neptune::NAME, tls::causes::CAUSES],
-        _ => &[tls::causes::CAUSES],
+        Engine::Neptune => &[neptune::NAME, tls::causes::HANDSHAKE, CERTIFICATE],
+        _ => &[tls::causes::HANDSHAKE, CERTIFICATE],
     }
 }
 
@@ -37,7 +39,7 @@ fn login(engine: Engine) -> Stage {
     match engine {
         Engine::Postgres => &[token::CAUSES, permission::CAUSES, login::CAUSES],
         Engine::Mysql => &[token::CAUSES, permission::CAUSES, mysql::CAUSES, mysql::LOGIN],
-        Engine::Neptune => &[neptune::CAUSES],
+        Engine::Neptune => &[neptune::INSTEAD, REFUSED, neptune::FAILING],
     }
 }
 

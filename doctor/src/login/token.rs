@@ -11,7 +11,7 @@ use crate::cause::{Cause, Found};
 use crate::evidence::Evidence;
 use crate::network::causes::list_command;
 use crate::remedy::Remedy;
-use crate::tls::causes::{database_port, rds_name, under_its_name};
+use crate::tls::causes_certificate::{database_port, rds_name, under_its_name};
 
 pub(crate) const CAUSES: &[Cause] = &[
     Cause {

@@ -1,4 +1,4 @@
-//! What the cluster answers.
+//! The cluster's answers.
 
 use rds_iam::neptune::Denial;
 
@@ -7,7 +7,7 @@ use crate::tls::evidence::Protocol;
 /// Everything that is known of Neptune's own part.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Evidence {
-    /// What answers instead of TLS.
+    /// The protocol that answers instead of TLS.
     pub(crate) instead: Option<Protocol>,
     /// The answers to signed requests.
     pub(crate) status: Answer,
@@ -15,7 +15,7 @@ pub(crate) struct Evidence {
     pub(crate) sparql: Answer,
     /// Whether `/status` is answered without a signature.
     pub(crate) open: bool,
-    /// What `/status` says.
+    /// The cluster's report of itself.
     pub(crate) engine: Option<Engine>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) enum Answer {
     Silent,
 }
 
-/// What `/status` says
+/// The answer to `/status`
 /// (<https://docs.aws.amazon.com/neptune/latest/userguide/access-graph-status.html>).
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(default)]

@@ -96,7 +96,7 @@ async fn handshake(
     outcome.steps.push(Step::new("tls", status, start.elapsed(), found));
 }
 
-/// What answers without TLS: a server that speaks first, or one of HTTP, or PostgreSQL.
+/// The protocol of a server that answers without TLS: one that speaks first, or HTTP, or PostgreSQL.
 async fn instead(address: SocketAddr) -> Option<Protocol> {
     let mut first = [0; 5];
     let mut stream = TcpStream::connect(address).await.ok()?;

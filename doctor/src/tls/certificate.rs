@@ -1,4 +1,4 @@
-//! What a certificate says.
+//! The content of a certificate.
 
 use std::time::SystemTime;
 
@@ -95,10 +95,10 @@ fn built_in_of(top: &X509Certificate<'_>) -> Option<String> {
     Roots::built_in_regions().find(|region| leads(Roots::built_in(region, false))).map(Into::into)
 }
 
-/// What OpenSSL says of a chain that does not end in a trusted root, or in another of the same name.
+/// OpenSSL's words for a chain that does not end in a trusted root, or in another of the same name.
 const ROOT_WORDS: [&str; 4] = ["self-signed", "self signed", "issuer", "signature failure"];
 
-/// What the functions' TLS held against it: its dates and names decide, and its words only what they
+/// The objection of the functions' TLS: the certificate's dates and names decide, and the TLS's words only what they
 /// leave open.
 pub(crate) fn verdict(why: &str, presented: &Presented) -> Verdict {
     let why = why.to_ascii_lowercase();

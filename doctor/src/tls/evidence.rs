@@ -29,7 +29,7 @@ pub(crate) enum Tls {
     Presented(Presented),
 }
 
-/// What the server presented, and what the functions' own TLS says of it.
+/// The certificate that the server presented, and the verdict of the functions' own TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Presented {
     /// `TLSv1.3`
@@ -78,7 +78,7 @@ impl Tls {
     }
 }
 
-/// What a server that does not speak the engine's protocol seems to speak.
+/// The protocol that a server seems to speak instead of the engine's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http,

@@ -31,7 +31,7 @@ const HANDSHAKE: u32 = 4;
 /// (<https://www.postgresql.org/docs/current/protocol-message-formats.html>).
 pub(crate) const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// What stopped a handshake before a certificate was seen.
+/// The end of a handshake before a certificate was seen.
 pub(crate) enum Stop {
     Silent,
     SilentAfterStart,
@@ -231,7 +231,7 @@ pub(crate) async fn shake(
     Ok(Seen { stream, version: version.to_owned(), chain })
 }
 
-/// What a failed handshake comes to.
+/// The kind of a failed handshake.
 fn stop(error: &io::Error) -> Stop {
     use rustls::{AlertDescription, Error};
     match error.kind() {
