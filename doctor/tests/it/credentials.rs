@@ -1,19 +1,19 @@
 //! doctor on the sources of credentials: profiles, commands, IAM Identity Center, web identities,
-//! containers and STS. Each is staged, and what doctor prescribes is done by a shell.
+//! containers and STS. Each is staged, and a shell applies the doctor's remedies.
 
 use crate::common;
 
 use std::path::Path;
 use std::process::Command;
 
-use common::clinic::{Clinic, Fill, Variables, filled};
+use common::broken_setup::{BrokenSetup, Fill, Variables, filled};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// The patients of a clinic: their files, and a server that is none of AWS's.
-struct Ward {
-    clinic: Clinic,
+/// A setup with files of credentials, and a server that is none of AWS's.
+struct Sources {
+    setup: BrokenSetup,
     files: tempfile::TempDir,
     other: String,
     keys: [String; 3],
@@ -21,16 +21,16 @@ struct Ward {
     external: String,
 }
 
-impl Ward {
+impl Sources {
     async fn open() -> Self {
-        let clinic = Clinic::open(|options| options).await;
+        let setup = BrokenSetup::open(|options| options).await;
         let keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]
-            .map(|name| clinic.healthy[name].clone());
+            .map(|name| setup.healthy[name].clone());
         let other = serve(&keys).await;
         let files = tempfile::tempdir().unwrap();
-        let role = clinic.healthy["DB_ROLE_ARN_EXAMPLE"].clone();
-        let external = clinic.healthy["DB_ROLE_EXTERNAL_ID_EXAMPLE"].clone();
-        Self { clinic, files, other, keys, role, external }
+        let role = setup.healthy["DB_ROLE_ARN_EXAMPLE"].clone();
+        let external = setup.healthy["DB_ROLE_EXTERNAL_ID_EXAMPLE"].clone();
+        Self { setup, files, other, keys, role, external }
     }
 
     fn path(&self, name: &str) -> String {
@@ -44,7 +44,7 @@ impl Ward {
     /// The healthy variables without keys, in a home of their own.
     fn without_keys(&self, changes: &[(&str, &str)]) -> Variables {
         let home = self.files.path().display().to_string();
-        let mut variables = self.clinic.with(&[
+        let mut variables = self.setup.with(&[
             ("AWS_ACCESS_KEY_ID", ""),
             ("AWS_SECRET_ACCESS_KEY", ""),
             ("AWS_SESSION_TOKEN", ""),
@@ -61,7 +61,7 @@ impl Ward {
     fn with_role(&self, changes: &[(&str, &str)]) -> Variables {
         let role =
             [("DB_ROLE_ARN", self.role.as_str()), ("DB_ROLE_EXTERNAL_ID", self.external.as_str())];
-        self.clinic.with(&[&role, changes].concat())
+        self.setup.with(&[&role, changes].concat())
     }
 
     /// The keys of a profile.
@@ -78,7 +78,7 @@ impl Ward {
         self.without_keys(&[("AWS_PROFILE", "app")])
     }
 
-    /// What a credential_process prints.
+    /// The output of a credential_process.
     fn printed(&self, expiration: &str) -> String {
         let [id, secret, session] = &self.keys;
         json!({ "Version": 1, "AccessKeyId": id, "SecretAccessKey": secret, "SessionToken": session, "Expiration": expiration }).to_string()
@@ -86,7 +86,7 @@ impl Ward {
 
     /// The first cause is the true one, its text has these phrases, and the login works once the remedies
     /// are applied and `act` has done what an action says.
-    async fn treat(
+    async fn repair(
         &mut self,
         name: &'static str,
         (cause, says): (&str, &[&str]),
@@ -94,7 +94,7 @@ impl Ward {
         fill: Fill<'_>,
         act: impl FnOnce(&Self),
     ) {
-        let report = self.clinic.doctor(&variables).await;
+        let report = self.setup.doctor(&variables).await;
         let first = report["causes"][0].clone();
         let right = report["ok"] == false && first["cause"] == cause;
         assert!(right, "{name}: {cause} expected, {report:#}");
@@ -106,13 +106,13 @@ impl Ward {
             apply(name, remedy, &mut variables, fill);
         }
         act(self);
-        let after = self.clinic.doctor(&variables).await;
+        let after = self.setup.doctor(&variables).await;
         assert_eq!(after["ok"], true, "{name}, after {first:#}: {after:#}");
-        self.clinic.seen.push((name, right));
+        self.setup.seen.push((name, right));
     }
 }
 
-fn nothing(_: &Ward) {}
+fn nothing(_: &Sources) {}
 
 fn apply(name: &str, remedy: &Value, variables: &mut Variables, fill: Fill<'_>) {
     let text = |key: &str| filled(remedy[key].as_str().unwrap(), fill);
@@ -173,32 +173,32 @@ async fn serve([id, secret, session]: &[String; 3]) -> String {
 
 #[tokio::test]
 async fn sources_of_credentials() {
-    let mut ward = Ward::open().await;
-    swapped_and_quoted(&mut ward).await;
-    profiles(&mut ward).await;
-    processes(&mut ward).await;
-    identity_center(&mut ward).await;
-    web_identities(&mut ward).await;
-    containers(&mut ward).await;
-    println!("{} staged", ward.clinic.close().await);
+    let mut sources = Sources::open().await;
+    swapped_and_quoted(&mut sources).await;
+    profiles(&mut sources).await;
+    processes(&mut sources).await;
+    identity_center(&mut sources).await;
+    web_identities(&mut sources).await;
+    containers(&mut sources).await;
+    println!("{} staged", sources.setup.close().await);
 }
 
 #[tokio::test]
 async fn roles_and_the_way_to_sts() {
-    let mut ward = Ward::open().await;
-    roles_of_profiles(&mut ward).await;
-    configured_roles(&mut ward).await;
-    other_servers(&mut ward).await;
-    proxies(&mut ward).await;
-    println!("{} staged", ward.clinic.close().await);
+    let mut sources = Sources::open().await;
+    roles_of_profiles(&mut sources).await;
+    configured_roles(&mut sources).await;
+    other_servers(&mut sources).await;
+    proxies(&mut sources).await;
+    println!("{} staged", sources.setup.close().await);
 }
 
-async fn swapped_and_quoted(ward: &mut Ward) {
-    let [id, secret, _] = ward.keys.clone();
+async fn swapped_and_quoted(sources: &mut Sources) {
+    let [id, secret, _] = sources.keys.clone();
     let swapped =
-        ward.clinic.with(&[("AWS_ACCESS_KEY_ID", &secret), ("AWS_SECRET_ACCESS_KEY", &id)]);
-    ward.treat("swapped", ("keys-pasted", &["are swapped"]), swapped, &[], nothing).await;
-    let correct = |ward: &Ward| ward.keys("default", [&ward.keys[0], &ward.keys[1]]);
+        sources.setup.with(&[("AWS_ACCESS_KEY_ID", &secret), ("AWS_SECRET_ACCESS_KEY", &id)]);
+    sources.repair("swapped", ("keys-pasted", &["are swapped"]), swapped, &[], nothing).await;
+    let correct = |sources: &Sources| sources.keys("default", [&sources.keys[0], &sources.keys[1]]);
     let (start, end) = secret.split_at(9);
     for (name, says, [id, secret]) in [
         ("swapped in a file", "are swapped", [secret.clone(), id.clone()]),
@@ -206,16 +206,16 @@ async fn swapped_and_quoted(ward: &mut Ward) {
         ("a space in a file", "holds a space", [id.clone(), format!("{start} {end}")]),
         ("a line break in a file", "holds a line break", [id.clone(), format!("{start}\n  {end}")]),
     ] {
-        ward.keys("default", [&id, &secret]);
-        let place = format!("{}, under [default]", ward.path("credentials"));
-        let variables = ward.without_keys(&[]);
-        ward.treat(name, ("keys-pasted", &[says, &place]), variables, &[], correct).await;
+        sources.keys("default", [&id, &secret]);
+        let place = format!("{}, under [default]", sources.path("credentials"));
+        let variables = sources.without_keys(&[]);
+        sources.repair(name, ("keys-pasted", &[says, &place]), variables, &[], correct).await;
     }
-    std::fs::remove_file(ward.path("credentials")).unwrap();
+    std::fs::remove_file(sources.path("credentials")).unwrap();
 }
 
-async fn profiles(ward: &mut Ward) {
-    let (role, external) = (ward.role.clone(), ward.external.clone());
+async fn profiles(sources: &mut Sources) {
+    let (role, external) = (sources.role.clone(), sources.external.clone());
     let lines = format!("role_arn={role}\nexternal_id={external}");
     let correct = format!("{lines}\nsource_profile=base");
     for (name, lines, says) in [
@@ -240,41 +240,44 @@ async fn profiles(ward: &mut Ward) {
         ),
         ("section cut", "[profile".into(), "is not of the form"),
     ] {
-        let variables = ward.profile(&lines);
-        let file = ward.path("config");
-        let act = |ward: &Ward| drop(ward.profile(&correct));
-        ward.treat(name, ("profile-broken", &[says, &file]), variables, &[], act).await;
+        let variables = sources.profile(&lines);
+        let file = sources.path("config");
+        let act = |sources: &Sources| drop(sources.profile(&correct));
+        sources.repair(name, ("profile-broken", &[says, &file]), variables, &[], act).await;
     }
-    let mut variables = ward.profile(&correct);
+    let mut variables = sources.profile(&correct);
     variables.insert("AWS_PROFILE".into(), "App".into());
     let fill: Fill<'_> = &[("a profile", "app")];
     let says: &[&str] = &["AWS_PROFILE is App", "app, base"];
-    ward.treat("profile misspelt", ("credentials-missing", says), variables, fill, nothing).await;
+    sources
+        .repair("profile misspelt", ("credentials-missing", says), variables, fill, nothing)
+        .await;
 }
 
-async fn processes(ward: &mut Ward) {
-    let correct = |ward: &Ward| ward.write("keys.json", &ward.printed("2099-01-01T00:00:00Z"));
-    let file = ward.path("keys.json");
-    let old = ward.printed("2020-01-01T00:00:00Z");
+async fn processes(sources: &mut Sources) {
+    let correct =
+        |sources: &Sources| sources.write("keys.json", &sources.printed("2099-01-01T00:00:00Z"));
+    let file = sources.path("keys.json");
+    let old = sources.printed("2020-01-01T00:00:00Z");
     for (name, cause, says, text) in [
         ("process fails", "credential-process", "failed", "FAIL"),
         ("process prints junk", "credential-process", "failed", "s3cret"),
         ("process hangs", "credential-process", "did not end in time", "HANG"),
         ("process prints old keys", "credentials-expired", "credential_process", &old),
     ] {
-        ward.write("keys.json", text);
+        sources.write("keys.json", text);
         let script =
             format!("grep -q HANG {file} && sleep 20; ! grep -q FAIL {file} && cat {file}");
-        ward.write("process.sh", &script);
+        sources.write("process.sh", &script);
         let variables =
-            ward.profile(&format!("credential_process = bash {}", ward.path("process.sh")));
-        ward.treat(name, (cause, &[says, "by hand"]), variables, &[], correct).await;
+            sources.profile(&format!("credential_process = bash {}", sources.path("process.sh")));
+        sources.repair(name, (cause, &[says, "by hand"]), variables, &[], correct).await;
     }
 }
 
 /// `aws sso login` is a script that leaves the session's token where the CLI leaves it.
-async fn identity_center(ward: &mut Ward) {
-    let cache = ward.files.path().join(".aws/sso/cache");
+async fn identity_center(sources: &mut Sources) {
+    let cache = sources.files.path().join(".aws/sso/cache");
     let login = |expires: &str| {
         format!(
             "mkdir -p {0}; echo '{{\"accessToken\":\"s3cret\",\"expiresAt\":\"{expires}\",\"region\":\"us-east-1\",\"startUrl\":\"https://x.awsapps.com/start\"}}' > {0}/$(printf %s \"$ID\" | sha1sum | cut -d' ' -f1).json",
@@ -285,8 +288,8 @@ async fn identity_center(ward: &mut Ward) {
         "#!/bin/bash\n[ \"$*\" = 'sso login --profile app' ] || exit 1\n{}\n",
         login("2099-01-01T00:00:00Z")
     );
-    ward.write("aws", &script);
-    executable(&ward.files.path().join("aws"));
+    sources.write("aws", &script);
+    executable(&sources.files.path().join("aws"));
     let account = "sso_account_id=123456789012\nsso_role_name=r\n";
     let portal = "sso_region=us-east-1\nsso_start_url=https://x.awsapps.com/start\n";
     let session = format!("{account}sso_session=s\n[sso-session s]\n{portal}");
@@ -301,11 +304,11 @@ async fn identity_center(ward: &mut Ward) {
             let script = login("2020-01-01T00:00:00Z");
             Command::new("bash").args(["-c", &script]).env("ID", id).status().unwrap();
         }
-        let mut variables = ward.profile(lines);
-        variables.insert("AWS_ENDPOINT_URL_SSO".into(), ward.other.clone());
+        let mut variables = sources.profile(lines);
+        variables.insert("AWS_ENDPOINT_URL_SSO".into(), sources.other.clone());
         variables.insert("ID".into(), id.into());
         let says: &[&str] = &["aws sso login --profile app"];
-        ward.treat(name, ("sso-login", says), variables, &[], nothing).await;
+        sources.repair(name, ("sso-login", says), variables, &[], nothing).await;
     }
 }
 
@@ -313,13 +316,13 @@ fn executable(path: &Path) {
     assert!(Command::new("chmod").arg("+x").arg(path).status().unwrap().success());
 }
 
-async fn web_identities(ward: &mut Ward) {
-    let role = ward.role.clone();
-    let good = ward.clinic.folder.path().join("web-identity-token").display().to_string();
+async fn web_identities(sources: &mut Sources) {
+    let role = sources.role.clone();
+    let good = sources.setup.folder.path().join("web-identity-token").display().to_string();
     for (name, text) in [("junk.jwt", "s3cret"), ("empty.jwt", "")] {
-        ward.write(name, text);
+        sources.write(name, text);
     }
-    let (junk, empty) = (ward.path("junk.jwt"), ward.path("empty.jwt"));
+    let (junk, empty) = (sources.path("junk.jwt"), sources.path("empty.jwt"));
     let wrong = role.replace("role/", "role/wrong-");
     let fill: Fill<'_> = &[("role's ARN", &role), ("ARN of the role", &role), ("path of", &good)];
     for (name, file, role, says) in [
@@ -330,24 +333,26 @@ async fn web_identities(ward: &mut Ward) {
         ("token without role", &good, "", "AWS_ROLE_ARN is not"),
     ] {
         let variables =
-            ward.without_keys(&[("AWS_WEB_IDENTITY_TOKEN_FILE", file), ("AWS_ROLE_ARN", role)]);
+            sources.without_keys(&[("AWS_WEB_IDENTITY_TOKEN_FILE", file), ("AWS_ROLE_ARN", role)]);
         let says: &[&str] = &[says, "AWS_WEB_IDENTITY_TOKEN_FILE"];
-        ward.treat(name, ("web-identity", says), variables, fill, nothing).await;
+        sources.repair(name, ("web-identity", says), variables, fill, nothing).await;
     }
-    let variables = ward.without_keys(&[
+    let variables = sources.without_keys(&[
         ("AWS_WEB_IDENTITY_TOKEN_FILE", &good),
         ("AWS_ROLE_ARN", &role),
         ("AWS_ROLE_SESSION_NAME", "x"),
     ]);
     let says: &[&str] = &["AWS_ROLE_SESSION_NAME is set"];
-    ward.treat("session name too short", ("web-identity", says), variables, fill, nothing).await;
+    sources
+        .repair("session name too short", ("web-identity", says), variables, fill, nothing)
+        .await;
 }
 
-async fn containers(ward: &mut Ward) {
+async fn containers(sources: &mut Sources) {
     let name = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
-    let good = format!("{}/keys", ward.other);
+    let good = format!("{}/keys", sources.other);
     let fill: Fill<'_> = &[("ECS or EKS", &good)];
-    let at = |path: &str| format!("{}{path}", ward.other);
+    let at = |path: &str| format!("{}{path}", sources.other);
     for (case, uri, says) in [
         ("agent answers 404", at("/404"), "answers without credentials"),
         ("agent answers junk", at("/junk"), "answers without credentials"),
@@ -355,46 +360,46 @@ async fn containers(ward: &mut Ward) {
         ("agent is not there", "http://127.0.0.1:9/keys".to_owned(), "refuses connections"),
         ("agent elsewhere", "http://192.0.2.1/keys".to_owned(), "not a place"),
     ] {
-        let variables = ward.without_keys(&[(name, &uri)]);
+        let variables = sources.without_keys(&[(name, &uri)]);
         let expected: (&str, &[&str]) = ("container-credentials", &[says, name]);
-        ward.treat(case, expected, variables, fill, nothing).await;
+        sources.repair(case, expected, variables, fill, nothing).await;
     }
     let token = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
-    ward.write("agent-token", "token");
-    let file = ward.path("agent-token");
-    let variables = ward.without_keys(&[(name, &good), (token, "/nowhere/token")]);
+    sources.write("agent-token", "token");
+    let file = sources.path("agent-token");
+    let variables = sources.without_keys(&[(name, &good), (token, "/nowhere/token")]);
     let fill: Fill<'_> = &[("the token", &file)];
     let expected: (&str, &[&str]) = ("container-credentials", &[token, "does not exist"]);
-    ward.treat("agent's token missing", expected, variables, fill, nothing).await;
+    sources.repair("agent's token missing", expected, variables, fill, nothing).await;
     let variables =
-        ward.without_keys(&[(name, &good), ("http_proxy", "http://u:s3cret@127.0.0.1:9")]);
+        sources.without_keys(&[(name, &good), ("http_proxy", "http://u:s3cret@127.0.0.1:9")]);
     let expected: (&str, &[&str]) = ("container-credentials", &["http_proxy is set", "NO_PROXY"]);
-    ward.treat("agent behind a proxy", expected, variables, &[], nothing).await;
+    sources.repair("agent behind a proxy", expected, variables, &[], nothing).await;
 }
 
-async fn roles_of_profiles(ward: &mut Ward) {
-    let (role, external) = (ward.role.clone(), ward.external.clone());
+async fn roles_of_profiles(sources: &mut Sources) {
+    let (role, external) = (sources.role.clone(), sources.external.clone());
     let correct = format!("role_arn={role}\nsource_profile=base\nexternal_id={external}");
     let wrong = role.replace("role/", "role/wrong-");
     let says: &[&str] = &["may not assume", &role, "external_id", "under [profile app]"];
-    let act = |ward: &Ward| drop(ward.profile(&correct));
-    let variables = ward.profile(&format!("role_arn={role}\nsource_profile=base"));
-    ward.treat("profile's external id", ("role-refused", says), variables, &[], act).await;
-    let variables = ward.profile(&correct.replace(&role, &wrong));
+    let act = |sources: &Sources| drop(sources.profile(&correct));
+    let variables = sources.profile(&format!("role_arn={role}\nsource_profile=base"));
+    sources.repair("profile's external id", ("role-refused", says), variables, &[], act).await;
+    let variables = sources.profile(&correct.replace(&role, &wrong));
     let says: &[&str] = &[&wrong, "role_arn is the role's ARN"];
-    ward.treat("profile's role", ("role-refused", says), variables, &[], act).await;
+    sources.repair("profile's role", ("role-refused", says), variables, &[], act).await;
 }
 
-async fn configured_roles(ward: &mut Ward) {
-    let (role, external) = (ward.role.clone(), ward.external.clone());
+async fn configured_roles(sources: &mut Sources) {
+    let (role, external) = (sources.role.clone(), sources.external.clone());
     let own = [("DB_ROLE_ARN", role.as_str()), ("DB_ROLE_EXTERNAL_ID", &external)];
-    drop(ward.profile("region=us-east-1"));
-    let mut variables = ward.without_keys(&own);
+    drop(sources.profile("region=us-east-1"));
+    let mut variables = sources.without_keys(&own);
     variables.insert("AWS_CONFIG_FILE".into(), "/dev/null".into());
     let fill: Fill<'_> = &[("a profile", "base")];
     let says: &[&str] = &["no source of credentials has any"];
     let name = "role without credentials";
-    ward.treat(name, ("credentials-missing", says), variables, fill, nothing).await;
+    sources.repair(name, ("credentials-missing", says), variables, fill, nothing).await;
 
     let fill: Fill<'_> = &[("role's ARN", &role), ("owner gave you", &external)];
     let misspelt = role.replace("role/", "role/wrong-");
@@ -402,37 +407,37 @@ async fn configured_roles(ward: &mut Ward) {
     for (name, wrong, says) in
         [("role misspelt", misspelt, "does not exist"), ("role's account", account, "999999999999")]
     {
-        let variables = ward.with_role(&[("DB_ROLE_ARN", &wrong)]);
-        let report = ward.clinic.doctor(&variables).await;
+        let variables = sources.with_role(&[("DB_ROLE_ARN", &wrong)]);
+        let report = sources.setup.doctor(&variables).await;
         assert_eq!(report["causes"][0]["remedies"][0]["name"], "DB_ROLE_ARN", "{report:#}");
-        ward.treat(name, ("role-refused", &[says]), variables, fill, nothing).await;
+        sources.repair(name, ("role-refused", &[says]), variables, fill, nothing).await;
     }
 }
 
-async fn other_servers(ward: &mut Ward) {
-    let sts = ward.clinic.healthy["AWS_ENDPOINT_URL_STS"].clone();
+async fn other_servers(sources: &mut Sources) {
+    let sts = sources.setup.healthy["AWS_ENDPOINT_URL_STS"].clone();
     let fill: Fill<'_> = &[("URL of an STS", &sts)];
     for (name, path, says) in [
         ("STS answers 404", "/404", "another server"),
         ("STS answers junk", "/junk", "another server"),
         ("STS is silent", "/hang", "did not answer"),
     ] {
-        let url = format!("{}{path}", ward.other);
-        let variables = ward.with_role(&[("AWS_ENDPOINT_URL_STS", &url)]);
+        let url = format!("{}{path}", sources.other);
+        let variables = sources.with_role(&[("AWS_ENDPOINT_URL_STS", &url)]);
         let says: &[&str] = &[says, "AWS_ENDPOINT_URL_STS"];
-        ward.treat(name, ("sts-unreachable", says), variables, fill, nothing).await;
+        sources.repair(name, ("sts-unreachable", says), variables, fill, nothing).await;
     }
 }
 
-async fn proxies(ward: &mut Ward) {
+async fn proxies(sources: &mut Sources) {
     for (name, variable) in [
         ("HTTP_PROXY is dead", "HTTP_PROXY"),
         ("http_proxy is dead", "http_proxy"),
         ("ALL_PROXY is dead", "ALL_PROXY"),
     ] {
         let dead = "http://user:s3cret@127.0.0.1:9";
-        let variables = ward.with_role(&[(variable, dead), ("NO_PROXY", "example.com")]);
+        let variables = sources.with_role(&[(variable, dead), ("NO_PROXY", "example.com")]);
         let says: &[&str] = &[variable, "example.com,127.0.0.1"];
-        ward.treat(name, ("sts-unreachable", says), variables, &[], nothing).await;
+        sources.repair(name, ("sts-unreachable", says), variables, &[], nothing).await;
     }
 }

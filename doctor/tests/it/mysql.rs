@@ -55,7 +55,7 @@ impl World {
         fill: Changes<'_>,
     ) {
         let failure = self.staged.fails(name, cause, changes).await;
-        self.staged.heals(failure, fill).await;
+        self.staged.repairs(failure, fill).await;
     }
 }
 
@@ -88,7 +88,7 @@ async fn settings(world: &mut World) {
     ] {
         let failure = world.staged.fails(name, "configuration", changes).await;
         assert!(!failure.first.to_string().contains("PG"), "{:#}", failure.first);
-        world.staged.heals(failure, fill).await;
+        world.staged.repairs(failure, fill).await;
     }
 }
 
@@ -108,16 +108,16 @@ async fn keys(world: &mut World) {
     };
     let failure = world.staged.fails("deleted key", "keys-unknown", &KEYS).await;
     add(world, "s3", None);
-    world.staged.heals(failure, &[]).await;
+    world.staged.repairs(failure, &[]).await;
     add(world, "another", None);
     let failure = world.staged.fails("wrong secret", "secret-wrong", &KEYS).await;
     add(world, "s3", None);
-    world.staged.heals(failure, &[]).await;
+    world.staged.repairs(failure, &[]).await;
     let before = SharedTimeSource::default().now() - Duration::from_secs(60);
     add(world, "s3", Some(before));
     let failure = world.staged.fails("expired", "credentials-expired", &KEYS).await;
     add(world, "s3", None);
-    world.staged.heals(failure, &[]).await;
+    world.staged.repairs(failure, &[]).await;
 }
 
 async fn network(world: &mut World) {
@@ -145,7 +145,7 @@ async fn network(world: &mut World) {
         world.server.inject(fault).await.unwrap();
         let failure = world.staged.fails(name, cause, &[]).await;
         world.server.inject(Fault::None).await.unwrap();
-        world.staged.heals(failure, &[]).await;
+        world.staged.repairs(failure, &[]).await;
     }
 
     let (postgres, _folder) = common::start(|options| options).await;
@@ -153,7 +153,7 @@ async fn network(world: &mut World) {
     let changes = [("MYSQL_TCP_PORT", other.as_str())];
     let failure = world.staged.fails("PostgreSQL", "mysql-other-server", &changes).await;
     assert!(failure.first["evidence"].to_string().contains("PostgreSQL"), "{:#}", failure.first);
-    world.staged.heals(failure, &[("port, 3306", &port)]).await;
+    world.staged.repairs(failure, &[("port, 3306", &port)]).await;
     let other_root = postgres.variables()["PGSSLROOTCERT"].clone();
     let root = world.staged.healthy["MYSQL_SSL_CA"].clone();
     let changes = [("MYSQL_SSL_CA", other_root.as_str())];
@@ -185,10 +185,10 @@ async fn policies(world: &mut World) {
     let policy = policy.replace("<db-…>", rds_local::RESOURCE_ID);
     let identity = Identity::with_policies(KEY, "s3", ARN, &[policy.as_str()]).unwrap();
     world.server.iam.add(identity);
-    world.staged.heals(failure, &[]).await;
+    world.staged.repairs(failure, &[]).await;
 }
 
-/// What MariaDB itself answers after the token.
+/// MariaDB's own answers after the token.
 async fn logins(world: &mut World) {
     let misspelt = [("MYSQL_DATABASE", "sampel_db")];
     world.variables("misspelt", "mysql-database-unknown", &misspelt, &[]).await;
@@ -203,11 +203,11 @@ async fn logins(world: &mut World) {
     // The remedy opens the database, in which the user then sees no table.
     let failure = world.staged.fails("no USAGE", "mysql-database-denied", &denied).await;
     world.run(&sql(&failure)).await;
-    world.staged.heals(failure, &[]).await;
+    world.staged.repairs(failure, &[]).await;
     let failure = world.staged.warns("no tables", "mysql-no-tables", &denied).await;
     world.run("CREATE TABLE closed.t (a int)").await;
     world.run(&sql(&failure)).await;
-    world.staged.heals(failure, &[]).await;
+    world.staged.repairs(failure, &[]).await;
 
     let account = format!("'{USER}'@'%'");
     for (name, cause, broken) in [
@@ -217,23 +217,23 @@ async fn logins(world: &mut World) {
         world.run(&broken).await;
         let failure = world.staged.fails(name, cause, &[]).await;
         world.run(&sql(&failure)).await;
-        world.staged.heals(failure, &[]).await;
+        world.staged.repairs(failure, &[]).await;
     }
     world.run(&format!("ALTER USER {account} WITH MAX_CONNECTIONS_PER_HOUR 1")).await;
     // The first of the hour.
     world.staged.report(&world.staged.healthy.clone()).await;
     let failure = world.staged.fails("the user's limit", "mysql-user-limit", &[]).await;
     world.run(&sql(&failure)).await;
-    world.staged.heals(failure, &[]).await;
+    world.staged.repairs(failure, &[]).await;
 
     world.server.inject(Fault::ReadOnly).await.unwrap();
     let failure = world.staged.warns("read-only", "mysql-reader", &[]).await;
     world.server.inject(Fault::None).await.unwrap();
-    world.staged.heals(failure, &[("cluster's endpoint", HOST)]).await;
+    world.staged.repairs(failure, &[("cluster's endpoint", HOST)]).await;
     world.run("SET GLOBAL require_secure_transport = OFF").await;
     let failure = world.staged.warns("no TLS required", "mysql-insecure", &[]).await;
     world.run(&sql(&failure)).await;
-    world.staged.heals(failure, &[]).await;
+    world.staged.repairs(failure, &[]).await;
 }
 
 /// MariaDB's own socket, past the gate: it offers no TLS, and refuses when it is full.
@@ -264,12 +264,12 @@ async fn without_tls(world: &mut World) {
     let failure = world.staged.fails("full", "mysql-full", &changes).await;
     drop(held);
     world.run("SET GLOBAL max_connections = 200").await;
-    let mut healed = failure;
-    healed.variables.insert("DB_TUNNEL".into(), gate);
-    world.staged.heals(healed, &[]).await;
+    let mut repaired = failure;
+    repaired.variables.insert("DB_TUNNEL".into(), gate);
+    world.staged.repairs(repaired, &[]).await;
 }
 
-/// What only a server with these packets does.
+/// Failures that only a server with these packets has.
 async fn packets(world: &mut World) {
     let front = Front::start(world.server.address).await;
     let root = std::fs::read_to_string(&world.staged.healthy["MYSQL_SSL_CA"]).unwrap();
@@ -308,7 +308,7 @@ async fn packets(world: &mut World) {
         assert!(!text.contains("s3cret"), "{name}: {text}");
         front.plays(Script::Forward);
         let gate = world.server.address.port().to_string();
-        world.staged.heals(failure, &[("port, 3306", &gate), ("new user", USER)]).await;
+        world.staged.repairs(failure, &[("port, 3306", &gate), ("new user", USER)]).await;
     }
 }
 
@@ -317,7 +317,7 @@ async fn clocks(world: &mut World) {
         world.clock.set(off);
         let failure = world.staged.fails(name, "clock", &[]).await;
         world.clock.set(0);
-        world.staged.heals(failure, &[]).await;
+        world.staged.repairs(failure, &[]).await;
     }
 }
 
@@ -335,22 +335,22 @@ async fn rds_tells_what_a_client_cannot_know() {
     aws.call(&format!("{modify}False)")).await;
     let failure = world.staged.fails("IAM off", "iam-off", &nobody).await;
     aws.call(&format!("{modify}True)")).await;
-    let mut healed = failure;
-    healed.variables.insert("MYSQL_USER".into(), USER.into());
-    world.staged.heals(healed, &[]).await;
+    let mut repaired = failure;
+    repaired.variables.insert("MYSQL_USER".into(), USER.into());
+    world.staged.repairs(repaired, &[]).await;
 
     aws.call("rds.stop_db_instance(DBInstanceIdentifier='rds-local')").await;
     world.server.inject(Fault::Refuse).await.unwrap();
     let failure = world.staged.fails("stopped", "database-stopped", &[]).await;
     world.server.inject(Fault::None).await.unwrap();
     aws.call("rds.start_db_instance(DBInstanceIdentifier='rds-local')").await;
-    world.staged.heals(failure, &[]).await;
+    world.staged.repairs(failure, &[]).await;
 
     // Its policies allow the login, so that a refusal is of another kind.
     world.server.inject(Fault::Throttle).await.unwrap();
     let failure = world.staged.fails("throttled", "throttled", &[]).await;
     world.server.inject(Fault::None).await.unwrap();
-    world.staged.heals(failure, &[]).await;
+    world.staged.repairs(failure, &[]).await;
     assert_eq!(world.staged.close(), (0, 3));
     world.server.stop().await.unwrap();
 }

@@ -56,7 +56,7 @@ impl World {
         fill: Changes<'_>,
     ) {
         let failure = self.staged.fails(name, cause, changes).await;
-        self.staged.heals(failure, fill).await;
+        self.staged.repairs(failure, fill).await;
     }
 
     /// Gives the reporter these policies.
@@ -70,7 +70,7 @@ impl World {
         let policy = remedies.filter_map(|remedy| remedy["document"].as_str()).next().unwrap();
         let policy = policy.replace("<cluster-…>", CLUSTER_RESOURCE_ID);
         self.reporter(&[beside, &[policy.as_str()]].concat());
-        self.staged.heals(failure, &[]).await;
+        self.staged.repairs(failure, &[]).await;
     }
 }
 
@@ -99,7 +99,7 @@ async fn causes_have_their_own_remedies() {
         world.clock.set(off);
         let failure = world.staged.fails(name, "clock", &[]).await;
         world.clock.set(0);
-        world.staged.heals(failure, &[]).await;
+        world.staged.repairs(failure, &[]).await;
     }
     other_servers(&mut world).await;
     failing_clusters(&mut world).await;
@@ -111,7 +111,7 @@ async fn causes_have_their_own_remedies() {
 async fn settings_and_keys(world: &mut World) {
     let failure = world.staged.fails("no host", "configuration", &[("NEPTUNE_HOST", "")]).await;
     assert!(!failure.first.to_string().contains("PG"), "{:#}", failure.first);
-    world.staged.heals(failure, &[("database's endpoint", NEPTUNE_HOST)]).await;
+    world.staged.repairs(failure, &[("database's endpoint", NEPTUNE_HOST)]).await;
     // What jq prints without -r.
     let secret = world.staged.healthy["AWS_SECRET_ACCESS_KEY"].clone();
     let quoted = format!("\"{secret}\"");
@@ -123,19 +123,19 @@ async fn settings_and_keys(world: &mut World) {
     let all = allow(&["neptune-db:*"], CLUSTER_RESOURCE_ID, None);
     let failure = world.staged.fails("unknown key", "keys-unknown", &KEYS).await;
     world.reporter(&[&all]);
-    world.staged.heals(failure, &[]).await;
+    world.staged.repairs(failure, &[]).await;
     let identity = Identity::with_policies(KEY, "another", ARN, &[&all]).unwrap();
     world.cluster.iam.add(identity);
     let failure = world.staged.fails("wrong secret", "secret-wrong", &KEYS).await;
     world.reporter(&[&all]);
-    world.staged.heals(failure, &[]).await;
+    world.staged.repairs(failure, &[]).await;
     let failure = world
         .staged
         .fails("bad session", "keys-unknown", &[("AWS_SESSION_TOKEN", "another")])
         .await;
-    let mut healed = failure;
-    healed.variables.insert("AWS_SESSION_TOKEN".into(), session);
-    world.staged.heals(healed, &[]).await;
+    let mut repaired = failure;
+    repaired.variables.insert("AWS_SESSION_TOKEN".into(), session);
+    world.staged.repairs(repaired, &[]).await;
 }
 
 async fn names_and_ports(world: &mut World) {
@@ -209,9 +209,9 @@ async fn other_servers(world: &mut World) {
     ] {
         let address = format!("127.0.0.1:{port}");
         let failure = world.staged.fails(name, cause, &[("DB_TUNNEL", &address)]).await;
-        let mut healed = failure;
-        healed.variables.insert("DB_TUNNEL".into(), gate.clone());
-        world.staged.heals(healed, &tunnel).await;
+        let mut repaired = failure;
+        repaired.variables.insert("DB_TUNNEL".into(), gate.clone());
+        world.staged.repairs(repaired, &tunnel).await;
     }
     postgres.stop().await.unwrap();
 }
@@ -223,7 +223,7 @@ type Answer = (&'static str, &'static str, bool);
 struct Front {
     address: SocketAddr,
     root_pem: String,
-    /// What every request gets; no answer without one.
+    /// The answer to every request; no answer without one.
     answer: watch::Sender<Option<Answer>>,
 }
 
@@ -302,9 +302,9 @@ async fn failing_clusters(world: &mut World) {
             false => world.staged.fails(name, cause, &changes).await,
         };
         assert!(!failure.first.to_string().contains("s3cret"), "{:#}", failure.first);
-        let mut healed = failure;
-        healed.variables.insert("DB_TUNNEL".into(), gate.clone());
+        let mut repaired = failure;
+        repaired.variables.insert("DB_TUNNEL".into(), gate.clone());
         let fill = [("cluster itself", gate.as_str()), ("cluster's endpoint", NEPTUNE_HOST)];
-        world.staged.heals(healed, &fill).await;
+        world.staged.repairs(repaired, &fill).await;
     }
 }

@@ -10,7 +10,7 @@ use rds_local::testing::ports::free_port;
 use rds_local::{Options, Server};
 use serde_json::{Value, json};
 
-/// What lets a principal ask IAM about itself.
+/// A statement that lets a principal ask IAM about itself.
 fn may_ask() -> Value {
     json!({ "Effect": "Allow", "Action": ["iam:SimulatePrincipalPolicy", "iam:GetRole"], "Resource": "*" })
 }

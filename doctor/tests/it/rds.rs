@@ -264,10 +264,10 @@ async fn a_tunnels_port_is_not_the_databases(variables: &BTreeMap<String, String
     let report = doctor(variables, &[("PGPORT", &tunnel)]).await;
     assert_eq!(first(&report)["cause"], "token-port", "{report:#}");
     let remedies = first(&report)["remedies"].as_array().unwrap();
-    let cure: Vec<(&str, &str)> = remedies
+    let applied: Vec<(&str, &str)> = remedies
         .iter()
         .map(|r| (r["name"].as_str().unwrap(), r["value"].as_str().unwrap()))
         .collect();
-    let report = doctor(variables, &cure).await;
-    assert_eq!(report["ok"], true, "{cure:?}: {report:#}");
+    let report = doctor(variables, &applied).await;
+    assert_eq!(report["ok"], true, "{applied:?}: {report:#}");
 }

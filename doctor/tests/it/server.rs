@@ -5,7 +5,7 @@ use crate::common;
 
 use std::net::SocketAddr;
 
-use common::clinic::{Changes, Clinic, Fill, USER, clear, nothing};
+use common::broken_setup::{BrokenSetup, Changes, Fill, USER, clear, nothing};
 use rds_local::gate::Fault;
 use rds_local::iam::{Identity, dbuser_arn};
 use rds_local::testing::ports::free_port;
@@ -13,108 +13,108 @@ use rds_local::{DATABASE, HOST, Server};
 
 #[tokio::test]
 async fn networks_and_certificates() {
-    let mut clinic = Clinic::open(|options| options).await;
-    refused_ports(&mut clinic).await;
-    a_black_hole(&mut clinic).await;
-    no_such_name(&mut clinic).await;
-    silence_and_resets(&mut clinic).await;
-    other_servers(&mut clinic).await;
-    other_roots(&mut clinic).await;
-    other_names(&mut clinic).await;
-    println!("{} staged", clinic.close().await);
+    let mut setup = BrokenSetup::open(|options| options).await;
+    refused_ports(&mut setup).await;
+    a_black_hole(&mut setup).await;
+    no_such_name(&mut setup).await;
+    silence_and_resets(&mut setup).await;
+    other_servers(&mut setup).await;
+    other_roots(&mut setup).await;
+    other_names(&mut setup).await;
+    println!("{} staged", setup.close().await);
 }
 
-async fn refused_ports(clinic: &mut Clinic) {
-    let address = clinic.server.address;
+async fn refused_ports(setup: &mut BrokenSetup) {
+    let address = setup.server.address;
     let port = address.port().to_string();
     let closed = free_port().to_string();
     let fill: Fill<'_> = &[("database's port", &port), ("database's address", "127.0.0.1")];
-    clinic.treat_variables("wrong port", "port-refused", &[("PGPORT", &closed)], fill).await;
+    setup.repair_variables("wrong port", "port-refused", &[("PGPORT", &closed)], fill).await;
 
     let tunnel = format!("127.0.0.1:{}", common::forward(address).await);
     let dead = format!("127.0.0.1:{closed}");
     let changes = [("PGHOSTADDR", ""), ("DB_TUNNEL", dead.as_str())];
     let known: Fill<'_> = &[("does listen", &tunnel)];
-    clinic.treat_variables("tunnel is down", "port-refused", &changes, known).await;
+    setup.repair_variables("tunnel is down", "port-refused", &changes, known).await;
 
-    clinic.server.inject(Fault::Refuse).await.unwrap();
-    let variables = clinic.with(&[]);
-    clinic.treat("refused", "port-refused", variables, fill, clear).await;
+    setup.server.inject(Fault::Refuse).await.unwrap();
+    let variables = setup.with(&[]);
+    setup.repair("refused", "port-refused", variables, fill, clear).await;
 }
 
 /// A full backlog: the kernel drops further SYNs, as a security group does.
-async fn a_black_hole(clinic: &mut Clinic) {
+async fn a_black_hole(setup: &mut BrokenSetup) {
     let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     full.listen(0).unwrap();
     let hole = full.local_addr().unwrap().as_socket().unwrap();
     let _filler = std::net::TcpStream::connect(hole).unwrap();
-    let variables = clinic.with(&[("PGPORT", &hole.port().to_string())]);
-    let report = clinic.doctor(&variables).await;
+    let variables = setup.with(&[("PGPORT", &hole.port().to_string())]);
+    let report = setup.doctor(&variables).await;
     // Silence ends with the budget, not with the limit of a server that answers slowly.
     let took = report["duration_ms"].as_f64().unwrap();
     assert!(took < rds_doctor::LIMIT.as_secs_f64() * 1000.0 / 2.0, "{took} ms");
     assert_eq!(report["causes"][0]["cause"], "security-group", "{report:#}");
     let rule = report["causes"][0]["remedies"][0]["command"].as_str().unwrap();
     assert!(rule.contains(&format!("--port {}", hole.port())), "{rule}");
-    clinic.seen.push(("black hole", true));
+    setup.seen.push(("black hole", true));
 }
 
-async fn no_such_name(clinic: &mut Clinic) {
-    let variables = clinic.with(&[("PGHOSTADDR", ""), ("DB_TUNNEL", "no.such.name.invalid:5432")]);
-    let report = clinic.doctor(&variables).await;
+async fn no_such_name(setup: &mut BrokenSetup) {
+    let variables = setup.with(&[("PGHOSTADDR", ""), ("DB_TUNNEL", "no.such.name.invalid:5432")]);
+    let report = setup.doctor(&variables).await;
     let cause = report["causes"][0]["cause"].as_str().unwrap();
     // Without a network, a resolver cannot tell.
     assert!(["name-unknown", "resolver-silent"].contains(&cause), "{report:#}");
-    let tunnel = format!("127.0.0.1:{}", common::forward(clinic.server.address).await);
+    let tunnel = format!("127.0.0.1:{}", common::forward(setup.server.address).await);
     let fill: Fill<'_> = &[("tunnel", &tunnel)];
-    clinic.treat("no such name", cause, variables, fill, nothing).await;
+    setup.repair("no such name", cause, variables, fill, nothing).await;
 }
 
-async fn silence_and_resets(clinic: &mut Clinic) {
+async fn silence_and_resets(setup: &mut BrokenSetup) {
     for (name, fault, cause) in [
         ("accepts and says nothing", Fault::Stall, "server-silent"),
         ("reset", Fault::Reset, "tls-closed"),
     ] {
-        clinic.server.inject(fault).await.unwrap();
-        let variables = clinic.with(&[]);
-        clinic.treat(name, cause, variables, &[], clear).await;
+        setup.server.inject(fault).await.unwrap();
+        let variables = setup.with(&[]);
+        setup.repair(name, cause, variables, &[], clear).await;
     }
 }
 
-async fn other_servers(clinic: &mut Clinic) {
-    let port = clinic.server.address.port().to_string();
+async fn other_servers(setup: &mut BrokenSetup) {
+    let port = setup.server.address.port().to_string();
     let http = common::saying(b"HTTP/1.1 400 Bad Request\r\n\r\n", b"").await;
     let mysql = common::saying(b"J\0\0\0\x0a8.0.36\0", b"").await;
     let plain = common::saying(b"N", b"").await;
     for (name, other) in [("HTTP", &http), ("MySQL", &mysql)] {
         let fill: Fill<'_> = &[("port, 5432", &port), ("PostgreSQL database, if", HOST)];
-        clinic.treat_variables(name, "other-server", &[("PGPORT", other)], fill).await;
+        setup.repair_variables(name, "other-server", &[("PGPORT", other)], fill).await;
     }
     let changes = [("PGPORT", plain.as_str())];
     let fill: Fill<'_> = &[("address of the RDS", "127.0.0.1"), ("its port", &port)];
-    clinic.treat_variables("a server without TLS", "tls-not-offered", &changes, fill).await;
+    setup.repair_variables("a server without TLS", "tls-not-offered", &changes, fill).await;
 }
 
-async fn other_roots(clinic: &mut Clinic) {
+async fn other_roots(setup: &mut BrokenSetup) {
     let (other, _other_folder) = common::start(|options| options).await;
     let other_root = other.variables()["PGSSLROOTCERT"].clone();
-    let root = clinic.healthy["PGSSLROOTCERT"].clone();
+    let root = setup.healthy["PGSSLROOTCERT"].clone();
     for (name, value) in
         [("another server's root", other_root.as_str()), ("the region's roots alone", "")]
     {
         let fill: Fill<'_> = &[("PEM file", &root)];
-        clinic.treat_variables(name, "root-missing", &[("PGSSLROOTCERT", value)], fill).await;
+        setup.repair_variables(name, "root-missing", &[("PGSSLROOTCERT", value)], fill).await;
     }
     other.stop().await.unwrap();
 }
 
 /// Names that are not in the certificate, or not those that the gate's tokens are signed for.
-async fn other_names(clinic: &mut Clinic) {
+async fn other_names(setup: &mut BrokenSetup) {
     let alias = ("PGHOST", "orders.db.example.com");
     let localhost = [("PGHOST", "localhost"), ("PGHOSTADDR", "")];
     let region = [("AWS_REGION", "eu-west-1"), ("AWS_DEFAULT_REGION", "eu-west-1")];
-    let port = clinic.server.address.port().to_string();
+    let port = setup.server.address.port().to_string();
     let fill: Fill<'_> = &[("database's port", &port)];
     let cases: &[(&str, &str, Changes<'_>)] = &[
         ("an alias", "certificate-name", &[alias]),
@@ -124,7 +124,7 @@ async fn other_names(clinic: &mut Clinic) {
         ("another region", "token-region", &[localhost, region].concat()),
     ];
     for (name, cause, changes) in cases {
-        clinic.treat_variables(name, cause, changes, fill).await;
+        setup.repair_variables(name, cause, changes, fill).await;
     }
 }
 
@@ -149,17 +149,17 @@ async fn run(server: &Server, sql: &str) {
 
 #[tokio::test]
 async fn logins_grants_and_policies() {
-    let mut clinic = Clinic::open(|options| options).await;
-    missing_grants(&mut clinic).await;
-    wrong_users_and_databases(&mut clinic).await;
-    wrong_policies(&mut clinic).await;
-    clinic.server.inject(Fault::ResetBeforeLogin).await.unwrap();
-    let variables = clinic.with(&[]);
-    clinic.treat("closed at the login", "login-closed", variables, &[], clear).await;
-    println!("{} staged", clinic.close().await);
+    let mut setup = BrokenSetup::open(|options| options).await;
+    missing_grants(&mut setup).await;
+    wrong_users_and_databases(&mut setup).await;
+    wrong_policies(&mut setup).await;
+    setup.server.inject(Fault::ResetBeforeLogin).await.unwrap();
+    let variables = setup.with(&[]);
+    setup.repair("closed at the login", "login-closed", variables, &[], clear).await;
+    println!("{} staged", setup.close().await);
 }
 
-async fn missing_grants(clinic: &mut Clinic) {
+async fn missing_grants(setup: &mut BrokenSetup) {
     let no_connect = format!(
         "REVOKE CONNECT ON DATABASE {DATABASE} FROM PUBLIC; \
          REVOKE CONNECT ON DATABASE {DATABASE} FROM {USER}"
@@ -181,20 +181,20 @@ async fn missing_grants(clinic: &mut Clinic) {
         ),
     ];
     for (name, cause, sql) in &grants {
-        run(&clinic.server, sql).await;
-        clinic.treat_variables(name, cause, &[], &[]).await;
+        run(&setup.server, sql).await;
+        setup.repair_variables(name, cause, &[], &[]).await;
     }
-    run(&clinic.server, &format!("GRANT CONNECT ON DATABASE {DATABASE} TO PUBLIC")).await;
+    run(&setup.server, &format!("GRANT CONNECT ON DATABASE {DATABASE} TO PUBLIC")).await;
 }
 
-async fn wrong_users_and_databases(clinic: &mut Clinic) {
+async fn wrong_users_and_databases(setup: &mut BrokenSetup) {
     // A role that nobody created, whose policy is right.
-    reporter_may_connect_as(&clinic.server, &[dbuser_arn("reporter"), dbuser_arn(USER)]);
+    reporter_may_connect_as(&setup.server, &[dbuser_arn("reporter"), dbuser_arn(USER)]);
     let reporter = [&REPORTERS_KEYS[..], &[("PGUSER", "reporter")]].concat();
-    clinic.treat_variables("no such role", "not-granted", &reporter, &[]).await;
-    clinic.treat_variables("capitals", "user-case", &[("PGUSER", "IAM_RO_user")], &[]).await;
+    setup.repair_variables("no such role", "not-granted", &reporter, &[]).await;
+    setup.repair_variables("capitals", "user-case", &[("PGUSER", "IAM_RO_user")], &[]).await;
     let misspelt = [("PGDATABASE", "sampel_db")];
-    clinic.treat_variables("database's name", "database-unknown", &misspelt, &[]).await;
+    setup.repair_variables("database's name", "database-unknown", &misspelt, &[]).await;
     let writes = [("PGTARGETSESSIONATTRS", "read-write")];
     for (name, whose) in [
         ("a database without writes", "DATABASE sample_db".to_owned()),
@@ -202,28 +202,28 @@ async fn wrong_users_and_databases(clinic: &mut Clinic) {
         ("a user without writes there", format!("ROLE {USER} IN DATABASE sample_db")),
     ] {
         let set = format!("ALTER {whose} SET default_transaction_read_only = on");
-        run(&clinic.server, &set).await;
-        clinic.treat_variables(name, "read-only", &writes, &[]).await;
+        run(&setup.server, &set).await;
+        setup.repair_variables(name, "read-only", &writes, &[]).await;
     }
-    two_faults(clinic).await;
+    two_faults(setup).await;
 }
 
 /// The remedy of the first works though the second is there, which is named then.
-async fn two_faults(clinic: &mut Clinic) {
-    run(&clinic.server, &format!("REVOKE rds_iam FROM {USER}")).await;
-    let variables = clinic.with(&[("PGDATABASE", "sampel_db")]);
-    let report = clinic.doctor(&variables).await;
+async fn two_faults(setup: &mut BrokenSetup) {
+    run(&setup.server, &format!("REVOKE rds_iam FROM {USER}")).await;
+    let variables = setup.with(&[("PGDATABASE", "sampel_db")]);
+    let report = setup.doctor(&variables).await;
     assert_eq!(report["causes"][0]["cause"], "not-granted", "{report:#}");
     let remedy = &report["causes"][0]["remedies"][0];
     let database = remedy["database"].as_str().unwrap();
-    let admin = clinic.server.database.superuser(database).await.unwrap();
+    let admin = setup.server.database.superuser(database).await.unwrap();
     admin.batch_execute(remedy["sql"].as_str().unwrap()).await.unwrap();
-    let report = clinic.doctor(&variables).await;
+    let report = setup.doctor(&variables).await;
     assert_eq!(report["causes"][0]["cause"], "database-unknown", "{report:#}");
 }
 
 /// Policies: none, one with the instance's name in place of its id, and one of another user or region.
-async fn wrong_policies(clinic: &mut Clinic) {
+async fn wrong_policies(setup: &mut BrokenSetup) {
     let fill: Fill<'_> = &[("db-…", rds_local::RESOURCE_ID)];
     let by_name = format!("arn:aws:rds-db:us-east-1:123456789012:dbuser:rds-local/{USER}");
     for (name, resources) in [
@@ -232,7 +232,7 @@ async fn wrong_policies(clinic: &mut Clinic) {
         ("another user", vec![dbuser_arn("iam_rw_user")]),
         ("another region's ARN", vec![dbuser_arn(USER).replace("us-east-1", "eu-west-1")]),
     ] {
-        reporter_may_connect_as(&clinic.server, &resources);
-        clinic.treat_variables(name, "policy", &REPORTERS_KEYS, fill).await;
+        reporter_may_connect_as(&setup.server, &resources);
+        setup.repair_variables(name, "policy", &REPORTERS_KEYS, fill).await;
     }
 }

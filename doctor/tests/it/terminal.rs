@@ -70,7 +70,7 @@ fn rds_local_doctor_runs_it() {
     assert!(common::text(&output.stdout).starts_with("rds-doctor "), "{output:?}");
 }
 
-/// What the check cannot see of another client, it says for it.
+/// The check cannot see another client's options, so that it gives advice for them.
 #[tokio::test]
 async fn other_clients_get_advice() {
     let (server, _folder) = common::start(|options| options).await;

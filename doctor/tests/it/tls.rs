@@ -5,7 +5,7 @@ use crate::common;
 
 use std::sync::Arc;
 
-use common::clinic::{Changes, Clinic};
+use common::broken_setup::{BrokenSetup, Changes};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rds_local::HOST;
 use rustls::ServerConfig;
@@ -60,33 +60,33 @@ fn issued(root: (i64, i64), leaf: (i64, i64)) -> (rcgen::Certificate, String, Ke
     (certificate, pem, key)
 }
 
-async fn named(clinic: &mut Clinic, changes: Changes<'_>, cause: &str) -> Value {
-    let variables = clinic.with(changes);
-    let report = clinic.doctor(&variables).await;
+async fn named(setup: &mut BrokenSetup, changes: Changes<'_>, cause: &str) -> Value {
+    let variables = setup.with(changes);
+    let report = setup.doctor(&variables).await;
     assert_eq!(report["causes"][0]["cause"], cause, "{report:#}");
     report["causes"][0].clone()
 }
 
 #[tokio::test]
 async fn what_answers_is_told_apart() {
-    let mut clinic = Clinic::open(|options| options).await;
+    let mut setup = BrokenSetup::open(|options| options).await;
     let ssh = common::saying(b"SSH-2.0-OpenSSH_9.6\r\n", b"").await;
-    let first = named(&mut clinic, &[("PGPORT", &ssh)], "other-server").await;
+    let first = named(&mut setup, &[("PGPORT", &ssh)], "other-server").await;
     assert!(first["evidence"].to_string().contains("SSH"), "{first}");
 
     let full = common::saying(b"E\0\0\0\x0asorry\0", b"").await;
-    named(&mut clinic, &[("PGPORT", &full)], "error-before-tls").await;
+    named(&mut setup, &[("PGPORT", &full)], "error-before-tls").await;
     let lossy = common::saying(b"S", b"").await;
-    named(&mut clinic, &[("PGPORT", &lossy)], "packets-lost").await;
+    named(&mut setup, &[("PGPORT", &lossy)], "packets-lost").await;
     // An alert: protocol version.
     let old = common::saying(b"S", b"\x15\x03\x01\0\x02\x02\x46").await;
-    named(&mut clinic, &[("PGPORT", &old)], "tls-old").await;
-    clinic.close().await;
+    named(&mut setup, &[("PGPORT", &old)], "tls-old").await;
+    setup.close().await;
 }
 
 #[tokio::test]
 async fn certificates_of_a_wrong_time_are_told_apart() {
-    let mut clinic = Clinic::open(|options| options).await;
+    let mut setup = BrokenSetup::open(|options| options).await;
     for (root, leaf, cause) in [
         ((-9, 9), (2, 9), "certificate-early"),
         ((-9, 9), (-9, -2), "certificate-expired"),
@@ -95,21 +95,21 @@ async fn certificates_of_a_wrong_time_are_told_apart() {
         let (certificate, pem, key) = issued(root, leaf);
         let port = presenting(&certificate, &key).await;
         let changes = [("PGPORT", port.as_str()), ("PGSSLROOTCERT", pem.as_str())];
-        let first = named(&mut clinic, &changes, cause).await;
+        let first = named(&mut setup, &changes, cause).await;
         assert_eq!(first["likelihood"], "certain", "{first}");
     }
-    clinic.close().await;
+    setup.close().await;
 }
 
 /// `PGHOST` is a database's name that somebody chose: what leads elsewhere is the tunnel.
 #[tokio::test]
 async fn a_tunnel_to_another_database_is_the_tunnels_fault() {
-    let mut clinic = Clinic::open(|options| options).await;
-    let tunnel = clinic.server.address.to_string();
+    let mut setup = BrokenSetup::open(|options| options).await;
+    let tunnel = setup.server.address.to_string();
     let other = "orders.c0ffee000000.us-east-1.rds.amazonaws.com";
     let changes = [("PGHOST", other), ("PGHOSTADDR", ""), ("DB_TUNNEL", tunnel.as_str())];
-    let first = named(&mut clinic, &changes, "certificate-name").await;
+    let first = named(&mut setup, &changes, "certificate-name").await;
     assert_eq!(first["title"], "DB_TUNNEL leads to another database than PGHOST names");
     assert_eq!(first["remedies"][0]["name"], "DB_TUNNEL", "{first}");
-    clinic.close().await;
+    setup.close().await;
 }

@@ -75,7 +75,7 @@ pub fn first(report: &Value) -> &Value {
     &report["causes"][0]
 }
 
-/// What a step found.
+/// The finding of a step.
 pub fn step<'a>(report: &'a Value, name: &str) -> &'a str {
     let steps = report["steps"].as_array().unwrap();
     let step = steps.iter().find(|step| step["name"] == name);

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-/// What a client gets.
+/// The server's behaviour towards a client.
 #[derive(Clone, Debug)]
 pub enum Script {
     /// The gate.

@@ -1,7 +1,7 @@
 //! A server in a temporary folder, servers that answer otherwise, and the program that finds out why.
 
 pub mod aws;
-pub mod clinic;
+pub mod broken_setup;
 pub mod front;
 pub mod staged;
 
@@ -62,7 +62,7 @@ pub async fn saying(first: &'static [u8], second: &'static [u8]) -> String {
     .await
 }
 
-/// What doctor says of these variables, and the text of it.
+/// The doctor's report on these variables, and its text.
 pub async fn doctor(variables: &BTreeMap<String, String>) -> (Value, String) {
     let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_rds-doctor"))
         .arg("--json")

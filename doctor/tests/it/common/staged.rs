@@ -48,7 +48,7 @@ pub struct Staged {
 pub struct Failure {
     pub name: String,
     pub variables: Variables,
-    /// What the doctor names first.
+    /// The cause that the doctor names first.
     pub first: Value,
 }
 
@@ -104,7 +104,7 @@ impl Staged {
     }
 
     /// Applies what the remedies say of variables, and finds that the login works.
-    pub async fn heals(&mut self, failure: Failure, fill: Changes<'_>) {
+    pub async fn repairs(&mut self, failure: Failure, fill: Changes<'_>) {
         let Failure { name, mut variables, first } = failure;
         for remedy in first["remedies"].as_array().unwrap() {
             let text = |key: &str| filled(remedy[key].as_str().unwrap(), fill);
@@ -113,7 +113,7 @@ impl Staged {
                     assert!(!text("value").contains('<'), "{name}: what is {}?", text("value"));
                     variables.insert(text("name"), text("value"));
                 }
-                "command" => super::clinic::export(&text("command"), &mut variables),
+                "command" => super::broken_setup::export(&text("command"), &mut variables),
                 _ => {}
             }
         }
@@ -149,7 +149,7 @@ pub fn sql(failure: &Failure) -> String {
     sql.join("\n")
 }
 
-/// What stands in a remedy's `<…>`, by a part of its text, and what the test knows it to be.
+/// Fills a remedy's `<…>` with the values that the test knows, by a part of their text.
 fn filled(text: &str, fill: Changes<'_>) -> String {
-    super::clinic::filled(text, fill)
+    super::broken_setup::filled(text, fill)
 }

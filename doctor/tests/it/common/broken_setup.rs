@@ -15,12 +15,12 @@ pub const USER: &str = "iam_ro_user";
 pub type Variables = BTreeMap<String, String>;
 
 /// A server, and the clients that do not reach it.
-pub struct Clinic {
+pub struct BrokenSetup {
     pub server: Server,
     pub folder: TempDir,
     /// The variables with which a login works.
     pub healthy: Variables,
-    /// What was staged, and whether its true cause came first.
+    /// The failures that were staged, and whether the true cause came first.
     pub seen: Vec<(&'static str, bool)>,
     outputs: Vec<String>,
 }
@@ -28,10 +28,10 @@ pub struct Clinic {
 /// Variables, by name, and their changed values.
 pub type Changes<'a> = &'a [(&'a str, &'a str)];
 
-/// What stands in a remedy's `<…>`, by a part of its text, and what the test knows it to be.
+/// Values for a remedy's `<…>`, by a part of its text.
 pub type Fill<'a> = &'a [(&'a str, &'a str)];
 
-impl Clinic {
+impl BrokenSetup {
     pub async fn open(change: impl FnOnce(Options) -> Options) -> Self {
         let (server, folder) = super::start(change).await;
         let mut healthy = server.variables();
@@ -59,9 +59,9 @@ impl Clinic {
         report
     }
 
-    /// The variables of a patient, its cause, and the treatment by what doctor prescribes; `act` is what
-    /// an action of the remedy, done elsewhere, comes to.
-    pub async fn treat(
+    /// Checks that the doctor names this cause first for these variables, and that the login works after its
+    /// remedies. `act` does the part of a remedy that is done elsewhere.
+    pub async fn repair(
         &mut self,
         name: &'static str,
         cause: &str,
@@ -85,8 +85,8 @@ impl Clinic {
         assert_eq!(after["ok"], true, "{name}, after {first:#}: {after:#}");
     }
 
-    /// Like [`Clinic::treat`], for changed variables whose remedies need no other action.
-    pub async fn treat_variables(
+    /// Like [`BrokenSetup::repair`], for changed variables whose remedies need no other action.
+    pub async fn repair_variables(
         &mut self,
         name: &'static str,
         cause: &str,
@@ -94,7 +94,7 @@ impl Clinic {
         fill: Fill<'_>,
     ) {
         let variables = self.with(changes);
-        self.treat(name, cause, variables, fill, nothing).await;
+        self.repair(name, cause, variables, fill, nothing).await;
     }
 
     async fn apply(&self, name: &str, remedy: &Value, variables: &mut Variables, fill: Fill<'_>) {
@@ -125,8 +125,8 @@ impl Clinic {
             let signer = self.server.iam.find(id).unwrap();
             assert!(text("attach_to").ends_with(&signer.arn), "{name}: {remedy}");
             let (secret, session) = (&signer.secret_access_key, signer.session_token.clone());
-            let healed = Identity::with_key(id, secret, session, &signer.arn, &[resource]);
-            self.server.iam.add(healed);
+            let repaired = Identity::with_key(id, secret, session, &signer.arn, &[resource]);
+            self.server.iam.add(repaired);
         }
     }
 
