@@ -1,5 +1,5 @@
-//! What other clients need for a login with a token. The doctor sees its own login only: what another client is
-//! told to do, it cannot know.
+//! Settings that other clients need for a login with a token. The doctor sees its own login only, and does not
+//! know another client's options.
 
 use crate::engine::Engine;
 use crate::environment::Environment;

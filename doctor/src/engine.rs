@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-/// What kind of database a function queries.
+/// The kind of database that a function queries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -60,7 +60,7 @@ impl Engine {
         }
     }
 
-    /// What its variables begin with.
+    /// The beginning of its variables' names.
     pub(crate) fn prefix(self) -> &'static str {
         match self {
             Self::Postgres => "PG",

@@ -1,4 +1,4 @@
-//! What the steps found. Nothing in here is a secret: of keys only their kind, of servers' messages only
+//! The findings of the steps. Nothing in here is a secret: of keys only their kind, of servers' messages only
 //! their class.
 
 use std::time::SystemTime;
@@ -98,7 +98,7 @@ impl Evidence {
         Some((code, format!("RDS's log says {}", self.reasons.log)))
     }
 
-    /// What RDS counted, if it counted any login.
+    /// RDS's counts, if it counted any login.
     pub(crate) fn counted(&self) -> Option<&Counts> {
         match &self.reasons.metrics {
             RdsMetrics::Count(counts) => Some(counts),
@@ -111,7 +111,7 @@ impl Evidence {
         self.counted().map(|counts| format!("RDS counts {counts}"))
     }
 
-    /// What IAM's simulation says, as a phrase.
+    /// The result of IAM's simulation, as a phrase.
     pub(crate) fn simulated(&self) -> Option<String> {
         match &self.reasons.simulation {
             Simulation::Says(says) => Some(format!("IAM's simulation says {says}")),

@@ -6,7 +6,7 @@ use crate::report::Step;
 use crate::tls::evidence::Tls;
 use crate::{mysql, neptune};
 
-/// What MySQL's or Neptune's steps found.
+/// The findings of MySQL's or Neptune's steps.
 #[derive(Default)]
 pub(crate) struct Outcome {
     pub(crate) login: Login,

@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::environment::Environment;
 use crate::report::{Status, Step};
 
-/// What only one engine's login reads.
+/// The configuration that only one engine's login reads.
 #[derive(Debug, Default)]
 pub(crate) enum Own {
     /// PostgreSQL, or nothing can be read.
@@ -20,7 +20,7 @@ pub(crate) enum Own {
     Neptune(Box<NeptuneConfig>),
 }
 
-/// What the environment says.
+/// The environment, read.
 pub(crate) struct Read {
     pub(crate) configuration: Configuration,
     pub(crate) own: Own,

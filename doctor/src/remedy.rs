@@ -1,4 +1,4 @@
-//! What to do about a cause, in a form that can be pasted.
+//! Remedies of a cause, in a form that can be pasted.
 
 use serde::Serialize;
 

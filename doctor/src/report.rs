@@ -1,4 +1,4 @@
-//! What a check answers with.
+//! The report of a check.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub struct Step {
     pub status: Status,
     /// How long it took, in milliseconds.
     pub ms: f64,
-    /// What it found, as a phrase.
+    /// Its finding, as a phrase.
     pub found: String,
 }
 
@@ -66,13 +66,13 @@ impl Step {
 pub struct Finding {
     /// The cause's name in docs/troubleshooting.md.
     pub cause: &'static str,
-    /// What is wrong, as a sentence without its full stop.
+    /// The mistake, as a sentence without its full stop.
     pub title: String,
     /// `certain`, `likely` or `possible`; `warning` if the login works in spite of it.
     pub likelihood: Likelihood,
-    /// What was seen.
+    /// The observations that lead to it.
     pub evidence: Vec<String>,
-    /// What to do, in this order, until the login works.
+    /// Steps to take, in this order, until the login works.
     pub remedies: Vec<Remedy>,
 }
 

@@ -110,7 +110,7 @@ fn cause(finding: &Finding, paint: Paint) -> String {
     text
 }
 
-/// What differs from the check before, a line each; nothing if nothing does.
+/// The differences from the check before, a line each.
 fn changes(before: &Report, after: &Report, now: std::time::SystemTime) -> String {
     let whole_second = OffsetDateTime::from(now).replace_nanosecond(0);
     let at = whole_second.ok().and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default();

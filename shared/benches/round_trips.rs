@@ -13,7 +13,7 @@ use common::{Database, prepare, run};
 use rds_iam::Session;
 use rds_iam::Work;
 use rds_iam::deadline::Deadline;
-use rds_iam::session::Job;
+use rds_iam::session::BatchItem;
 use rds_local::Options;
 use tokio::time::Instant;
 
@@ -50,9 +50,9 @@ async fn batch() -> bool {
                 )
             })
             .collect();
-        let jobs: Vec<Job<'_>> = messages
+        let items: Vec<BatchItem<'_>> = messages
             .iter()
-            .map(|((query, parameters), message_id)| Job {
+            .map(|((query, parameters), message_id)| BatchItem {
                 query,
                 parameters,
                 message_id,
@@ -61,7 +61,7 @@ async fn batch() -> bool {
             .collect();
         let start = Instant::now();
         let deadline = Deadline::after(Duration::from_secs(30));
-        let outcomes = session.run_batch(&jobs, &mut Work::new(deadline)).await.unwrap();
+        let outcomes = session.run_batch(&items, &mut Work::new(deadline)).await.unwrap();
         counts.push(start.elapsed().as_secs_f64() / BATCH_ROUND_TRIP.as_secs_f64());
         assert!(outcomes.iter().all(Result::is_ok));
     }

@@ -1,4 +1,4 @@
-//! What signing and the cache cost, beside the AWS SDK's own generator, in one run.
+//! The cost of signing and of the cache, beside the AWS SDK's own generator, in one run.
 //!
 //! Machines are noisy: look at the ratios, not at the times.
 

@@ -62,7 +62,7 @@ impl Deadline {
         self.answer_by.saturating_duration_since(Instant::now())
     }
 
-    /// What the server may spend on a statement: less than what is left, so that its refusal
+    /// The time that the server may spend on a statement: less than is left, so that its refusal
     /// still arrives. `None` when too little is left to start one.
     pub fn statement_timeout(&self) -> Option<Duration> {
         let left = self.remaining();

@@ -6,7 +6,7 @@
 
 use crate::flaw::Flaw;
 
-/// What kind of endpoint a host name names.
+/// The kind of endpoint that a host name names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EndpointKind {

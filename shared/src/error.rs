@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::words;
 
-/// What went wrong, as the `errorType` of a failed invocation.
+/// The kind of a failure, as the `errorType` of a failed invocation.
 ///
 /// The list is a contract: alarms and retry rules match on these names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,4 +1,4 @@
-//! What is retried, how often, and how long.
+//! Retries: of which failures, how often, and how long.
 //!
 //! | what failed | retried | how often | how long |
 //! |---|---|---|---|

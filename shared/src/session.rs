@@ -4,7 +4,7 @@
 //! dies. Lambda freezes sandboxes: sockets die silently and timers do not run. So nothing here runs
 //! in the background, and a connection that was idle for long is probed before it is trusted.
 //!
-//! `slot` keeps the connection between two calls. Where a token logs in, `keeper` is the session, `lease`
+//! `slot` keeps the connection between two calls. Where a token logs in, `keeper` is the session, `loan`
 //! lends its connection to one call at a time, and `login` makes a new one. For PostgreSQL, `run` runs one
 //! statement on it, `batch` many, `jobs` the chunks of a batch job, and `stream` one with a result of any size.
 //! Neptune signs each request instead.
@@ -18,7 +18,7 @@ mod keeper;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod kept_token;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-mod lease;
+mod loan;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod login;
 #[cfg(feature = "mysql")]
@@ -34,11 +34,11 @@ mod slot;
 mod stream;
 
 #[cfg(feature = "postgres")]
-pub use batch::{Job, Outcome};
+pub use batch::{BatchItem, Outcome};
 #[cfg(feature = "postgres")]
 pub use jobs::{JobEnd, JobReport, JobRun, JobState, Overlap, Step};
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-pub use lease::{PROBE_AFTER, PROBE_TIMEOUT};
+pub use loan::{PROBE_AFTER, PROBE_TIMEOUT};
 #[cfg(feature = "mysql")]
 pub use mysql::MysqlSession;
 #[cfg(feature = "neptune")]

@@ -118,7 +118,7 @@ impl std::fmt::Display for RdsLog {
     }
 }
 
-/// What RDS's metrics `IamDbAuthConnection…` count in the last quarter of an hour, for all users of the
+/// The counts of RDS's metrics `IamDbAuthConnection…` in the last quarter of an hour, for all users of the
 /// database together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum RdsMetrics {

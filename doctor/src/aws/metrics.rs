@@ -1,4 +1,4 @@
-//! What RDS counts: its metrics `IamDbAuthConnection…`, which need no export as its log does. They are one
+//! RDS's metrics `IamDbAuthConnection…`, which need no export as its log does. They are one
 //! number for all users of the database, and a minute or two old.
 //! <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.Troubleshooting.html>
 

@@ -1,4 +1,4 @@
-//! What answers, before the login, and what shows after it.
+//! Causes that show before a login to MySQL, and after it.
 
 use rds_iam::config::Dial;
 
@@ -76,7 +76,7 @@ pub(crate) const CAUSES: &[Cause] = &[
     },
 ];
 
-/// What shows after a login.
+/// Causes that show after a login.
 pub(crate) const AFTER: &[Cause] = &[
     Cause {
         id: "mysql-reader",

@@ -1,4 +1,4 @@
-//! What the server said, by its codes and names: its messages are not kept.
+//! The server's answers, by their codes and names: its messages are not kept.
 
 use rds_iam::postgres::Refusal;
 
@@ -10,11 +10,11 @@ use crate::tls::evidence::Protocol;
 pub(crate) struct Evidence {
     /// The first packet.
     pub(crate) greeting: Greeting,
-    /// What the server asks for as the user's proof.
+    /// The plugin that the server asks for as the user's proof.
     pub(crate) asked: Option<Plugin>,
     /// The code of the error that ended the login.
     pub(crate) error: Option<u16>,
-    /// What the database says of itself and of the user.
+    /// The database's own report of itself and of the user.
     pub(crate) facts: Option<Facts>,
     /// The databases that the user may use, if the configured one is not among them.
     pub(crate) databases: Vec<String>,
@@ -50,7 +50,7 @@ pub(crate) enum Plugin {
     Other(String),
 }
 
-/// What the database says after a login.
+/// The database's own report, after a login.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Facts {
     /// `8.0.39`
@@ -86,7 +86,7 @@ pub(crate) mod code {
     pub(crate) const TOO_MANY_OF_ANY_USER: u16 = 1203;
     /// Of the user's own limits.
     pub(crate) const TOO_MANY_OF_USER: u16 = 1226;
-    /// What MySQL answers where the client gave no password.
+    /// MySQL's code for a client that gave no password.
     pub(crate) const DENIED_WITHOUT: u16 = 1698;
     pub(crate) const PASSWORD_EXPIRED: [u16; 2] = [1820, 1862];
     pub(crate) const OFFLINE: u16 = 3032;

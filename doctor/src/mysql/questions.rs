@@ -1,4 +1,4 @@
-//! What the database says of itself and of the user, asked over the functions' own driver and settings.
+//! The database's own report of itself and of the user, asked over the functions' own driver and settings.
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};

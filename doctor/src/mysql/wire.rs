@@ -27,7 +27,7 @@ pub(super) struct Packet {
     pub(super) body: Vec<u8>,
 }
 
-/// What the server says to a login.
+/// The server's answer to a login.
 pub(super) enum Answer {
     /// It is open.
     Open,
@@ -62,7 +62,7 @@ pub(super) async fn write(
     stream.flush().await
 }
 
-/// What the first packet is.
+/// Parses the first packet.
 pub(super) fn greeting(body: &[u8]) -> Greeting {
     if let Some(code) = error(body) {
         return Greeting::Error(code);
@@ -80,7 +80,7 @@ pub(super) fn greeting(body: &[u8]) -> Greeting {
     if capabilities & SSL == 0 { Greeting::WithoutTls(version) } else { Greeting::Of(version) }
 }
 
-/// What an answer to a login is.
+/// Parses the answer to a login.
 pub(super) fn answer(body: &[u8]) -> Answer {
     match body {
         [0, ..] => Answer::Open,

@@ -73,7 +73,7 @@ pub(crate) const CAUSES: &[Cause] = &[
     },
 ];
 
-/// What RDS calls a database that serves nobody, and whether that passes by itself
+/// RDS's states of a database that serves nobody, and whether each passes by itself
 /// (<https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/accessing-monitoring.html>); it serves in the
 /// others, such as backing-up and modifying.
 const NOT_SERVING: [(&str, bool); 15] = [
@@ -132,7 +132,7 @@ fn stopped(evidence: &Evidence) -> Option<Found> {
     })
 }
 
-/// What the connection goes to, with the variable that says so.
+/// The address that the connection goes to, with the variable that holds it.
 fn dialled(evidence: &Evidence) -> (&'static str, String) {
     match evidence.config().map(|config| &config.dial) {
         Some(Dial::Tunnel(host, port)) => ("DB_TUNNEL", format!("{host}:{port}")),
@@ -171,7 +171,7 @@ fn no_name(evidence: &Evidence) -> Option<Found> {
     )
 }
 
-/// What prints the endpoints that there are, of the kind that `PGHOST` names.
+/// A command that prints the endpoints of the kind that `PGHOST` names.
 pub(crate) fn list_command(evidence: &Evidence) -> Option<String> {
     let config = evidence.config()?;
     let (what, query) = match config.endpoint.kind {

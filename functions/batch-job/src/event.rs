@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use rds_iam::Error;
 use rds_iam::json::Object;
-use rds_iam::lambda::{DirectEvent, invalid_event, parse_object};
+use rds_iam::lambda::{DirectEvent, invalid_event, is_of_eventbridge, parse_object};
 use rds_iam::query::is_query_name;
 use rds_iam::session::Overlap;
 use serde_json::value::RawValue;
@@ -39,7 +39,7 @@ impl Event {
     /// Reads an event.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let object = parse_object(text, OTHERS)?;
-        if object.has("detail-type") && object.has("source") {
+        if is_of_eventbridge(&object) {
             let run =
                 object.text("time").ok_or_else(|| invalid("an event of EventBridge has no time"));
             return Ok(Self { run: Some(check_run(run?)?), ..Self::default() });

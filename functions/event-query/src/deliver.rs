@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use rds_iam::lambda::{Invocation, log_failed_record};
 use rds_iam::query::{Answer, Chooser, Delivered, Library, Parameters, Query};
-use rds_iam::session::Job;
+use rds_iam::session::BatchItem;
 use rds_iam::{Error, ErrorKind, Session};
 
 use crate::delivery::Delivery;
@@ -165,8 +165,8 @@ impl Batch {
 }
 
 impl Prepared {
-    fn job(&self) -> Job<'_> {
-        Job {
+    fn job(&self) -> BatchItem<'_> {
+        BatchItem {
             query: &self.query,
             parameters: &self.parameters,
             message_id: &self.message_id,

@@ -4,7 +4,7 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use rds_iam::Error;
 use rds_iam::json::Object;
-use rds_iam::lambda::{DirectEvent, invalid_event, parse_object};
+use rds_iam::lambda::{DirectEvent, invalid_event, is_of_eventbridge, parse_object};
 use serde_json::value::RawValue;
 
 use crate::delivery::Delivery;
@@ -44,7 +44,7 @@ impl Event {
             let open = "it is no request that IAM has authorized: the URL needs AuthType AWS_IAM";
             return from_url(&object).map(Self::Url).ok_or_else(|| unknown(open));
         }
-        if object.has("detail-type") && object.has("source") {
+        if is_of_eventbridge(&object) {
             let event = Message { body: text.to_owned(), ..Message::default() };
             let message = event
                 .in_eventbridge(&object)

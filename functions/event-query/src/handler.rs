@@ -4,7 +4,7 @@ use rds_iam::lambda::{
     BatchResponse, DirectEvent, DuplicateResponse, Handler, Invocation, Response,
 };
 use rds_iam::query::{Delivered, Library, Parameters};
-use rds_iam::session::Job;
+use rds_iam::session::BatchItem;
 use rds_iam::{Config, Error, Session};
 use serde::Serialize;
 
@@ -55,7 +55,7 @@ impl EventQuery {
         let query = self.library.load(event.query.as_deref())?;
         invocation.query = Some(query.name.clone());
         let parameters = Parameters::bind(&query, &event.params)?;
-        let job = Job {
+        let job = BatchItem {
             query: &query,
             parameters: &parameters,
             message_id: &invocation.request_id,

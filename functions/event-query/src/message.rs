@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode_str;
 use rds_iam::json::Object;
-use rds_iam::lambda::named_ledger_id;
+use rds_iam::lambda::{is_of_eventbridge, named_ledger_id};
 use rds_iam::query::{Field, Query, Source, resolve};
 use rds_iam::{Error, ErrorKind};
 use serde_json::value::{RawValue, to_raw_value};
@@ -107,7 +107,7 @@ impl Message {
 
     /// An event of EventBridge.
     pub(crate) fn in_eventbridge(&self, object: &Object<'_>) -> Option<Self> {
-        if !object.has("detail-type") || !object.has("source") {
+        if !is_of_eventbridge(object) {
             return None;
         }
         let id = object.text("id").filter(|id| !id.is_empty())?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rds_iam::lambda::Engine;
+use rds_iam::lambda::QueryBackend;
 use rds_iam::query::{Chooser, Delivered, Library, Parameters, Query};
 use rds_iam::{Error, MysqlConfig, MysqlSession, Work};
 use serde_json::value::RawValue;
@@ -20,7 +20,7 @@ impl Database {
     }
 }
 
-impl Engine for Database {
+impl QueryBackend for Database {
     type Statement = Query;
 
     const HAS_LEDGER: bool = true;

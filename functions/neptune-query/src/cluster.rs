@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rds_iam::lambda::Engine;
+use rds_iam::lambda::QueryBackend;
 use rds_iam::neptune::Statement;
 use rds_iam::query::{Chooser, Delivered, Library, Query};
 use rds_iam::{Error, NeptuneConfig, NeptuneSession, Work};
@@ -21,7 +21,7 @@ impl Cluster {
     }
 }
 
-impl Engine for Cluster {
+impl QueryBackend for Cluster {
     type Statement = Statement;
 
     const HAS_LEDGER: bool = false;

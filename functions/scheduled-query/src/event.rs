@@ -5,14 +5,14 @@
 //!   string `"{}"` (<https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-targets-templated.html>).
 
 use rds_iam::Error;
-use rds_iam::lambda::{DirectEvent, parse_object};
+use rds_iam::lambda::{DirectEvent, is_of_eventbridge, parse_object};
 
 const OTHERS: &str = "or let EventBridge send its own event";
 
 /// Reads an event; one of EventBridge asks for the default query.
 pub(crate) fn parse(text: &str) -> Result<DirectEvent, Error> {
     let object = parse_object(text, OTHERS)?;
-    if object.has("detail-type") && object.has("source") {
+    if is_of_eventbridge(&object) {
         return Ok(DirectEvent::default());
     }
     DirectEvent::parse(&object, OTHERS)

@@ -1,11 +1,11 @@
-//! What an event source that delivers records in batches reads, and the log line of a record that failed.
+//! The response to an event source that delivers records in batches, and the log line of a record that failed.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Invocation, Message};
+use super::{Invocation, QueryMessage};
 use crate::error::{Error, ErrorKind};
 
 /// A partial batch response: the records that failed, which then arrive again
@@ -52,9 +52,9 @@ pub fn log_failed_record(id: &str, error: &Error) {
 /// # Errors
 /// As the first message, if there was no connection for it: nothing was tried.
 pub async fn deliver_each(
-    messages: Vec<Message>,
+    messages: Vec<QueryMessage>,
     invocation: &mut Invocation,
-    mut deliver: impl AsyncFnMut(&Message, &mut Invocation) -> Result<(), Error>,
+    mut deliver: impl AsyncFnMut(&QueryMessage, &mut Invocation) -> Result<(), Error>,
 ) -> Result<BatchResponse, Error> {
     let (total, mut failures) = (messages.len(), Vec::new());
     let mut stopped: HashSet<String> = HashSet::new();
@@ -115,13 +115,13 @@ mod tests {
         assert_eq!(none, r#"{"batchItemFailures":[]}"#);
     }
 
-    fn message(id: &str, group: Option<&str>) -> Message {
-        Message { id: id.into(), group: group.map(str::to_owned), ..Message::default() }
+    fn message(id: &str, group: Option<&str>) -> QueryMessage {
+        QueryMessage { id: id.into(), group: group.map(str::to_owned), ..QueryMessage::default() }
     }
 
     /// The ids that were tried, and the response.
     async fn delivered(
-        messages: Vec<Message>,
+        messages: Vec<QueryMessage>,
         fails: impl Fn(&str) -> Option<ErrorKind>,
     ) -> (Vec<String>, Result<BatchResponse, Error>) {
         let deadline = crate::deadline::Deadline::after(std::time::Duration::from_secs(1));

@@ -96,6 +96,12 @@ pub fn parse_object<'a>(text: &'a str, others: &str) -> Result<Object<'a>, Error
     })
 }
 
+/// Whether an event is of EventBridge, a rule's or Scheduler's
+/// (<https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html>).
+pub fn is_of_eventbridge(event: &Object<'_>) -> bool {
+    event.has("detail-type") && event.has("source")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,8 +14,8 @@ const LONGEST_ID: usize = 1024;
 /// One message. Its `Debug` shows nothing that a sender wrote.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Message {
-    /// What the queue knows it by, or the event's own id.
+pub struct QueryMessage {
+    /// Its id in the queue, or the event's own id.
     pub id: String,
     /// The message group of a FIFO queue.
     pub group: Option<String>,
@@ -23,13 +23,13 @@ pub struct Message {
     pub body: String,
 }
 
-impl std::fmt::Debug for Message {
+impl std::fmt::Debug for QueryMessage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Message").field("bytes", &self.body.len()).finish_non_exhaustive()
+        f.debug_struct("QueryMessage").field("bytes", &self.body.len()).finish_non_exhaustive()
     }
 }
 
-impl Message {
+impl QueryMessage {
     /// A record of SQS; `None` if it is not one, or has no id to report.
     pub(super) fn from_sqs(record: &RawValue) -> Option<Self> {
         let object = Object::parse(record.get())?;
@@ -69,7 +69,7 @@ impl Message {
     /// # Errors
     /// [`EventInvalid`](ErrorKind::EventInvalid) if the message lacks that value, or it is neither text nor
     /// a number, or longer than 1,024 bytes; [`QueryInvalid`](ErrorKind::QueryInvalid) as
-    /// [`Message::values`].
+    /// [`QueryMessage::values`].
     pub fn ledger_id(&self, query: &Query) -> Result<String, Error> {
         match &query.id {
             None => Ok(self.id.clone()),
@@ -126,8 +126,8 @@ pub fn named_ledger_id(query: &Query, value: Option<Box<RawValue>>) -> Result<St
 mod tests {
     use super::*;
 
-    fn message(body: &str) -> Message {
-        Message { id: "m".into(), group: None, body: body.into() }
+    fn message(body: &str) -> QueryMessage {
+        QueryMessage { id: "m".into(), group: None, body: body.into() }
     }
 
     #[test]

@@ -28,12 +28,12 @@ use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
 
 pub use batch::{BatchResponse, deliver_each, log_failed_record};
-pub use direct::{DirectEvent, invalid_event, parse_object};
+pub use direct::{DirectEvent, invalid_event, is_of_eventbridge, parse_object};
 pub use invocation::Invocation;
 use logs::Logs;
-pub use message::{Message, named_ledger_id};
+pub use message::{QueryMessage, named_ledger_id};
 pub use query_event::QueryEvent;
-pub use query_function::{Engine, QueryFunction, QueryResponse};
+pub use query_function::{QueryBackend, QueryFunction, QueryResponse};
 pub use response::{DuplicateResponse, Response};
 
 /// A function's code: one call for each event.

@@ -4,7 +4,7 @@
 //! - EventBridge, a rule's or Scheduler's: runs the default query;
 //! - SQS: runs the default query for each message, whose JSON has the parameters.
 
-use super::{DirectEvent, Message, invalid_event, parse_object};
+use super::{DirectEvent, QueryMessage, invalid_event, is_of_eventbridge, parse_object};
 use crate::error::Error;
 
 const OTHERS: &str = "let EventBridge send its own event, or connect a queue of SQS";
@@ -15,9 +15,9 @@ pub enum QueryEvent {
     /// A query by its name, or the default one.
     Direct(DirectEvent),
     /// An event of EventBridge, as one message.
-    Rule(Message),
+    Rule(QueryMessage),
     /// Messages of a queue.
-    Queue(Vec<Message>),
+    Queue(Vec<QueryMessage>),
 }
 
 impl QueryEvent {
@@ -29,15 +29,19 @@ impl QueryEvent {
     pub fn parse(text: &str) -> Result<Self, Error> {
         let object = parse_object(text, OTHERS)?;
         if let Some(records) = object.array("Records") {
-            let messages: Option<Vec<Message>> =
-                records.into_iter().map(Message::from_sqs).collect();
+            let messages: Option<Vec<QueryMessage>> =
+                records.into_iter().map(QueryMessage::from_sqs).collect();
             return messages.map(Self::Queue).ok_or_else(|| {
                 invalid_event("its records are not of SQS, or one has no messageId", OTHERS)
             });
         }
-        if object.has("detail-type") && object.has("source") {
+        if is_of_eventbridge(&object) {
             let id = object.text("id").unwrap_or_default();
-            return Ok(Self::Rule(Message { id, body: text.to_owned(), ..Message::default() }));
+            return Ok(Self::Rule(QueryMessage {
+                id,
+                body: text.to_owned(),
+                ..QueryMessage::default()
+            }));
         }
         DirectEvent::parse(&object, OTHERS).map(Self::Direct)
     }

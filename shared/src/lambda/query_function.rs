@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    BatchResponse, DirectEvent, DuplicateResponse, Handler, Invocation, Message, QueryEvent,
+    BatchResponse, DirectEvent, DuplicateResponse, Handler, Invocation, QueryEvent, QueryMessage,
     Response, deliver_each,
 };
 use crate::error::Error;
@@ -15,7 +15,7 @@ use crate::query::{Answer, Delivered, Query};
 use crate::work::Work;
 
 /// A database, and the query files that were deployed with the function.
-pub trait Engine {
+pub trait QueryBackend {
     /// A query file, in the engine's language.
     type Statement;
 
@@ -63,7 +63,7 @@ pub enum QueryResponse {
     Queue(BatchResponse),
 }
 
-impl<E: Engine> QueryFunction<E> {
+impl<E: QueryBackend> QueryFunction<E> {
     /// Reads a query file, and names it in the log.
     fn choose(
         &self,
@@ -89,7 +89,7 @@ impl<E: Engine> QueryFunction<E> {
     /// EventBridge may deliver an event more than once, under the event's own id.
     async fn rule(
         &self,
-        event: &Message,
+        event: &QueryMessage,
         invocation: &mut Invocation,
     ) -> Result<QueryResponse, Error> {
         let statement = self.choose(None, invocation)?;
@@ -118,13 +118,13 @@ impl<E: Engine> QueryFunction<E> {
     /// Runs the default query for each message.
     async fn queue(
         &self,
-        messages: Vec<Message>,
+        messages: Vec<QueryMessage>,
         invocation: &mut Invocation,
     ) -> Result<QueryResponse, Error> {
         let statement = self.choose(None, invocation)?;
         let query = E::query(&statement);
         let mut duplicates = 0;
-        let deliver = async |message: &Message, invocation: &mut Invocation| {
+        let deliver = async |message: &QueryMessage, invocation: &mut Invocation| {
             let (values, id) = (message.values(query)?, message.ledger_id(query)?);
             match self.0.deliver(&statement, &values, &id, &mut invocation.work).await? {
                 Delivered::Duplicate => duplicates += 1,
@@ -141,7 +141,7 @@ impl<E: Engine> QueryFunction<E> {
     }
 }
 
-impl<E: Engine> Handler for QueryFunction<E> {
+impl<E: QueryBackend> Handler for QueryFunction<E> {
     type Response = QueryResponse;
 
     async fn handle(

@@ -174,7 +174,7 @@ async fn attempt(
     }
 }
 
-/// What the server's refusal of the script's statement with this index means.
+/// The failure for a refusal of the script's statement with this index.
 fn failed_at(
     query: &Query,
     script: &Script,

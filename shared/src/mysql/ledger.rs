@@ -9,7 +9,7 @@ use super::literal;
 use crate::error::{Error, ErrorKind};
 use crate::query::Query;
 
-/// What the table's columns hold. A server without strict mode would cut a longer value, and take two
+/// The lengths of the table's columns. A server without strict mode would cut a longer value, and take two
 /// messages for one.
 const LONGEST_QUERY: usize = 255;
 const LONGEST_ID: usize = 2048;

@@ -1,7 +1,7 @@
-//! What a statement may leave in its session, and how it is released before the answer: a frozen sandbox
+//! State that a statement may leave in its session, and its release before the answer: a frozen sandbox
 //! would hold a lock for as long as it sleeps.
 //!
-//! What a SET can undo travels in the packet that ends the transaction. Only a statement that may leave
+//! A SET that undoes it travels in the packet that ends the transaction. Only a statement that may leave
 //! anything else costs a round trip more, for `COM_RESET_CONNECTION`.
 
 use super::built_in::is_built_in;
@@ -18,10 +18,10 @@ const PLAIN: [&str; 13] = [
 const BEFORE_NAMES: [&str; 8] =
     ["INTO", "INSERT", "REPLACE", "IGNORE", "LOW_PRIORITY", "AS", "WITH", "RECURSIVE"];
 
-/// What a statement may leave in its session.
+/// The state that a statement may leave in its session.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Leftovers {
-    /// What a SET undoes.
+    /// Assignments of a SET that undo it.
     assignments: Vec<String>,
     /// Whether only a reset undoes the rest.
     pub(super) reset: bool,

@@ -1,4 +1,4 @@
-//! What a statement is, from its words: whether it only reads.
+//! The kind of a statement, from its words: whether it only reads.
 //!
 //! `START TRANSACTION READ ONLY` alone does not keep a read from writing: DDL commits that transaction
 //! before the server checks it, and `SELECT … INTO OUTFILE`, ANALYZE and FLUSH ignore it. So a read is
@@ -8,7 +8,7 @@ use super::lexer::{Kind, Reading, Token, readings, tokens};
 use crate::error::{Error, ErrorKind};
 use crate::query::{Mode, Query};
 
-/// What goes after "query NAME", and what to do.
+/// The rest of a sentence that begins with "query NAME", and its remedy.
 pub(super) const OTHER_PARAMETERS: &str = "has other parameters than its front matter declares";
 pub(super) const DECLARE_THEM: &str = "Declare one entry in params for each ?, in that order";
 const VERBS_OF_ROWS: [&str; 3] = ["SELECT", "VALUES", "TABLE"];
@@ -123,7 +123,7 @@ fn explain(tokens: &[Token<'_>]) -> Result<(), String> {
     if runs { rows(explained, "EXPLAIN ANALYZE runs ") } else { Ok(()) }
 }
 
-/// What is explained, and whether ANALYZE is among the options before it.
+/// The statement that is explained, and whether ANALYZE is among the options before it.
 fn without_options<'t, 'a>(mut tokens: &'t [Token<'a>]) -> (&'t [Token<'a>], bool) {
     let mut runs = false;
     loop {

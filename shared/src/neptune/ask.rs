@@ -34,7 +34,7 @@ pub struct Answered {
     pub status: u16,
     /// Neptune's code for an error; empty if there is none.
     pub code: String,
-    /// What an answer of status 403 denies.
+    /// The reason of an answer of status 403.
     pub denial: Option<Denial>,
     /// The body.
     pub body: Vec<u8>,

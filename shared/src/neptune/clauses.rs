@@ -18,7 +18,7 @@ const BEFORE_OPERANDS: [&str; 15] = [
 /// Keywords that begin or continue an expression.
 const IN_OPERANDS: [&str; 6] = ["NOT", "DISTINCT", "CASE", "WHEN", "THEN", "ELSE"];
 
-/// What may stand next.
+/// The elements that may follow.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
     /// A keyword: an expression is complete.

@@ -1,4 +1,4 @@
-//! What Neptune's errors mean, without any value in them.
+//! The errors of Neptune's answers, without any value in them.
 //!
 //! Codes: <https://docs.aws.amazon.com/neptune/latest/userguide/errors-engine-codes.html>. Neptune's own
 //! message may quote the query, and with it values, so that only the code is passed on. A load balancer
@@ -50,7 +50,7 @@ pub(crate) fn refused(statement: &Statement, target: &str, response: &Response) 
     }
 }
 
-/// What an answer of status 403 denies.
+/// The reason of an answer of status 403.
 pub(super) fn denial(response: &Response) -> Option<Denial> {
     if response.status != StatusCode::FORBIDDEN {
         return None;

@@ -84,7 +84,7 @@ fn sparql_part(rest: &str) -> (Option<Kind>, usize) {
     }
 }
 
-/// What both languages have: parameters, words, marks and blanks.
+/// The tokens of both languages: parameters, words, marks and blanks.
 fn common_part(rest: &str) -> (Option<Kind>, usize) {
     let length = name(rest);
     if length > 0 {

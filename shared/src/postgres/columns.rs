@@ -1,6 +1,6 @@
 //! The columns of a result, and their values in binary form: for a format that has types of its own.
 //!
-//! What has an exact counterpart everywhere is read from PostgreSQL's binary form
+//! A type with an exact counterpart everywhere is read from PostgreSQL's binary form
 //! (<https://www.postgresql.org/docs/current/protocol-overview.html#PROTOCOL-FORMAT-CODES>): integers,
 //! floats, booleans, text, bytes, dates, timestamps, and numerics of a declared precision. The server
 //! renders everything else as text: arrays, composites and records as JSON, the rest as psql shows it.

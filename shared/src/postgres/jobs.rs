@@ -74,7 +74,7 @@ WITH silent AS (
 )
 SELECT * FROM taken UNION ALL SELECT * FROM begun";
 
-/// What is there, for a claim that found nothing to take: the run itself, or else the one that runs.
+/// The run itself, or else the one that runs: for a claim that found nothing to take.
 const LOOK: &str = "
 SELECT run, status, step, step_chunks, chunks, rows, owner, coalesce(message, ''),
     to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),

@@ -30,7 +30,7 @@ pub(crate) fn fits_one_statement(query: &Query) -> bool {
     query.mode == Mode::Write && query.result == ResultKind::Rows
 }
 
-/// What makes the entry, behind the file's statement. It is made before that runs, which is evaluated for the
+/// The CTE that makes the entry, behind the file's statement. It is made before that runs, which is evaluated for the
 /// entry's one row: so the ledger reports a message that arrives again, and not a constraint of the
 /// statement's own.
 ///

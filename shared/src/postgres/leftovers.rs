@@ -16,7 +16,7 @@ use crate::query::{Mode, Query, tokens};
 pub(super) const RELEASE: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; DEALLOCATE ALL; \
      CLOSE ALL; UNLISTEN *; SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
 
-/// What a statement may leave in its session, by its text.
+/// The state that a statement may leave in its session, by its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Leaves {
     /// Nothing.

@@ -8,7 +8,7 @@ pub(crate) use crate::query::{Failure, Stage};
 pub(crate) struct Progress {
     /// For a caller that stops waiting.
     pub(crate) stage: Stage,
-    /// What a check has counted, also when that fails it.
+    /// The violations that a check has counted, also when they fail it.
     pub(crate) violations: Option<u64>,
 }
 

@@ -13,7 +13,7 @@ pub(crate) const OWN_TIMEOUT_GRACE: Duration = Duration::from_millis(500);
 
 pub(crate) const NO_TIME_LEFT: &str = "no time was left to run it";
 
-/// What the server may spend on a query; `None` when too little time is left to start it.
+/// The time that the server may spend on a query; `None` when too little time is left to start it.
 pub(crate) fn server_timeout(query: &Query, deadline: Deadline) -> Option<Duration> {
     let left = deadline.statement_timeout()?;
     Some(query.timeout.map_or(left, |own| own.min(left)))

@@ -25,7 +25,7 @@ pub(crate) struct Value {
     pub(crate) kind: Kind,
 }
 
-/// What a value is in JSON, for an engine that has literals of each kind.
+/// The kind of a JSON value, for an engine that has literals of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Text,

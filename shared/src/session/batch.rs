@@ -20,7 +20,7 @@ const WINDOW: usize = 25;
 
 /// One record's statement.
 #[derive(Clone, Copy)]
-pub struct Job<'a> {
+pub struct BatchItem<'a> {
     /// The query.
     pub query: &'a Query,
     /// Its parameters.
@@ -32,13 +32,13 @@ pub struct Job<'a> {
 }
 
 /// Shows no id: it may be a value of the message.
-impl std::fmt::Debug for Job<'_> {
+impl std::fmt::Debug for BatchItem<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Job").field("query", &self.query.name).finish_non_exhaustive()
+        f.debug_struct("BatchItem").field("query", &self.query.name).finish_non_exhaustive()
     }
 }
 
-/// How one job ended.
+/// How one item ended.
 pub type Outcome = Result<Delivered, Error>;
 
 impl Session {
@@ -59,64 +59,69 @@ impl Session {
     /// As [`Session::run`].
     pub async fn run_batch(
         &self,
-        jobs: &[Job<'_>],
+        items: &[BatchItem<'_>],
         work: &mut Work,
     ) -> Result<Vec<Outcome>, Error> {
-        let mut slots: Vec<Slot<'_>> = jobs.iter().map(Slot::new).collect();
-        if !slots.is_empty() && !slots.iter().any(Slot::is_open) {
-            return Ok(slots.into_iter().map(|slot| slot.into_outcome(work.deadline)).collect());
+        let mut entries: Vec<Entry<'_>> = items.iter().map(Entry::new).collect();
+        if !entries.is_empty() && !entries.iter().any(Entry::is_open) {
+            return Ok(entries
+                .into_iter()
+                .map(|entry| entry.into_outcome(work.deadline))
+                .collect());
         }
-        let mut lease = self.keeper.lease(work).await?;
+        let mut loan = self.keeper.borrow(work).await?;
         let start = Instant::now();
         loop {
-            let ended = self.attempt_batch(lease.connection(), &mut slots, work.deadline).await;
-            let closed = lease.connection().is_closed();
+            let ended = self.attempt_batch(loan.connection(), &mut entries, work.deadline).await;
+            let closed = loan.connection().is_closed();
             if ended == Ended::Usable && !closed {
-                lease.keep();
+                loan.keep();
                 break;
             }
             let again =
-                slots.iter().any(Slot::is_open) && work.deadline.statement_timeout().is_some();
+                entries.iter().any(Entry::is_open) && work.deadline.statement_timeout().is_some();
             let new = match ended {
                 _ if !again => break,
-                Ended::Spent if !closed => lease.renew(work).await,
-                _ if lease.can_be_replaced() => lease.replace(work).await,
+                Ended::Spent if !closed => loan.renew(work).await,
+                _ if loan.can_be_replaced() => loan.replace(work).await,
                 _ => break,
             };
             match new {
-                Ok(new) => lease = new,
+                Ok(new) => loan = new,
                 // The first failure says more than this one.
                 Err(_) => break,
             }
         }
         work.report.query = Some(start.elapsed());
-        let violations = slots.iter().filter_map(|slot| slot.progress.violations);
+        let violations = entries.iter().filter_map(|entry| entry.progress.violations);
         work.report.violations =
             work.report.violations.into_iter().chain(violations).reduce(|a, b| a + b);
-        Ok(slots.into_iter().map(|slot| slot.into_outcome(work.deadline)).collect())
+        Ok(entries.into_iter().map(|entry| entry.into_outcome(work.deadline)).collect())
     }
 
-    /// Runs the open jobs, as far as the connection can be used for them.
+    /// Runs the open items, as far as the connection can be used for them.
     async fn attempt_batch(
         &self,
         connection: &Connection,
-        slots: &mut [Slot<'_>],
+        entries: &mut [Entry<'_>],
         deadline: Deadline,
     ) -> Ended {
         // Behind RDS Proxy nothing can be released: the next record needs another connection.
-        let alone =
-            |slot: &Slot<'_>| connection.is_proxy() && Leaves::of(slot.job.query) == Leaves::State;
-        let together = |a: &&mut Slot<'_>, b: &&mut Slot<'_>| {
+        let alone = |entry: &Entry<'_>| {
+            connection.is_proxy() && Leaves::of(entry.item.query) == Leaves::State
+        };
+        let together = |a: &&mut Entry<'_>, b: &&mut Entry<'_>| {
             a.pipelines() && b.pipelines() && !alone(a) && !alone(b)
         };
-        let mut open: Vec<&mut Slot<'_>> = slots.iter_mut().filter(|slot| slot.is_open()).collect();
+        let mut open: Vec<&mut Entry<'_>> =
+            entries.iter_mut().filter(|entry| entry.is_open()).collect();
         // A statement that is not pipelined must not share its transaction with others.
         for segment in open.chunk_by_mut(together) {
             if !self.attempt_segment(connection, segment, deadline).await {
                 // The connection may be inside an abandoned transaction.
                 return Ended::Lost;
             }
-            if segment.first().is_some_and(|slot| slot.sent && alone(slot)) {
+            if segment.first().is_some_and(|entry| entry.sent && alone(entry)) {
                 return Ended::Spent;
             }
         }
@@ -126,25 +131,25 @@ impl Session {
     async fn attempt_segment(
         &self,
         connection: &Connection,
-        segment: &mut [&mut Slot<'_>],
+        segment: &mut [&mut Entry<'_>],
         deadline: Deadline,
     ) -> bool {
         let proxy = self.config().proxy;
         let all = stream::iter(segment.iter_mut())
-            .map(|slot| slot.run(connection, deadline, proxy))
+            .map(|entry| entry.run(connection, deadline, proxy))
             .buffered(WINDOW)
             .fold(true, async |usable, still| usable && still);
         if let Ok(usable) = timeout_at(deadline.answer_by(), all).await {
             if connection.got_too_long_a_message() {
                 // Answers arrive in order: the first that is missing is the one that was too long.
-                let missing = segment.iter_mut().find(|slot| slot.is_lost());
-                missing.into_iter().for_each(|slot| slot.end_as_too_long());
+                let missing = segment.iter_mut().find(|entry| entry.is_lost());
+                missing.into_iter().for_each(|entry| entry.end_as_too_long());
             }
             return usable;
         }
         self.cancel(connection, deadline).await;
-        for slot in segment {
-            slot.give_up();
+        for entry in segment {
+            entry.give_up();
         }
         false
     }
@@ -160,20 +165,21 @@ enum Ended {
     Lost,
 }
 
-/// A job, how far it has come, and how it ended.
-struct Slot<'a> {
-    job: &'a Job<'a>,
+/// An item, how far it has come, and how it ended.
+struct Entry<'a> {
+    item: &'a BatchItem<'a>,
     progress: Progress,
     sent: bool,
     /// A failure may be one that another attempt can change.
     result: Option<Result<Delivered, Failure>>,
 }
 
-impl<'a> Slot<'a> {
-    fn new(job: &'a Job<'a>) -> Self {
+impl<'a> Entry<'a> {
+    fn new(item: &'a BatchItem<'a>) -> Self {
         // A statement that the connection cannot take ends here: the others are not to fail with it.
-        let refused = query_text::refuse(job.query).err().map(|error| Err(Failure::refused(error)));
-        Self { job, progress: Progress::new(), sent: false, result: refused }
+        let refused =
+            query_text::refuse(item.query).err().map(|error| Err(Failure::refused(error)));
+        Self { item, progress: Progress::new(), sent: false, result: refused }
     }
 
     /// Whether it may still run.
@@ -185,19 +191,19 @@ impl<'a> Slot<'a> {
     }
 
     fn in_one_statement(&self) -> bool {
-        !self.job.keeps_rows && ledger::fits_one_statement(self.job.query)
+        !self.item.keeps_rows && ledger::fits_one_statement(self.item.query)
     }
 
     /// Whether it can be sent without waiting for the answer of the one before.
     fn pipelines(&self) -> bool {
-        self.job.query.mode == Mode::Read || self.in_one_statement()
+        self.item.query.mode == Mode::Read || self.in_one_statement()
     }
 
-    /// Runs the job, and returns whether the connection is still usable. Without time left it is
+    /// Runs the item, and returns whether the connection is still usable. Without time left it is
     /// not sent.
     async fn run(&mut self, connection: &Connection, deadline: Deadline, proxy: bool) -> bool {
         let one_statement = self.in_one_statement();
-        let Job { query, parameters, message_id, keeps_rows } = *self.job;
+        let BatchItem { query, parameters, message_id, keeps_rows } = *self.item;
         let Some(timeout) = server_timeout(query, deadline) else { return true };
         let timeout = (!proxy).then_some(timeout);
         (self.sent, self.result) = (true, None);
@@ -231,15 +237,15 @@ impl<'a> Slot<'a> {
     }
 
     fn end_as_too_long(&mut self) {
-        if let Some(failure) = Failure::too_long(self.job.query, self.progress.stage) {
+        if let Some(failure) = Failure::too_long(self.item.query, self.progress.stage) {
             self.result = Some(Err(failure));
         }
     }
 
-    /// Ends a job that was sent and got no answer in time.
+    /// Ends an item that was sent and got no answer in time.
     fn give_up(&mut self) {
         if self.sent && self.result.is_none() {
-            let error = no_answer_in_time(self.job.query, self.progress.stage);
+            let error = no_answer_in_time(self.item.query, self.progress.stage);
             self.result = Some(Err(Failure::lost(error)));
         }
     }
@@ -248,9 +254,9 @@ impl<'a> Slot<'a> {
         match self.result {
             Some(result) => result.map_err(|failure| failure.error),
             None if deadline.statement_timeout().is_none() => {
-                Err(timed_out(self.job.query, NO_TIME_LEFT))
+                Err(timed_out(self.item.query, NO_TIME_LEFT))
             }
-            None => Err(not_sent(self.job.query)),
+            None => Err(not_sent(self.item.query)),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Session;
-use super::postgres::Lease;
+use super::postgres::Loan;
 use crate::error::{Error, ErrorKind};
 use crate::postgres::jobs::{Claim, Ending, Entry, Holder, Position, Seen, Undone};
 use crate::postgres::outcome::{Failure, Progress, Stage};
@@ -71,7 +71,7 @@ pub struct JobRun<'a> {
     pub lease: Duration,
 }
 
-/// What one invocation did for a run, whether it succeeded or not.
+/// One invocation's work on a run, whether it succeeded or not.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct JobReport {
@@ -83,7 +83,7 @@ pub struct JobReport {
     pub lease_lost: u64,
     /// Seconds from the start of the run to its end, if it ended in this invocation.
     pub run_seconds: Option<u64>,
-    /// What queries with `result = "metric"` answered.
+    /// The answers of queries with `result = "metric"`.
     pub metrics: Vec<Metrics>,
 }
 
@@ -178,13 +178,13 @@ fn new_owner() -> i64 {
 struct Runner<'s, 'a> {
     session: &'s Session,
     run: &'a JobRun<'a>,
-    /// What its statements may leave in the session.
+    /// The state that its statements may leave in the session.
     leaves: Leaves,
     owner: i64,
     /// Whether this owner has had the run.
     claimed: bool,
     /// The connection. Without one, the next step logs in.
-    loan: Option<Lease<'s>>,
+    loan: Option<Loan<'s>>,
     /// The invocation's time.
     budget: Duration,
     /// The slowest chunk so far: the next may be as slow.
@@ -254,7 +254,7 @@ impl<'a> Runner<'_, 'a> {
         if self.loan.as_ref().is_none_or(|loan| loan.connection().is_closed()) {
             // The old one first: the session has one connection.
             self.loan = None;
-            self.loan = Some(self.session.keeper.lease(self.work).await?);
+            self.loan = Some(self.session.keeper.borrow(self.work).await?);
         }
         Ok(())
     }

@@ -74,7 +74,7 @@ impl<E: Engine> Keeper<E> {
         }
     }
 
-    /// What is known of a refused token, to narrow the causes down. Of the key only its kind.
+    /// The facts of a refused token, to narrow the causes down. Of the key only its kind.
     fn signed_with(&self, signed: &Credentials) -> String {
         let kind = credentials::KeyKind::of(signed.access_key_id());
         let expiry = match signed.expiry().map(|at| at.duration_since(self.slot.clock.now())) {

@@ -124,20 +124,20 @@ impl MysqlSession {
     ) -> Result<Delivered, Error> {
         // Without a login.
         check_read(query)?;
-        let mut lease = self.keeper.lease(work).await?;
+        let mut loan = self.keeper.borrow(work).await?;
         loop {
             let start = Instant::now();
             let (deadline, violations) = (work.deadline, &mut work.report.violations);
-            let connection = lease.connection_mut();
+            let connection = loan.connection_mut();
             let run = execute::run(connection, query, parameters, message_id, deadline, violations);
             let result = run.await;
             work.report.query = Some(start.elapsed());
             match result {
                 Ok(delivered) => {
-                    lease.keep();
+                    loan.keep();
                     return Ok(delivered);
                 }
-                Err(failure) => lease = lease.recover(failure, work).await?,
+                Err(failure) => loan = loan.recover(failure, work).await?,
             }
         }
     }

@@ -7,7 +7,7 @@ use aws_smithy_async::time::SharedTimeSource;
 use tokio::time::Instant;
 
 use super::keeper::{Engine, Keeper, warn_of_an_alias};
-use super::lease;
+use super::loan;
 use crate::config::Config;
 use crate::error::Error;
 use crate::postgres::{Connection, Connector};
@@ -15,7 +15,7 @@ use crate::retry::LoginError;
 use crate::token::AuthToken;
 use crate::work::LoginSteps;
 
-pub(super) type Lease<'s> = lease::Lease<'s, Connector>;
+pub(super) type Loan<'s> = loan::Loan<'s, Connector>;
 
 impl Engine for Connector {
     type Connection = Connection;

@@ -69,14 +69,14 @@ impl Session {
         work: &mut Work,
     ) -> Result<Answer, Error> {
         query_text::refuse(query)?;
-        let mut lease = self.keeper.lease(work).await?;
+        let mut loan = self.keeper.borrow(work).await?;
         loop {
-            match self.attempt(lease.connection(), query, parameters, work).await {
+            match self.attempt(loan.connection(), query, parameters, work).await {
                 Ok(answer) => {
-                    lease.keep();
+                    loan.keep();
                     return Ok(answer);
                 }
-                Err(failure) => lease = lease.recover(failure, work).await?,
+                Err(failure) => loan = loan.recover(failure, work).await?,
             }
         }
     }

@@ -3,7 +3,7 @@
 use tokio::time::{Instant, timeout_at};
 
 use super::Session;
-use super::postgres::Lease;
+use super::postgres::Loan;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
 use crate::postgres::query_text;
@@ -16,7 +16,7 @@ use crate::work::Work;
 /// until it is dropped, which closes the connection.
 pub struct RowStream<'s> {
     session: &'s Session,
-    lease: Option<Lease<'s>>,
+    loan: Option<Loan<'s>>,
     running: Running,
     deadline: Deadline,
     bound: Instant,
@@ -50,7 +50,7 @@ impl Session {
             return Err(super::run::only_reads(query));
         }
         query_text::refuse(query)?;
-        let mut lease = self.keeper.lease(work).await?;
+        let mut loan = self.keeper.borrow(work).await?;
         loop {
             let deadline = work.deadline;
             let Some(limit) = server_timeout(query, deadline) else {
@@ -58,20 +58,20 @@ impl Session {
             };
             let bound = self.answer_bound(query, deadline);
             let limit = (!self.config().proxy).then_some(limit);
-            let start = stream::start(lease.connection(), query, parameters, form, limit);
+            let start = stream::start(loan.connection(), query, parameters, form, limit);
             match timeout_at(bound, start).await {
                 Ok(Ok(running)) => {
-                    let lease = Some(lease);
+                    let loan = Some(loan);
                     let (session, timed_out) = (self, false);
-                    return Ok(RowStream { session, lease, running, deadline, bound, timed_out });
+                    return Ok(RowStream { session, loan, running, deadline, bound, timed_out });
                 }
                 Ok(Err(failure)) => {
                     // The transaction is still open.
                     let failure = Failure { usable: false, ..failure };
-                    lease = lease.recover(failure, work).await?;
+                    loan = loan.recover(failure, work).await?;
                 }
                 Err(_) => {
-                    self.cancel(lease.connection(), deadline).await;
+                    self.cancel(loan.connection(), deadline).await;
                     return Err(timed_out(query, "the database did not answer in time"));
                 }
             }
@@ -95,11 +95,11 @@ impl RowStream<'_> {
     /// # Cancel safety
     /// Dropping the future loses no row.
     pub async fn next(&mut self) -> Result<Option<StreamedRow>, Error> {
-        let Some(lease) = self.lease.as_ref().filter(|_| !self.timed_out) else { return Ok(None) };
+        let Some(loan) = self.loan.as_ref().filter(|_| !self.timed_out) else { return Ok(None) };
         let error = match timeout_at(self.bound, self.running.next()).await {
             Ok(Ok(Some(row))) => return Ok(Some(row)),
             Ok(Ok(None)) => return self.end().await.map(|()| None),
-            Ok(Err(_)) if lease.connection().got_too_long_a_message() => {
+            Ok(Err(_)) if loan.connection().got_too_long_a_message() => {
                 too_long(self.running.query())
             }
             Ok(Err(failure)) => failure.error,
@@ -109,20 +109,20 @@ impl RowStream<'_> {
                 return Err(timed_out(self.running.query(), "its rows were not read in time"));
             }
         };
-        self.lease = None;
+        self.loan = None;
         Err(error)
     }
 
     /// Ends the transaction, and gives the connection back.
     async fn end(&mut self) -> Result<(), Error> {
-        let Some(lease) = self.lease.take() else { return Ok(()) };
-        let connection = lease.connection();
+        let Some(loan) = self.loan.take() else { return Ok(()) };
+        let connection = loan.connection();
         let commit = connection.end("COMMIT", Leaves::of(self.running.query()));
         // Nothing was written: a lost answer costs the connection, and no row.
         let committed = matches!(timeout_at(self.bound, commit).await, Ok(Ok(())));
         let pinned = self.session.config().proxy && !self.columns().is_empty();
         if committed && !pinned {
-            lease.keep();
+            loan.keep();
         }
         Ok(())
     }
@@ -130,8 +130,8 @@ impl RowStream<'_> {
     /// Asks the server to stop the statement, and closes the connection: for a caller that wants no
     /// more rows, or got none in time. Without it, the server stops when its own time-out ends.
     pub async fn stop(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            self.session.cancel(lease.connection(), self.deadline).await;
+        if let Some(loan) = self.loan.take() {
+            self.session.cancel(loan.connection(), self.deadline).await;
         }
     }
 }

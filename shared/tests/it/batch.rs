@@ -10,7 +10,7 @@ use rds_iam::Work;
 use rds_iam::deadline::Deadline;
 use rds_iam::query::Answer;
 use rds_iam::query::{Delivered, Parameters, Query};
-use rds_iam::session::{Job, Outcome};
+use rds_iam::session::{BatchItem, Outcome};
 use rds_iam::{ErrorKind, Session};
 use rds_local::gate::Fault;
 
@@ -31,9 +31,9 @@ fn message(text: &str, value: &str, message_id: &str) -> Prepared {
 }
 
 async fn run(session: &Session, left: Duration, messages: &[Prepared]) -> (Vec<Outcome>, Report) {
-    let jobs: Vec<Job<'_>> = messages
+    let items: Vec<BatchItem<'_>> = messages
         .iter()
-        .map(|(query, parameters, message_id)| Job {
+        .map(|(query, parameters, message_id)| BatchItem {
             query,
             parameters,
             message_id,
@@ -41,7 +41,7 @@ async fn run(session: &Session, left: Duration, messages: &[Prepared]) -> (Vec<O
         })
         .collect();
     let mut work = Work::new(Deadline::after(left));
-    let outcomes = session.run_batch(&jobs, &mut work).await.unwrap();
+    let outcomes = session.run_batch(&items, &mut work).await.unwrap();
     (outcomes, work.report)
 }
 
@@ -293,9 +293,13 @@ async fn an_error_that_looks_like_the_ledgers_is_not_taken_for_it() {
 #[test]
 fn debug_of_a_job_shows_no_id() {
     let (query, parameters, message_id) = message(INSERT, "1", "id:s3cret");
-    let job =
-        Job { query: &query, parameters: &parameters, message_id: &message_id, keeps_rows: false };
-    assert!(!format!("{job:?}").contains("s3cret"), "{job:?}");
+    let item = BatchItem {
+        query: &query,
+        parameters: &parameters,
+        message_id: &message_id,
+        keeps_rows: false,
+    };
+    assert!(!format!("{item:?}").contains("s3cret"), "{item:?}");
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ async fn ten_thousand_callers_share_one_failure_in_time() {
     assert!(start.elapsed() < Duration::from_secs(3));
 }
 
-/// What a plain cache would do: renew when less than the buffer is left, keep what lives if it fails.
+/// A plain cache: renews when less than the buffer is left, and keeps living credentials if that fails.
 #[derive(Default)]
 struct Model {
     expiry: Option<SystemTime>,

@@ -88,7 +88,7 @@ async fn warm(world: &World) -> Function {
     function
 }
 
-/// What came of one cell.
+/// The result of one cell.
 async fn outcome(
     world: &mut World,
     mut function: Function,

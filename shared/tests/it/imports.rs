@@ -28,9 +28,9 @@ struct Source {
     module: Module,
     /// Its modules in files of their own.
     children: BTreeSet<String>,
-    /// What it names, from the crate's root.
+    /// The paths that it names, from the crate's root.
     uses: Vec<Module>,
-    /// What it hands on, by name.
+    /// Its re-exports, by name.
     reexports: BTreeMap<String, Module>,
 }
 

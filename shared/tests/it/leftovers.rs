@@ -9,7 +9,7 @@ use common::{Database, prepare, rows, run, run_within};
 use rds_iam::deadline::Deadline;
 use rds_iam::postgres::RowForm;
 use rds_iam::query::{Answer, Parameters, Query};
-use rds_iam::session::{Job, JobReport, JobRun, Overlap, Step};
+use rds_iam::session::{BatchItem, JobReport, JobRun, Overlap, Step};
 use rds_iam::{ErrorKind, Session, Work};
 use rds_local::Options;
 
@@ -191,10 +191,15 @@ async fn what_fails_or_takes_too_long_leaves_nothing() {
 async fn batch(session: &Session, texts: &[String], keeps_rows: bool) -> Vec<String> {
     let prepared: Vec<(Query, Parameters)> = texts.iter().map(|text| prepare(text, "{}")).collect();
     let ids: Vec<String> = (0..texts.len()).map(|n| format!("{}-{n}", fastrand::u64(..))).collect();
-    let jobs: Vec<Job<'_>> = prepared
+    let jobs: Vec<BatchItem<'_>> = prepared
         .iter()
         .zip(&ids)
-        .map(|((query, parameters), message_id)| Job { query, parameters, message_id, keeps_rows })
+        .map(|((query, parameters), message_id)| BatchItem {
+            query,
+            parameters,
+            message_id,
+            keeps_rows,
+        })
         .collect();
     let outcomes = session.run_batch(&jobs, &mut Work::new(Deadline::after(LONG))).await.unwrap();
     outcomes.into_iter().map(|outcome| format!("{outcome:?}")).collect()

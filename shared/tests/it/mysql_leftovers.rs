@@ -1,5 +1,5 @@
-//! What a statement may do and leave on Aurora MySQL, against MariaDB behind the gate: reads that could write,
-//! what stays in a session, and a transaction that the server has rolled back.
+//! Statements on Aurora MySQL, against MariaDB behind the gate: reads that could write,
+//! state that stays in a session, and a transaction that the server has rolled back.
 
 use crate::common::mysql as common;
 

@@ -8,7 +8,7 @@ use common::{Database, prepare, rows, run, run_within};
 use rds_iam::ErrorKind;
 use rds_iam::Work;
 use rds_iam::deadline::Deadline;
-use rds_iam::session::Job;
+use rds_iam::session::BatchItem;
 use rds_local::Options;
 
 const INSERT: &str = "/*+++\nmode = \"write\"\nparams = [{ name = \"id\" }]\n+++*/
@@ -28,10 +28,11 @@ async fn reads_and_writes_pin_nothing() {
     let error = run(&session, "SELECT * FROM marks FOR UPDATE", "{}").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::QueryDenied, "{error}");
     let (query, parameters) = prepare(INSERT, r#"{"id":4}"#);
-    let job = Job { query: &query, parameters: &parameters, message_id: "m", keeps_rows: false };
+    let item =
+        BatchItem { query: &query, parameters: &parameters, message_id: "m", keeps_rows: false };
     let deadline = Deadline::after(Duration::from_secs(20));
-    for jobs in [vec![job; 3], vec![Job { keeps_rows: true, ..job }]] {
-        let outcomes = session.run_batch(&jobs, &mut Work::new(deadline)).await.unwrap();
+    for items in [vec![item; 3], vec![BatchItem { keeps_rows: true, ..item }]] {
+        let outcomes = session.run_batch(&items, &mut Work::new(deadline)).await.unwrap();
         assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     }
     assert_eq!(database.number("SELECT count(*) FROM marks WHERE id = 4").await, 1);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{Database, prepare, run, run_within};
 use rds_iam::deadline::Deadline;
-use rds_iam::session::{Job, JobReport, JobRun, Overlap, Step};
+use rds_iam::session::{BatchItem, JobReport, JobRun, Overlap, Step};
 use rds_iam::{Error, ErrorKind, Report, Session, Work};
 use rds_local::Options;
 use rds_local::gate::Fault;
@@ -57,7 +57,8 @@ async fn write(session: &Session, text: &str) -> (Error, Report) {
 
 async fn batch(session: &Session, text: &str, keeps_rows: bool) -> (Vec<Error>, Report) {
     let (query, parameters) = prepare(text, "{}");
-    let job = |message_id| Job { query: &query, parameters: &parameters, message_id, keeps_rows };
+    let job =
+        |message_id| BatchItem { query: &query, parameters: &parameters, message_id, keeps_rows };
     let mut work = Work::new(Deadline::after(LONG));
     let outcomes = session.run_batch(&[job("1"), job("2"), job("3")], &mut work).await.unwrap();
     (outcomes.into_iter().map(|outcome| outcome.unwrap_err()).collect(), work.report)

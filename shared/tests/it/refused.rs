@@ -8,7 +8,7 @@ use common::{Database, prepare, run};
 use rds_iam::deadline::Deadline;
 use rds_iam::postgres::RowForm;
 use rds_iam::query::{Parameters, Query};
-use rds_iam::session::{Job, JobReport, JobRun, Overlap, Step};
+use rds_iam::session::{BatchItem, JobReport, JobRun, Overlap, Step};
 use rds_iam::{Error, ErrorKind, Session, Work};
 
 const FRONTS: [&str; 4] = [
@@ -35,8 +35,8 @@ fn work() -> Work {
     Work::new(Deadline::after(Duration::from_secs(10)))
 }
 
-fn record<'a>((query, parameters): &'a (Query, Parameters), message_id: &'a str) -> Job<'a> {
-    Job { query, parameters, message_id, keeps_rows: false }
+fn record<'a>((query, parameters): &'a (Query, Parameters), message_id: &'a str) -> BatchItem<'a> {
+    BatchItem { query, parameters, message_id, keeps_rows: false }
 }
 
 fn is_refused(error: &Error) {

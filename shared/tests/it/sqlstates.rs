@@ -1,4 +1,4 @@
-//! What a query file's author reads for each SQLSTATE: the kind of error, and what to do about this one.
+//! The error for each SQLSTATE, as a query file's author reads it: its kind, and its remedy.
 
 use crate::common;
 

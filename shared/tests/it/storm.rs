@@ -11,7 +11,7 @@ use rds_local::Options;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// What one sandbox's first invocation came to.
+/// The result of one sandbox's first invocation.
 type Outcome = (Result<(), rds_iam::Error>, Report);
 
 /// Sandboxes that all begin now, each with this much time.

@@ -14,7 +14,7 @@ use serde_json::value::to_raw_value;
 const INTERNAL: &str = "'gtsvector', 'pg_brin_bloom_summary', 'pg_brin_minmax_multi_summary',
     'pg_dependencies', 'pg_mcv_list', 'pg_ndistinct', 'pg_node_tree'";
 
-/// What psql prints for a statement, a line a row.
+/// psql's output for a statement, a line a row.
 fn psql(database: &Database, statement: &str) -> Vec<String> {
     let output = Command::new("psql")
         .env_clear()

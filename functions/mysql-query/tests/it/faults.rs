@@ -46,7 +46,7 @@ async fn frozen(world: &World) -> Function {
     function
 }
 
-/// What came of a delivery, as the document says it.
+/// The result of a delivery, in the document's words.
 fn cell(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Response(body) => {
@@ -80,7 +80,7 @@ async fn row(name: &'static str, fault: Fault) -> Vec<String> {
     cells
 }
 
-/// What a sandbox answers under a fault. Then the message comes again, and has taken effect once.
+/// A sandbox's answer under a fault. Then the message comes again, and has taken effect once.
 async fn meet(
     world: &mut World,
     fault: Fault,

@@ -14,7 +14,7 @@ const LEASE: Duration = Duration::from_secs(600);
 /// So many chunks finish a run.
 const LAST: u64 = 4;
 
-/// What must be in the table.
+/// The expected content of the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Model {
     begun: bool,
@@ -26,7 +26,7 @@ struct Model {
     locked: Option<usize>,
 }
 
-/// What an invocation knows.
+/// The knowledge of an invocation.
 #[derive(Clone, Copy, Default)]
 struct Actor {
     owner: i64,

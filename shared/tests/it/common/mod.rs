@@ -45,7 +45,7 @@ impl Database {
         database
     }
 
-    /// What the superuser does.
+    /// Runs SQL as the superuser.
     pub async fn admin(&self, sql: &str) {
         let admin = self.server.database.superuser(rds_local::DATABASE).await.unwrap();
         admin.batch_execute(sql).await.unwrap();

@@ -32,7 +32,7 @@ pub async fn start_with(change: impl FnOnce(Options) -> Options) -> World {
     world
 }
 
-/// What the administrator reads.
+/// Runs SQL as the administrator, and returns its output.
 pub async fn ask(world: &World, sql: &str) -> String {
     let mariadb = world.server.database.mariadb().unwrap();
     mariadb.run(DATABASE, sql).await.unwrap().trim().to_owned()

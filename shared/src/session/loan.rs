@@ -18,9 +18,9 @@ pub const PROBE_AFTER: Duration = Duration::from_secs(5);
 /// A probe is one round trip inside a VPC; no answer within this means that the connection is dead.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The connection in use. Dropping the lease drops the connection; [`Lease::keep`] keeps it for the
+/// The connection in use. Dropping the loan drops the connection; [`Loan::keep`] keeps it for the
 /// next call.
-pub(super) struct Lease<'s, E: Engine> {
+pub(super) struct Loan<'s, E: Engine> {
     keeper: &'s Keeper<E>,
     slot: MutexGuard<'s, Option<Idle<E::Connection>>>,
     connection: E::Connection,
@@ -30,16 +30,16 @@ pub(super) struct Lease<'s, E: Engine> {
 
 impl<E: Engine> Keeper<E> {
     /// The kept connection if it still works, else a new one.
-    pub(super) async fn lease(&self, work: &mut Work) -> Result<Lease<'_, E>, Error> {
+    pub(super) async fn borrow(&self, work: &mut Work) -> Result<Loan<'_, E>, Error> {
         let mut slot = self.slot.lock(work.deadline).await?;
         let before = slot.take();
         let had_one = before.is_some();
         if let Some(connection) = self.reusable(before, work.deadline).await {
             work.report.reused = true;
-            return Ok(Lease { keeper: self, slot, connection, replaced: false });
+            return Ok(Loan { keeper: self, slot, connection, replaced: false });
         }
         let connection = self.login(work).await?;
-        Ok(Lease { keeper: self, slot, connection, replaced: had_one })
+        Ok(Loan { keeper: self, slot, connection, replaced: had_one })
     }
 
     async fn reusable(
@@ -62,7 +62,7 @@ impl<E: Engine> Keeper<E> {
     }
 }
 
-impl<E: Engine> Lease<'_, E> {
+impl<E: Engine> Loan<'_, E> {
     #[cfg(feature = "postgres")]
     pub(super) fn connection(&self) -> &E::Connection {
         &self.connection
