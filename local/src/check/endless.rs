@@ -6,8 +6,7 @@ use squawk_syntax::SyntaxKind as K;
 use squawk_syntax::SyntaxNode;
 use squawk_syntax::ast::{self, AstNode};
 
-use super::expressions::calls;
-use super::statement::{Ctes, Table, Write, child, is_select, select, with_ctes};
+use super::statement::{Ctes, Table, Write, calls, child, is_select, select, with_ctes};
 
 /// Aggregates of PostgreSQL that give one row for no rows.
 const AGGREGATES: &str = "any_value array_agg avg bit_and bit_or bool_and bool_or count every json_agg \

@@ -4,16 +4,22 @@ use squawk_syntax::SyntaxKind as K;
 use squawk_syntax::SyntaxNode;
 use squawk_syntax::ast::{self, AstNode, normalize_name_node};
 
+use super::formula::Formula;
 use super::rows::Rows;
-use super::scope::{Origins, Scope};
-use super::statement::{child, is_select};
+use super::scope::{Origins, Output, Scope};
+use super::statement::{calls, child, is_called, is_select, last_name};
 
 impl Rows {
-    /// The columns that an expression names. Notes the conditions of its sub-selects, and leaves their columns
-    /// out.
+    /// The columns that an expression names. Notes the conditions of its sub-selects, of CASE and of FILTER,
+    /// and leaves their columns out.
     pub(super) fn origins(&mut self, node: &SyntaxNode, scope: &Scope<'_>) -> Origins {
         match node.kind() {
-            K::NAME_REF => scope.named(&normalize_name_node(node)),
+            K::NAME_REF => self.use_output(scope.named(&normalize_name_node(node))),
+            K::CASE_EXPR => self.case_origins(node, scope),
+            K::FILTER_CLAUSE => {
+                self.read_clause(node, scope);
+                Origins::new()
+            }
             K::FIELD_EXPR => match ast::FieldExpr::cast(node.clone()) {
                 Some(field) => self.field(&field, scope),
                 None => Origins::new(),
@@ -54,29 +60,34 @@ impl Rows {
         let (qualifier, name) = (last_name(base.syntax()), normalize_name_node(name.syntax()));
         match scope.qualified(&qualifier, &name) {
             None if base.syntax().kind() == K::PAREN_EXPR => self.origins(base.syntax(), scope),
-            found => found.unwrap_or_default(),
+            found => self.use_output(found.unwrap_or_default()),
         }
+    }
+
+    fn use_output(&mut self, output: Output) -> Origins {
+        self.found.extend(output.when);
+        output.origins
+    }
+
+    /// The columns of the results of a CASE. If it is NULL otherwise, one of its conditions is met where it is
+    /// found again.
+    fn case_origins(&mut self, case: &SyntaxNode, scope: &Scope<'_>) -> Origins {
+        let (mut origins, mut conditions) = (Origins::new(), Vec::new());
+        for (condition, result) in self.read_whens(case, scope) {
+            conditions.push(condition);
+            origins.extend(self.origins(&result, scope));
+        }
+        let otherwise = child(case, K::ELSE_CLAUSE).map(|node| self.origins(&node, scope));
+        if otherwise.as_ref().is_none_or(Origins::is_empty) {
+            self.found.push(Formula::Any(conditions));
+        }
+        origins.extend(otherwise.into_iter().flatten());
+        origins
     }
 }
 
-/// The last name of `schema.table`, also between parentheses.
-pub(super) fn last_name(node: &SyntaxNode) -> String {
-    let last = node.descendants().filter(|node| node.kind() == K::NAME_REF).last();
-    last.map(|name| normalize_name_node(&name)).unwrap_or_default()
-}
-
-fn is_called(node: &SyntaxNode) -> bool {
-    matches!(node.kind(), K::NAME_REF | K::FIELD_EXPR)
-}
-
-/// Whether a call is of one of these functions, which are listed with spaces in between.
-pub(super) fn calls(call: &SyntaxNode, functions: &str) -> bool {
-    let name = call.children().next().filter(is_called).map(|name| last_name(&name));
-    name.is_some_and(|name| functions.split(' ').any(|function| function == name))
-}
-
 /// The column and the member that `data->>'status'`, `data['status']` and `data ? 'status'` look at.
-fn json_member(node: &SyntaxNode) -> Option<(SyntaxNode, String)> {
+pub(super) fn json_member(node: &SyntaxNode) -> Option<(SyntaxNode, String)> {
     let mut parts = node.children();
     let base = parts.next()?;
     if node.kind() == K::INDEX_EXPR {

@@ -4,10 +4,15 @@
 //! delete rows which are not due, jobs that never end, and statements that take no transaction. These rules know a statement's form, and not the
 //! tables. Each recognises a form that is wrong on some table or at some moment, and says what to write.
 
+mod bound;
+mod conditions;
 mod endless;
 mod expressions;
+mod formula;
 mod outside;
 mod purge;
+#[cfg(test)]
+mod purge_tests;
 mod rows;
 mod scope;
 mod statement;

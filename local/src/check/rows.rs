@@ -2,19 +2,21 @@
 //! which columns its conditions name.
 //!
 //! Every column leads back to the table that it is read from, through aliases, sub-selects and WITH queries.
+//! This file follows tables, `conditions` reads WHERE and ON, and `expressions` the columns in them.
 
 use std::collections::HashMap;
 
 use squawk_syntax::SyntaxKind as K;
-use squawk_syntax::ast::{self, AstNode, BinOp, normalize_name_node};
+use squawk_syntax::ast::{self, AstNode, normalize_name_node};
 use squawk_syntax::column_name::ColumnName;
 use squawk_syntax::{SyntaxElement, SyntaxNode};
 
-use super::expressions::last_name;
+use super::bound::Bound;
+use super::formula::Formula;
 use super::scope::{
     Columns, Locks, Origin, Origins, Output, Scope, Source, TARGET, renamed, united,
 };
-use super::statement::{Ctes, Table, Write, alias, child, is_select, select, with_ctes};
+use super::statement::{Ctes, Table, Write, alias, child, is_select, last_name, select, with_ctes};
 
 /// A table where a statement reads it.
 #[derive(Debug)]
@@ -42,34 +44,31 @@ pub(super) struct Level {
     pub(super) together: bool,
 }
 
+/// What a row must be, or that it is one of a SELECT's.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Condition {
+    pub(super) columns: Origins,
+    /// What it asks of its one column, if that can be told.
+    pub(super) bound: Option<Bound>,
+}
+
 /// All that the conditions of a write say.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     pub(super) relations: Vec<Relation>,
-    /// The columns that conditions name.
-    pub(super) conditions: Origins,
+    pub(super) conditions: Vec<Condition>,
+    /// The formulas that a row meets, of the part that is read: of its own conditions, and of the SELECTs in it.
+    pub(super) found: Vec<Formula>,
     pub(super) equal: Vec<(Origin, Origin)>,
     pub(super) unequal: Vec<(Origin, Origin)>,
+    /// Tables that are joined by all their columns.
+    pub(super) natural: Vec<(usize, usize)>,
     pub(super) levels: Vec<Level>,
     /// The addresses that the target's are compared with.
     pub(super) addresses: Origins,
-    level: usize,
-    negated: bool,
-    ctes: HashMap<SyntaxNode, Vec<Output>>,
-}
-
-/// One side of a comparison.
-#[derive(Debug)]
-struct Side {
-    columns: Vec<Origins>,
-    is_select: bool,
-}
-
-impl Side {
-    fn names(&self, column: &str) -> bool {
-        let column = (TARGET, column.to_owned());
-        !self.is_select && self.columns.iter().any(|origins| origins.contains(&column))
-    }
+    pub(super) level: usize,
+    pub(super) negated: bool,
+    ctes: HashMap<SyntaxNode, (Vec<Output>, Formula)>,
 }
 
 impl Rows {
@@ -91,56 +90,145 @@ impl Rows {
                     rows.read_from(&clause, &mut scope);
                 }
                 K::WHERE_CLAUSE => rows.read_clause(&clause, &scope),
-                _ => {
-                    let condition = child(&clause, K::MERGE_CONDITION);
-                    condition.iter().for_each(|condition| rows.read_clause(condition, &scope));
-                }
+                _ => {}
             }
+        }
+        if write.node.kind() == K::MERGE {
+            rows.read_actions(&write.node, &scope);
         }
         rows
     }
 
+    /// A row meets all that was found.
+    pub(super) fn formula(&self) -> Formula {
+        Formula::All(self.found.clone())
+    }
+
+    /// The WHEN clauses of a MERGE that change a row of the target: one of them does.
+    fn read_actions(&mut self, merge: &SyntaxNode, scope: &Scope<'_>) {
+        let changes = |clause: &SyntaxNode| {
+            child(clause, K::MERGE_DELETE).or(child(clause, K::MERGE_UPDATE)).is_some()
+        };
+        let mut actions = Vec::new();
+        for clause in merge.children().filter(changes) {
+            let condition = child(&clause, K::MERGE_CONDITION);
+            let read = |rows: &mut Self| {
+                condition.iter().for_each(|condition| rows.read_clause(condition, scope));
+            };
+            actions.push(Formula::All(self.gather(read).1));
+        }
+        self.found.push(Formula::Any(actions));
+    }
+
+    /// Notes a condition.
+    pub(super) fn note(&mut self, columns: Origins, bound: Option<Bound>) -> Formula {
+        self.conditions.push(Condition { columns, bound });
+        Formula::condition(self.conditions.len() - 1)
+    }
+
+    /// Reads a part, and returns the formulas that were found in it.
+    pub(super) fn gather<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> (T, Vec<Formula>) {
+        let around = std::mem::take(&mut self.found);
+        let result = read(self);
+        (result, std::mem::replace(&mut self.found, around))
+    }
+
+    /// Reads a part whose rows are kept if they do not meet its conditions, or met by number.
+    pub(super) fn without_bounds<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+        let first = self.conditions.len();
+        let result = read(self);
+        self.conditions[first..].iter_mut().for_each(|condition| condition.bound = None);
+        result
+    }
+
     /// Adds the sources of a FROM or USING, and the conditions of its joins.
     fn read_from(&mut self, from: &SyntaxNode, scope: &mut Scope<'_>) {
-        for item in from.children() {
-            match item.kind() {
-                // ONLY (orders) is a table too.
-                K::RELATION_FROM_ITEM | K::PAREN_FROM_ITEM if is_table(&item) => {
-                    let table = Table::read(&item);
-                    let name = alias(&item).unwrap_or_else(|| table.name().to_owned());
-                    let locked = scope.locks.cover(&name);
-                    let columns = self.columns_of(table, locked, scope);
-                    scope.sources.push(Source { name, columns });
-                }
-                K::PAREN_FROM_ITEM if select(&item).is_some() => {
-                    let name = alias(&item).unwrap_or_default();
-                    let locked = scope.locks.cover(&name);
-                    let outputs =
-                        select(&item).map(|inner| self.read_select(&inner, scope, locked));
-                    let outputs = renamed(outputs.unwrap_or_default(), child(&item, K::FROM_ALIAS));
-                    scope.sources.push(Source { name, columns: Columns::Listed(outputs) });
-                }
-                K::PAREN_FROM_ITEM | K::PAREN_EXPR | K::JOIN_EXPR | K::JOIN => {
-                    self.read_from(&item, scope);
-                }
-                K::ON_CLAUSE => self.read_clause(&item, scope),
-                K::JOIN_USING_CLAUSE => self.read_join(&item, scope),
-                _ => {
-                    let name = alias(&item).unwrap_or_default();
-                    scope.sources.push(Source { name, columns: Columns::Unknown });
-                }
+        from.children().for_each(|item| self.read_source(&item, scope));
+    }
+
+    fn read_source(&mut self, item: &SyntaxNode, scope: &mut Scope<'_>) {
+        match item.kind() {
+            // ONLY (orders) is a table too.
+            K::RELATION_FROM_ITEM | K::PAREN_FROM_ITEM if is_table(item) => {
+                let table = Table::read(item);
+                let name = alias(item).unwrap_or_else(|| table.name().to_owned());
+                let locked = scope.locks.cover(&name);
+                let columns = self.columns_of(table, locked, scope);
+                scope.sources.push(Source { name, columns });
+            }
+            K::PAREN_FROM_ITEM if select(item).is_some() => {
+                let name = alias(item).unwrap_or_default();
+                let locked = scope.locks.cover(&name);
+                let outputs = select(item).map(|inner| self.read_select(&inner, scope, locked));
+                let outputs = renamed(outputs.unwrap_or_default(), child(item, K::FROM_ALIAS));
+                scope.sources.push(Source { name, columns: Columns::Listed(outputs) });
+            }
+            K::JOIN_EXPR => self.read_join(item, scope),
+            K::PAREN_FROM_ITEM | K::PAREN_EXPR => self.read_from(item, scope),
+            K::ON_CLAUSE => self.read_clause(item, scope),
+            _ => {
+                let name = alias(item).unwrap_or_default();
+                scope.sources.push(Source { name, columns: Columns::Unknown });
             }
         }
     }
 
-    /// `JOIN … USING (column)`: the last source has it, and one of those before.
-    fn read_join(&mut self, using: &SyntaxNode, scope: &Scope<'_>) {
-        let Some((last, before)) = scope.sources.split_last() else { return };
-        for column in using.descendants().filter(|node| node.kind() == K::COLUMN_NAME_REF) {
-            let column = normalize_name_node(&column);
-            let right = last.columns.named(&column);
-            let left = before.iter().flat_map(|source| source.columns.named(&column));
-            self.equate(&left.collect(), &right);
+    /// The sources of a join. Rows that an outer join has not found are taken too, so its condition can be
+    /// the reason to take a row, or not to.
+    fn read_join(&mut self, join_expr: &SyntaxNode, scope: &mut Scope<'_>) {
+        let first = scope.sources.len();
+        for item in join_expr.children() {
+            if item.kind() != K::JOIN {
+                self.read_source(&item, scope);
+                continue;
+            }
+            let second = scope.sources.len();
+            let (mut is_outer, mut using) = (false, None);
+            for part in item.children() {
+                match part.kind() {
+                    K::JOIN_LEFT | K::JOIN_RIGHT | K::JOIN_FULL => is_outer = true,
+                    K::JOIN_INNER | K::JOIN_CROSS => {}
+                    K::JOIN_USING_CLAUSE => using = Some(part),
+                    K::ON_CLAUSE if is_outer => {
+                        self.without_bounds(|rows| rows.read_clause(&part, scope));
+                    }
+                    _ => self.read_source(&part, scope),
+                }
+            }
+            let (left, right) = scope.sources[first..].split_at(second - first);
+            if let Some(using) = using {
+                let columns = using.descendants().filter(|n| n.kind() == K::COLUMN_NAME_REF);
+                columns.for_each(|column| self.join_by(&normalize_name_node(&column), left, right));
+            } else if item.children_with_tokens().any(|token| token.kind() == K::NATURAL_KW) {
+                self.join_naturally(left, right);
+            }
+        }
+    }
+
+    fn join_by(&mut self, column: &str, left: &[Source], right: &[Source]) {
+        let of = |side: &[Source]| {
+            side.iter().flat_map(|source| source.columns.named(column).origins).collect::<Origins>()
+        };
+        self.equate(&of(left), &of(right));
+    }
+
+    /// `NATURAL JOIN`: by the columns that both sides have. Of two tables, they are not known, unless both are
+    /// the same.
+    fn join_naturally(&mut self, left: &[Source], right: &[Source]) {
+        let outputs = |side: &[Source]| -> Vec<Output> {
+            side.iter().flat_map(|source| source.columns.all()).collect()
+        };
+        let (left_outputs, right_outputs) = (outputs(left), outputs(right));
+        for output in left_outputs.iter().chain(&right_outputs).filter(|o| o.all_of.is_none()) {
+            self.join_by(&output.name, left, right);
+        }
+        for one in left_outputs.iter().filter_map(|output| output.all_of) {
+            for other in right_outputs.iter().filter_map(|output| output.all_of) {
+                let [table, second] = [one, other].map(|relation| &self.relations[relation].table);
+                if table.shares_rows_with(second) {
+                    self.natural.push((one, other));
+                }
+            }
         }
     }
 
@@ -157,11 +245,12 @@ impl Rows {
 
     /// FOR UPDATE does not reach into a WITH query.
     fn read_cte(&mut self, name: &str, with: &SyntaxNode, ctes: &Ctes) -> Vec<Output> {
-        if let Some(known) = self.ctes.get(with) {
-            return known.clone();
+        if let Some((outputs, formula)) = self.ctes.get(with).cloned() {
+            self.found.push(formula);
+            return outputs;
         }
         // One that reads itself finds nothing.
-        self.ctes.insert(with.clone(), Vec::new());
+        self.ctes.insert(with.clone(), (Vec::new(), Formula::All(Vec::new())));
         let mut ctes = ctes.clone();
         let recursive = with.parent().is_some_and(|clause| {
             clause.children_with_tokens().any(|token| token.kind() == K::RECURSIVE_KW)
@@ -170,9 +259,11 @@ impl Rows {
             ctes.remove(name);
         }
         let scope = Scope { sources: Vec::new(), outer: None, ctes, locks: Locks::default() };
-        let outputs = select(with).map(|inner| self.read_select(&inner, &scope, false));
+        let read = |rows: &mut Self| select(with).map(|s| rows.read_select(&s, &scope, false));
+        let (outputs, found) = self.gather(read);
         let outputs = renamed(outputs.unwrap_or_default(), Some(with.clone()));
-        self.ctes.insert(with.clone(), outputs.clone());
+        self.ctes.insert(with.clone(), (outputs.clone(), Formula::All(found.clone())));
+        self.found.push(Formula::All(found));
         outputs
     }
 
@@ -194,35 +285,58 @@ impl Rows {
                     .map(|inner| self.read_select(&inner, &scope, locked))
                     .unwrap_or_default()
             }
-            K::COMPOUND_SELECT => {
-                let branches = node.children().filter(is_select);
-                let branches = branches.map(|branch| self.read_select(&branch, &scope, locked));
-                branches.reduce(united).unwrap_or_default()
-            }
+            K::COMPOUND_SELECT => self.read_compound(node, &scope, locked),
             K::TABLE => match child(node, K::RELATION_NAME).map(|name| Table::read(&name)) {
                 Some(table) => self.columns_of(table, locked, &scope).all(),
                 None => Vec::new(),
             },
             K::SELECT | K::SELECT_INTO => {
-                self.levels.push(Level::default());
-                let around = std::mem::replace(&mut self.level, self.levels.len() - 1);
-                for clause in node.children() {
-                    match clause.kind() {
-                        K::FROM_CLAUSE => self.read_from(&clause, &mut scope),
-                        K::WHERE_CLAUSE | K::HAVING_CLAUSE => self.read_clause(&clause, &scope),
-                        _ => {}
-                    }
-                }
-                let targets: Vec<_> = node.children().filter_map(ast::SelectClause::cast).collect();
-                let targets = targets.iter().filter_map(ast::SelectClause::target_list);
-                let targets: Vec<_> = targets.flat_map(|list| list.targets()).collect();
-                let outputs =
-                    targets.into_iter().flat_map(|t| self.read_target(t, &scope)).collect();
-                self.level = around;
+                let (outputs, mut found) = self.gather(|rows| rows.read_clauses(node, &mut scope));
+                // That a row is one of this SELECT's is a condition too.
+                found.push(self.note(Origins::new(), None));
+                self.found.push(Formula::All(found));
                 outputs
             }
             _ => Vec::new(),
         }
+    }
+
+    fn read_clauses(&mut self, node: &SyntaxNode, scope: &mut Scope<'_>) -> Vec<Output> {
+        self.levels.push(Level::default());
+        let around = std::mem::replace(&mut self.level, self.levels.len() - 1);
+        let negated = std::mem::take(&mut self.negated);
+        for clause in node.children() {
+            match clause.kind() {
+                K::FROM_CLAUSE => self.read_from(&clause, scope),
+                K::WHERE_CLAUSE | K::HAVING_CLAUSE => self.read_clause(&clause, scope),
+                _ => {}
+            }
+        }
+        let targets: Vec<_> = node.children().filter_map(ast::SelectClause::cast).collect();
+        let targets = targets.iter().filter_map(ast::SelectClause::target_list);
+        let targets: Vec<_> = targets.flat_map(|list| list.targets()).collect();
+        let outputs = targets.into_iter().flat_map(|t| self.read_target(t, scope)).collect();
+        (self.level, self.negated) = (around, negated);
+        outputs
+    }
+
+    /// A UNION, INTERSECT or EXCEPT.
+    fn read_compound(&mut self, node: &SyntaxNode, scope: &Scope<'_>, locked: bool) -> Vec<Output> {
+        let (mut outputs, mut formulas) = (Vec::new(), Vec::new());
+        for branch in node.children().filter(is_select) {
+            let (read, found) = self.gather(|rows| rows.read_select(&branch, scope, locked));
+            outputs.push(read);
+            formulas.push(Formula::All(found));
+        }
+        let has = |kind| child(node, kind).is_some();
+        if has(K::EXCEPT) {
+            let first = usize::from(!formulas.is_empty());
+            let excluded = formulas.split_off(first).into_iter().map(Formula::opposite);
+            formulas.extend(excluded);
+        }
+        let is_both = has(K::EXCEPT) || has(K::INTERSECT);
+        self.found.push(if is_both { Formula::All(formulas) } else { Formula::Any(formulas) });
+        outputs.into_iter().reduce(united).unwrap_or_default()
     }
 
     fn read_target(&mut self, target: ast::Target, scope: &Scope<'_>) -> Vec<Output> {
@@ -240,141 +354,16 @@ impl Rows {
                 .filter(|source| table.as_ref().is_none_or(|t| *t == source.name));
             return all.flat_map(|source| source.columns.all()).collect();
         }
-        let origins = expression.map(|expression| self.origins(expression.syntax(), scope));
+        let read = |rows: &mut Self| expression.map(|e| rows.origins(e.syntax(), scope));
+        let (origins, found) = self.gather(read);
         let name = ColumnName::from_target(target).and_then(|(name, _)| name.to_string());
+        let when = (!found.is_empty()).then_some(Formula::All(found));
         let (name, origins) = (name.unwrap_or_default(), origins.unwrap_or_default());
-        vec![Output { name, origins, all_of: None }]
+        vec![Output { name, origins, when, all_of: None }]
     }
 
-    fn read_clause(&mut self, clause: &SyntaxNode, scope: &Scope<'_>) {
-        let condition = clause.children().find(|child| ast::Expr::can_cast(child.kind()));
-        condition.iter().for_each(|condition| self.read_condition(condition, scope));
-    }
-
-    fn read_condition(&mut self, condition: &SyntaxNode, scope: &Scope<'_>) {
-        let parts: Vec<SyntaxNode> = condition.children().collect();
-        match condition.kind() {
-            K::PAREN_EXPR if parts.len() == 1 && !is_select(&parts[0]) => {
-                self.read_condition(&parts[0], scope);
-            }
-            K::PREFIX_EXPR => {
-                let not = condition.first_token().is_some_and(|token| token.kind() == K::NOT_KW);
-                self.negated ^= not;
-                parts.iter().for_each(|part| self.read_condition(part, scope));
-                self.negated ^= not;
-            }
-            K::BIN_EXPR => {
-                if let Some(comparison) = ast::BinExpr::cast(condition.clone()) {
-                    self.read_comparison(&comparison, scope);
-                }
-            }
-            _ => {
-                let named = self.origins(condition, scope);
-                self.conditions.extend(named);
-            }
-        }
-    }
-
-    fn read_comparison(&mut self, comparison: &ast::BinExpr, scope: &Scope<'_>) {
-        let (Some(left), Some(right)) = (comparison.lhs(), comparison.rhs()) else { return };
-        let (left, right) = (left.syntax(), right.syntax());
-        let is_true = right.first_token().is_some_and(|token| token.kind() == K::TRUE_KW);
-        match comparison.op() {
-            Some(BinOp::And(_) | BinOp::Or(_)) => {
-                self.read_condition(left, scope);
-                self.read_condition(right, scope);
-            }
-            Some(BinOp::Is(_)) if is_true => self.read_condition(left, scope),
-            Some(BinOp::Eq(_) | BinOp::In(_) | BinOp::IsNotDistinctFrom(_)) => {
-                let (left, right) = (self.side(left, scope), self.side(right, scope));
-                self.compare(&left, &right);
-            }
-            operator => {
-                let (left, right) = (self.origins(left, scope), self.origins(right, scope));
-                let differ = matches!(
-                    operator,
-                    Some(BinOp::LAngle(_) | BinOp::RAngle(_) | BinOp::Neq(_) | BinOp::Neqb(_))
-                );
-                if differ {
-                    self.unequal.extend(pairs(&left, &right));
-                }
-                let whole = self.origins(comparison.syntax(), scope);
-                self.conditions.extend(whole);
-            }
-        }
-    }
-
-    /// Notes that two sides are compared for equality.
-    fn compare(&mut self, left: &Side, right: &Side) {
-        if self.negated {
-            self.conditions.extend(left.columns.iter().chain(&right.columns).flatten().cloned());
-            return;
-        }
-        for (side, other) in [(left, right), (right, left)] {
-            let with = if other.is_select { Compared::Select } else { Compared::Value };
-            let level = &mut self.levels[self.level];
-            if side.names("ctid") {
-                level.ctid = level.ctid.max(Some(with));
-                level.together |= side.names("tableoid");
-                let addresses = other.columns.iter().flatten();
-                self.addresses.extend(addresses.filter(|(_, column)| column == "ctid").cloned());
-            } else if side.names("tableoid") {
-                level.tableoid = level.tableoid.max(Some(with));
-            }
-        }
-        if left.columns.len() == right.columns.len() {
-            left.columns.iter().zip(&right.columns).for_each(|(l, r)| self.equate(l, r));
-        } else {
-            let all = |side: &Side| side.columns.iter().flatten().cloned().collect();
-            self.equate(&all(left), &all(right));
-        }
-        // A join is no condition of either table; what it names of the target is checked again.
-        let is_join =
-            [left, right].iter().all(|s| !s.is_select && s.columns.iter().all(|c| !c.is_empty()));
-        let named =
-            [left, right].into_iter().filter(|side| !side.is_select).flat_map(|s| &s.columns);
-        let named = named.flatten().filter(|(relation, _)| !is_join || *relation == TARGET);
-        self.conditions.extend(named.cloned());
-    }
-
-    fn equate(&mut self, left: &Origins, right: &Origins) {
+    pub(super) fn equate(&mut self, left: &Origins, right: &Origins) {
         self.equal.extend(pairs(left, right));
-    }
-
-    /// One side of a comparison, by its columns: a row, a sub-select, ANY of an array, or one expression.
-    fn side(&mut self, node: &SyntaxNode, scope: &Scope<'_>) -> Side {
-        if is_select(node) {
-            let outputs = self.read_select(node, scope, false);
-            let columns = outputs.into_iter().map(|output| output.origins).collect();
-            return Side { columns, is_select: true };
-        }
-        let unwrapped = match node.kind() {
-            K::PAREN_EXPR
-            | K::CAST_EXPR
-            | K::ANY_FN
-            | K::SOME_FN
-            | K::CALL_EXPR
-            | K::ARRAY_EXPR => {
-                let mut parts = node.children().filter(|part| {
-                    let kind = part.kind();
-                    matches!(kind, K::ANY_FN | K::SOME_FN)
-                        || is_select(part)
-                        || ast::Expr::can_cast(kind)
-                });
-                parts
-                    .next()
-                    .filter(|part| node.kind() != K::CALL_EXPR || !ast::Expr::can_cast(part.kind()))
-            }
-            _ => None,
-        };
-        if let Some(inner) = unwrapped {
-            return self.side(&inner, scope);
-        }
-        let columns = match node.kind() {
-            K::TUPLE_EXPR => node.children().map(|part| self.origins(&part, scope)).collect(),
-            _ => vec![self.origins(node, scope)],
-        };
-        Side { columns, is_select: false }
     }
 }
 
@@ -383,7 +372,8 @@ fn is_table(item: &SyntaxNode) -> bool {
     item.kind() == K::RELATION_FROM_ITEM || item.children_with_tokens().any(only)
 }
 
-fn pairs(left: &Origins, right: &Origins) -> Vec<(Origin, Origin)> {
+/// Each column of one side with each of the other.
+pub(super) fn pairs(left: &Origins, right: &Origins) -> Vec<(Origin, Origin)> {
     let both = left.iter().flat_map(|l| right.iter().map(move |r| (l.clone(), r.clone())));
     both.collect()
 }

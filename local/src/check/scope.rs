@@ -6,6 +6,7 @@ use squawk_syntax::SyntaxKind as K;
 use squawk_syntax::SyntaxNode;
 use squawk_syntax::ast::normalize_name_node;
 
+use super::formula::Formula;
 use super::statement::{Ctes, child};
 
 /// The table that a write changes is the first relation.
@@ -20,7 +21,15 @@ pub(super) type Origins = BTreeSet<Origin>;
 pub(super) struct Output {
     pub(super) name: String,
     pub(super) origins: Origins,
+    /// When it has a value that can be found again: CASE, FILTER and sub-selects decide.
+    pub(super) when: Option<Formula>,
     pub(super) all_of: Option<usize>,
+}
+
+impl Output {
+    fn of(origins: impl IntoIterator<Item = Origin>) -> Self {
+        Self { origins: origins.into_iter().collect(), ..Self::default() }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -46,13 +55,13 @@ impl Columns {
     }
 
     /// A column that a sub-select lists by name.
-    fn listed(&self, name: &str) -> Option<Origins> {
+    fn listed(&self, name: &str) -> Option<Output> {
         let Self::Listed(outputs) = self else { return None };
-        outputs.iter().find(|output| output.name == name).map(|output| output.origins.clone())
+        outputs.iter().find(|output| output.name == name).cloned()
     }
 
-    pub(super) fn named(&self, name: &str) -> Origins {
-        let tables = || self.tables().into_iter().map(|table| (table, name.to_owned())).collect();
+    pub(super) fn named(&self, name: &str) -> Output {
+        let tables = || Output::of(self.tables().into_iter().map(|table| (table, name.to_owned())));
         self.listed(name).unwrap_or_else(tables)
     }
 }
@@ -74,8 +83,8 @@ pub(super) struct Scope<'o> {
 }
 
 impl Scope<'_> {
-    /// A column without a table's name in front. Empty if several tables may have it.
-    pub(super) fn named(&self, name: &str) -> Origins {
+    /// A column without a table's name in front. Without origins if several tables may have it.
+    pub(super) fn named(&self, name: &str) -> Output {
         let mut sources = self.sources.iter();
         if let Some(listed) = sources.find_map(|source| source.columns.listed(name)) {
             return listed;
@@ -83,14 +92,14 @@ impl Scope<'_> {
         let tables: Vec<usize> = self.sources.iter().flat_map(|s| s.columns.tables()).collect();
         match tables.as_slice() {
             [] => self.outer.map(|outer| outer.named(name)).unwrap_or_default(),
-            [TARGET, ..] => Origins::from([(TARGET, name.to_owned())]),
-            [table] => Origins::from([(*table, name.to_owned())]),
-            _ => Origins::new(),
+            [TARGET, ..] => Output::of([(TARGET, name.to_owned())]),
+            [table] => Output::of([(*table, name.to_owned())]),
+            _ => Output::default(),
         }
     }
 
     /// `None` if nothing has the qualifier.
-    pub(super) fn qualified(&self, qualifier: &str, name: &str) -> Option<Origins> {
+    pub(super) fn qualified(&self, qualifier: &str, name: &str) -> Option<Output> {
         let source = self.sources.iter().find(|source| source.name == qualifier);
         let outer = || self.outer.and_then(|outer| outer.qualified(qualifier, name));
         source.map(|source| source.columns.named(name)).or_else(outer)

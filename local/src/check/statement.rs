@@ -49,14 +49,24 @@ impl Table {
         self.path.last().map_or("", String::as_str)
     }
 
+    /// The schema; without one, a name is taken for one of `public`, because `search_path` is not known.
+    fn schema(&self) -> &str {
+        self.path.iter().rev().nth(1).map_or("public", String::as_str)
+    }
+
+    pub(super) fn is(&self, other: &Self) -> bool {
+        (self.name(), self.schema()) == (other.name(), other.schema())
+    }
+
     /// Whether both names are of one table, or of a partition and its parent by the usual name: `orders_2024`.
     pub(super) fn shares_rows_with(&self, other: &Self) -> bool {
         let is_partition = |parent: &str, name: &str| {
             let suffix = name.strip_prefix(parent).and_then(|rest| rest.strip_prefix('_'));
             suffix.is_some_and(|s| s == "default" || s.contains(|c: char| c.is_ascii_digit()))
         };
+        let same_schema = self.schema() == other.schema();
         let (own, other) = (self.name(), other.name());
-        own == other || is_partition(own, other) || is_partition(other, own)
+        same_schema && (own == other || is_partition(own, other) || is_partition(other, own))
     }
 }
 
@@ -123,6 +133,23 @@ pub(super) fn with_ctes(node: &SyntaxNode, outer: &Ctes) -> Ctes {
 /// The sub-select that a node holds directly: of a WITH query, of parentheses, of ARRAY or ANY.
 pub(super) fn select(node: &SyntaxNode) -> Option<SyntaxNode> {
     node.children().find(is_select)
+}
+
+/// The last name of `schema.table`, also between parentheses.
+pub(super) fn last_name(node: &SyntaxNode) -> String {
+    let last = node.descendants().filter(|node| node.kind() == SyntaxKind::NAME_REF).last();
+    last.map(|name| normalize_name_node(&name)).unwrap_or_default()
+}
+
+/// Whether a node can be the name of what a call calls.
+pub(super) fn is_called(node: &SyntaxNode) -> bool {
+    matches!(node.kind(), SyntaxKind::NAME_REF | SyntaxKind::FIELD_EXPR)
+}
+
+/// Whether a call is of one of these functions, which are listed with spaces in between.
+pub(super) fn calls(call: &SyntaxNode, functions: &str) -> bool {
+    let name = call.children().next().filter(is_called).map(|name| last_name(&name));
+    name.is_some_and(|name| functions.split(' ').any(|function| function == name))
 }
 
 pub(super) fn is_select(node: &SyntaxNode) -> bool {

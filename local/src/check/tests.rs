@@ -2,7 +2,7 @@
 
 use super::*;
 
-const WRITE: &str = "mode = \"write\"\nresult = \"affected\"";
+pub(super) const WRITE: &str = "mode = \"write\"\nresult = \"affected\"";
 const REPEAT: &str = "mode = \"write\"\nresult = \"affected\"\nrepeat = \"until-no-rows\"";
 
 fn query(front: &str, sql: &str) -> Query {
@@ -16,14 +16,14 @@ fn found(front: &str, sql: &str) -> Vec<String> {
 }
 
 /// Asserts that each statement has exactly one finding, which says this.
-fn each(front: &str, expected: &str, statements: &[&str]) {
+pub(super) fn each(front: &str, expected: &str, statements: &[&str]) {
     for sql in statements {
         let found = found(front, sql);
         assert!(found.len() == 1 && found[0].contains(expected), "{sql}: {found:#?}");
     }
 }
 
-fn none(front: &str, statements: &[&str]) {
+pub(super) fn none(front: &str, statements: &[&str]) {
     for sql in statements {
         assert_eq!(found(front, sql), Vec::<String>::new(), "{sql}");
     }
@@ -141,7 +141,6 @@ fn a_condition_that_is_checked_only_once_is_found() {
             "DELETE FROM orders WHERE id IN (SELECT id FROM orders ORDER BY received_at LIMIT 10)",
             "DELETE FROM orders WHERE customer_id IN (SELECT customer_id FROM customers WHERE closed)",
             "DELETE FROM orders WHERE parent IN (SELECT id FROM orders WHERE total = 0)",
-            "DELETE FROM orders WHERE id NOT IN (SELECT id FROM orders WHERE total = 0)",
             "DELETE FROM orders o WHERE EXISTS (SELECT FROM orders p WHERE p.parent = o.id)",
             "DELETE FROM orders WHERE received_at < (SELECT max(received_at) FROM orders WHERE paid)",
             "DELETE FROM orders WHERE received_at < now()",
@@ -229,7 +228,6 @@ fn a_second_reading_is_found_in_every_form() {
              WHERE a.order_id = b.order_id AND a.ctid <> b.keep",
             "WITH r AS (SELECT id, row_number() OVER (PARTITION BY order_id ORDER BY received_at DESC) AS n FROM orders)
              DELETE FROM orders WHERE id IN (SELECT id FROM r WHERE n > 1)",
-            "DELETE FROM orders WHERE NOT EXISTS (SELECT FROM orders d WHERE d.id = orders.id AND d.received_at > now())",
             "DELETE FROM orders WHERE data->>'parent' IN (SELECT data->>'id' FROM orders WHERE paid)",
             // Another table, whatever its name begins with.
             "DELETE FROM orders WHERE order_id IN (SELECT order_id FROM orders_archive WHERE received_at < now())",
