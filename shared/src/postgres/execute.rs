@@ -18,7 +18,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::{DbError, Severity};
 
 use super::outcome::{Failure, NoAnswer, Progress, Stage};
-use super::read_only::{refuses_writes, takes_no_writes};
+use super::read_only::{self, Cause, refuses_writes, takes_no_writes};
 use super::statement_error::{condition, statement_error};
 use super::{Connection, Leaves, text};
 use crate::error::Error;
@@ -153,6 +153,26 @@ async fn write(
         return Err(Failure { usable: false, ..failure });
     }
     Err(failure)
+}
+
+impl Connection {
+    /// The failure of a write that was refused with 25006: after this, its transaction is rolled back.
+    pub(super) async fn refused_write(&self, query: &Query) -> Failure {
+        let Some(cause) = read_only::ask(&self.client).await else {
+            return Failure { error: takes_no_writes(query), usable: false, repeat: true };
+        };
+        let error = cause.error(format!("query {} could not write", query.name));
+        match cause {
+            // The name leads to another server by now.
+            Cause::Standby | Cause::Server => Failure { error, usable: false, repeat: true },
+            // A new login may have another setting, once somebody has changed it.
+            Cause::Altered(_) | Cause::Session => {
+                self.spend();
+                Failure::refused(error)
+            }
+            Cause::Transaction => Failure { error, usable: true, repeat: true },
+        }
+    }
 }
 
 /// A query's statement as it is sent.

@@ -16,6 +16,7 @@
 //! the database's: the clock of a sandbox that was frozen says nothing.
 
 mod failure;
+mod holder;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
 use self::failure::{chunk_failed, chunk_undone, code, is_contention, is_taken};
+pub(crate) use self::holder::{Holder, Undone};
 pub(crate) use self::row::{Position, Seen};
 use self::row::{as_i64, as_u64, position};
 use super::execute::{Statement, begin_with};
@@ -128,20 +130,6 @@ VALUES ($1, $2, 'skipped', 1, $3, clock_timestamp(), clock_timestamp(), $4,
     encode(sha256(convert_to($5, 'UTF8')), 'hex'))
 ON CONFLICT (job, run) DO NOTHING";
 
-/// A run, and what identifies the invocation that works on it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Holder<'a> {
-    pub(crate) job: &'a str,
-    pub(crate) run: &'a str,
-    /// The fencing token: another one for each attempt to own the run.
-    pub(crate) owner: i64,
-    pub(crate) lease: Duration,
-    /// The input of the run; the row holds a digest of it.
-    pub(crate) input: &'a str,
-    /// Whether its statements may leave something in the session, which is released with their COMMIT.
-    pub(crate) release: bool,
-}
-
 /// The result of a claim.
 #[derive(Clone, Debug)]
 pub(crate) enum Claim {
@@ -151,23 +139,6 @@ pub(crate) enum Claim {
     Seen(Seen),
     /// It was about to become free: try again.
     Again,
-}
-
-/// Why a chunk did not happen.
-#[derive(Debug)]
-pub(crate) enum Undone {
-    /// The run is not this owner's any more.
-    LeaseLost,
-    /// Another transaction was in its way.
-    Contention(Error),
-    /// The statement or the connection failed.
-    Failed(Failure),
-}
-
-impl From<Failure> for Undone {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
 }
 
 /// The statements that end the transaction of a chunk.

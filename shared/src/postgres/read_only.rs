@@ -6,8 +6,6 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::Connection;
-use super::outcome::Failure;
 use super::statement_error::is_raised;
 use crate::error::{Error, ErrorKind};
 use crate::query::Query;
@@ -104,26 +102,6 @@ impl Cause {
         let kind =
             if self.passes() { ErrorKind::DatabaseUnavailable } else { ErrorKind::QueryDenied };
         self.explain(Error::new(kind, what)).also("nothing was changed")
-    }
-}
-
-impl Connection {
-    /// The failure of a write that was refused with 25006: after this, its transaction is rolled back.
-    pub(super) async fn refused_write(&self, query: &Query) -> Failure {
-        let Some(cause) = ask(&self.client).await else {
-            return Failure { error: takes_no_writes(query), usable: false, repeat: true };
-        };
-        let error = cause.error(format!("query {} could not write", query.name));
-        match cause {
-            // The name leads to another server by now.
-            Cause::Standby | Cause::Server => Failure { error, usable: false, repeat: true },
-            // A new login may have another setting, once somebody has changed it.
-            Cause::Altered(_) | Cause::Session => {
-                self.spend();
-                Failure::refused(error)
-            }
-            Cause::Transaction => Failure { error, usable: true, repeat: true },
-        }
     }
 }
 

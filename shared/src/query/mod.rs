@@ -22,6 +22,7 @@ mod rows;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod rules;
 mod source;
+mod text;
 
 use std::path::Path;
 use std::time::Duration;
@@ -139,7 +140,7 @@ impl Query {
             return Err(invalid("it holds no statement".into()));
         }
         for param in &front.params {
-            parameters::check_default(param).map_err(invalid)?;
+            text::check_default(param).map_err(invalid)?;
         }
         Ok(Self {
             name: name.to_owned(),

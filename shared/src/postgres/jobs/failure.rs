@@ -1,10 +1,12 @@
 //! Explains the failure of a statement on `job_runs`, or of a chunk, and says what to do about it.
 
+use tokio_postgres::Client;
+
 use super::super::execute::{TRANSACTION_TIMEOUT, ends_session};
 use super::super::outcome::Failure;
 use super::super::read_only::{self, Cause, refuses_writes};
 use super::super::statement_error::{condition, own_words, statement_error};
-use super::{Client, Holder, Undone};
+use super::holder::{Holder, Undone};
 use crate::error::{Error, ErrorKind};
 use crate::query::Query;
 
