@@ -10,6 +10,7 @@ mod database;
 mod ec2;
 mod network;
 mod note;
+mod proxy;
 mod rds;
 mod report;
 mod samconfig;
@@ -51,7 +52,7 @@ pub(crate) struct Options {
     /// The environment of samconfig.toml; by default that of the function
     #[arg(long, value_name = "NAME")]
     config_env: Option<String>,
-    /// Use the reader endpoint of a cluster
+    /// Use the reader endpoint of a cluster, or the read-only one of a proxy
     #[arg(long)]
     reader: bool,
     /// The profile of the AWS configuration

@@ -9,6 +9,7 @@ pub(super) enum Right {
     DescribeDBInstances,
     DescribeDBClusters,
     DescribeDBProxies,
+    DescribeDBProxyEndpoints,
     DescribeDBProxyTargets,
     DescribeDBSubnetGroups,
     DescribeRouteTables,
@@ -34,6 +35,7 @@ impl Right {
                 "clusters and the resource ids of instances in clusters are unknown"
             }
             Self::DescribeDBProxies => "proxies are unknown",
+            Self::DescribeDBProxyEndpoints => "the further endpoints of proxies are unknown",
             Self::DescribeDBProxyTargets => "the database behind the proxy is unknown",
             Self::DescribeDBSubnetGroups => "VPC and subnets are unknown",
             Self::DescribeRouteTables => {
@@ -146,6 +148,7 @@ mod tests {
             DescribeDBInstances,
             DescribeDBClusters,
             DescribeDBProxies,
+            DescribeDBProxyEndpoints,
             DescribeDBProxyTargets,
             DescribeDBSubnetGroups,
             DescribeRouteTables,

@@ -4,14 +4,14 @@
 use aws_sdk_rds::Client;
 use aws_sdk_rds::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_rds::types::{
-    DbCluster, DbInstance, DbProxy, DbSubnetGroup, IamAuthMode, UserAuthConfigInfo,
-    VpcSecurityGroupMembership,
+    DbCluster, DbInstance, DbProxy, DbSubnetGroup, VpcSecurityGroupMembership,
 };
 use aws_smithy_async::future::pagination_stream::PaginationStream;
 use rds_iam::endpoint::Endpoint;
 
 use super::database::{Database, Engine, Iam, Kind};
 use super::note::{Note, Refusal, Right};
+use super::proxy;
 
 /// How the database is asked for.
 pub(super) struct Wanted<'a> {
@@ -21,10 +21,10 @@ pub(super) struct Wanted<'a> {
 }
 
 /// What the caller sees in the region.
-struct Seen {
+pub(super) struct Seen {
     instances: Vec<DbInstance>,
     clusters: Vec<DbCluster>,
-    proxies: Vec<DbProxy>,
+    pub(super) proxies: Vec<DbProxy>,
 }
 
 /// A database that has the name, and the endpoint, if that was the name.
@@ -41,35 +41,37 @@ pub(super) async fn find(
     notes: &mut Vec<Note>,
 ) -> Result<Database, String> {
     let seen = Seen::list(client, notes).await?;
-    let found = seen.named(wanted.name);
     let region = wanted.region.to_owned();
-    match found.as_slice() {
-        [Found::Instance(_) | Found::Proxy(_)] if wanted.reader => {
-            Err(format!("--reader is for clusters, and {} is none", wanted.name))
+    match seen.named(wanted.name).as_slice() {
+        [Found::Instance(_)] if wanted.reader => {
+            Err(format!("--reader is for clusters and proxies, and {} is neither", wanted.name))
         }
         [Found::Instance(instance)] => Ok(Database { region, ..seen.instance(instance)? }),
         [Found::Cluster(cluster, host)] => {
-            let reader = cluster.reader_endpoint().filter(|_| wanted.reader).map(str::to_owned);
-            let database = seen.cluster(cluster, reader.or_else(|| host.clone()))?;
+            let host = match (wanted.reader, cluster.reader_endpoint()) {
+                (false, _) => host.clone(),
+                (true, Some(reader)) => Some(reader.to_owned()),
+                (true, None) => return Err(format!("{} has no reader endpoint", wanted.name)),
+            };
+            let database = seen.cluster(cluster, host)?;
             let (vpc, subnets) = subnet_group(client, cluster, notes).await?;
             Ok(Database { region, vpc, subnets, ..database })
         }
-        [Found::Proxy(found)] => {
-            let mut database = Database { region, ..proxy(found)? };
-            behind(client, &seen, &mut database, notes).await?;
-            Ok(database)
-        }
-        [] => seen.nothing(wanted, notes),
-        _ => Err(format!(
+        [Found::Proxy(proxy)] => proxy::describe(client, &seen, proxy, wanted, notes).await,
+        [] => match proxy::at_endpoint(client, &seen, wanted, notes).await? {
+            Some(database) => Ok(database),
+            None => seen.nothing(wanted, notes),
+        },
+        several => Err(format!(
             "{} is the name of several: give the endpoint's name, which is one of {}",
             wanted.name,
-            found.iter().filter_map(Found::address).collect::<Vec<_>>().join(", ")
+            several.iter().filter_map(Found::address).collect::<Vec<_>>().join(", ")
         )),
     }
 }
 
 /// Every page of a list, as [`allowed`].
-async fn all<T, E: ProvideErrorMetadata>(
+pub(super) async fn all<T, E: ProvideErrorMetadata>(
     pages: PaginationStream<Result<T, SdkError<E>>>,
     right: Right,
     notes: &mut Vec<Note>,
@@ -83,28 +85,31 @@ fn allowed<T, E: ProvideErrorMetadata>(
     right: Right,
     notes: &mut Vec<Note>,
 ) -> Result<Vec<T>, String> {
-    const DENIED: [&str; 3] = ["AccessDenied", "AccessDeniedException", "UnauthorizedOperation"];
-    let error = match answer {
-        Ok(items) => return Ok(items),
-        Err(error) => error,
-    };
-    let why = match error {
-        SdkError::ServiceError(error) => {
-            let code = error.err().code();
-            // An endpoint's policy answers without a code.
-            if error.raw().status().as_u16() == 403
-                && code.is_none_or(|code| DENIED.contains(&code))
-            {
-                notes.push(Note::Unasked(right, Refusal::Denied));
-                return Ok(Vec::new());
-            }
-            let plain = |c: &char| c.is_ascii_alphanumeric() || *c == '.';
-            let code: String = code.unwrap_or("UnknownError").chars().filter(plain).collect();
-            format!("answered {code}")
+    match answer.map_err(refusal) {
+        Ok(items) => Ok(items),
+        Err(denied @ Refusal::Denied) => {
+            notes.push(Note::Unasked(right, denied));
+            Ok(Vec::new())
         }
-        _ => "cannot be reached".to_owned(),
+        Err(Refusal::Failed(why)) => Err(format!(
+            "RDS {why} ({right}): rds-doctor says what is wrong with credentials and clocks"
+        )),
+    }
+}
+
+pub(super) fn refusal<E: ProvideErrorMetadata>(error: SdkError<E>) -> Refusal {
+    const DENIED: [&str; 3] = ["AccessDenied", "AccessDeniedException", "UnauthorizedOperation"];
+    let SdkError::ServiceError(error) = error else {
+        return Refusal::Failed("cannot be reached".to_owned());
     };
-    Err(format!("RDS {why} ({right}): rds-doctor says what is wrong with credentials and clocks"))
+    let code = error.err().code();
+    // An endpoint's policy answers without a code.
+    if error.raw().status().as_u16() == 403 && code.is_none_or(|code| DENIED.contains(&code)) {
+        return Refusal::Denied;
+    }
+    let plain = |c: &char| c.is_ascii_alphanumeric() || *c == '.';
+    let code: String = code.unwrap_or("UnknownError").chars().filter(plain).collect();
+    Refusal::Failed(format!("answered {code}"))
 }
 
 impl Found<'_> {
@@ -192,7 +197,17 @@ impl Seen {
                 None => Database { id: owner.to_owned(), ..Database::default() },
             };
             let Database { id, resource_id, name, iam, .. } = of_cluster;
-            database = Database { kind: Kind::Cluster, id, resource_id, name, iam, ..database };
+            // Only the writer takes the administrator's scripts.
+            let administrator = of_cluster.administrator.or(database.administrator);
+            database = Database {
+                kind: Kind::Cluster,
+                id,
+                resource_id,
+                name,
+                iam,
+                administrator,
+                ..database
+            };
         }
         Ok(database)
     }
@@ -225,6 +240,17 @@ impl Seen {
         })
     }
 
+    /// The cluster or instance with this name.
+    pub(super) fn behind(&self, id: &str) -> Result<Option<Database>, String> {
+        let cluster = self.clusters.iter().find(|c| c.db_cluster_identifier() == Some(id));
+        let instance = self.instances.iter().find(|i| i.db_instance_identifier() == Some(id));
+        match (cluster, instance) {
+            (Some(cluster), _) => self.cluster(cluster, None).map(Some),
+            (None, Some(instance)) => self.instance(instance).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+
     fn nothing(&self, wanted: &Wanted<'_>, notes: &[Note]) -> Result<Database, String> {
         let Wanted { name, region, .. } = *wanted;
         let denied = notes.iter().any(|note| matches!(note, Note::Unasked(_, Refusal::Denied)));
@@ -240,65 +266,8 @@ impl Seen {
         if let Some(other) = names.into_iter().find(close) {
             why += &format!("; did you mean {other}?");
         }
-        for note in notes {
-            why += &format!("\n{note}");
-        }
-        Err(why)
+        Err(with_notes(why, notes))
     }
-}
-
-fn proxy(proxy: &DbProxy) -> Result<Database, String> {
-    let id = proxy.db_proxy_name().unwrap_or_default();
-    if proxy.engine_family() != Some("POSTGRESQL") {
-        return Err(format!(
-            "{id} is a proxy for {}, and only PostgreSQL's functions use one: name the cluster behind it",
-            proxy.engine_family().unwrap_or("an unknown engine")
-        ));
-    }
-    let status = proxy.status().map(|status| status.as_str());
-    let own = proxy.endpoint().ok_or_else(|| no_endpoint(id, status))?;
-    let by_secret = |auth: &UserAuthConfigInfo| {
-        auth.iam_auth().is_some_and(|mode| *mode != IamAuthMode::Disabled)
-    };
-    let on = proxy.default_auth_scheme() == Some("IAM_AUTH") || proxy.auth().iter().any(by_secret);
-    Ok(Database {
-        kind: Kind::Proxy,
-        id: id.to_owned(),
-        engine: Some(Engine::Postgres),
-        host: own.to_owned(),
-        // A proxy listens on its engine's own port, whatever the database's is.
-        port: Some(5432),
-        resource_id: proxy.db_proxy_arn().and_then(|arn| arn.rsplit(':').next()).map(str::to_owned),
-        vpc: proxy.vpc_id().map(str::to_owned),
-        subnets: proxy.vpc_subnet_ids().to_vec(),
-        security_groups: proxy.vpc_security_group_ids().to_vec(),
-        iam: iam(Some(on), None),
-        ..Database::default()
-    })
-}
-
-/// Adds what only the database behind a proxy knows.
-async fn behind(
-    client: &Client,
-    seen: &Seen,
-    database: &mut Database,
-    notes: &mut Vec<Note>,
-) -> Result<(), String> {
-    let targets = client.describe_db_proxy_targets().db_proxy_name(&database.id).into_paginator();
-    let targets = all(targets.items().send(), Right::DescribeDBProxyTargets, notes).await?;
-    for id in targets.iter().filter_map(|target| target.rds_resource_id()) {
-        let cluster = seen.clusters.iter().find(|c| c.db_cluster_identifier() == Some(id));
-        let instance = seen.instances.iter().find(|i| i.db_instance_identifier() == Some(id));
-        let target = match (cluster, instance) {
-            (Some(cluster), _) => seen.cluster(cluster, None)?,
-            (None, Some(instance)) => seen.instance(instance)?,
-            (None, None) => continue,
-        };
-        let Database { engine, version, name, administrator, .. } = target;
-        (database.engine, database.version) = (engine, version);
-        (database.name, database.administrator) = (name, administrator);
-    }
-    Ok(())
 }
 
 /// VPC and subnets of a cluster, whose description has the name of its subnet group only.
@@ -314,6 +283,11 @@ async fn subnet_group(
     Ok(groups.first().map(network).unwrap_or_default())
 }
 
+/// A reason to stop, with the notes that may explain it.
+pub(super) fn with_notes(why: String, notes: &[Note]) -> String {
+    notes.iter().fold(why, |why, note| format!("{why}\n{note}"))
+}
+
 fn network(group: &DbSubnetGroup) -> (Option<String>, Vec<String>) {
     let subnets = group.subnets().iter().filter_map(|subnet| subnet.subnet_identifier());
     (group.vpc_id().map(str::to_owned), subnets.map(str::to_owned).collect())
@@ -325,7 +299,7 @@ fn engine(id: &str, name: Option<&str>) -> Result<Engine, String> {
     Engine::named(name).ok_or_else(no_function)
 }
 
-fn iam(enabled: Option<bool>, pending: Option<bool>) -> Option<Iam> {
+pub(super) fn iam(enabled: Option<bool>, pending: Option<bool>) -> Option<Iam> {
     match (enabled?, pending) {
         (false, Some(true)) => Some(Iam::Pending),
         (false, _) => Some(Iam::Off),
@@ -337,7 +311,7 @@ fn groups(memberships: &[VpcSecurityGroupMembership]) -> Vec<String> {
     memberships.iter().filter_map(|m| m.vpc_security_group_id().map(str::to_owned)).collect()
 }
 
-fn no_endpoint(id: &str, status: Option<&str>) -> String {
+pub(super) fn no_endpoint(id: &str, status: Option<&str>) -> String {
     format!("{id} has no endpoint yet: it is {}", status.unwrap_or("being created"))
 }
 

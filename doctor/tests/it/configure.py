@@ -64,6 +64,8 @@ def proxy(name):
 
 front = proxy('front')
 proxy('twin')
+proxy('pooled')
+rds.register_db_proxy_targets(DBProxyName='pooled', DBClusterIdentifiers=['prod'], DBInstanceIdentifiers=['prod-1'])
 rds.register_db_proxy_targets(DBProxyName='front', DBInstanceIdentifiers=['mydb'])
 
 

@@ -3,11 +3,12 @@
 
 use crate::common;
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::process::{Output, Stdio};
 
 use common::aws::python;
-use rds_local::testing::imitations::Moto;
+use rds_local::testing::imitations::{Ministack, Moto};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -16,13 +17,13 @@ use tokio::process::Command;
 const FUNCTIONS: [&str; 6] =
     ["batch-job", "db-check", "event-query", "export-query", "mysql-query", "neptune-query"];
 
-const SET_UP: &str = include_str!("configure.py");
-
-/// moto's services with databases, and a project to configure.
+/// Somebody else's RDS and EC2 with databases, and a project to configure.
 struct World {
-    moto: Moto,
-    /// The ids of what `configure.py` made, and the keys of its user.
+    url: String,
+    /// The ids of what the script made, and the keys of its user.
     made: Value,
+    /// Ends when it is dropped.
+    _services: Box<dyn Any>,
     project: TempDir,
 }
 
@@ -35,8 +36,20 @@ struct Ran {
 impl World {
     async fn start() -> Self {
         let moto = Moto::start(&common::root()).await;
-        let made = script(&moto, SET_UP).await;
-        Self { moto, made: serde_json::from_str(&made).unwrap(), project: project() }
+        Self::made(moto.url.clone(), include_str!("configure.py"), Box::new(moto)).await
+    }
+
+    /// moto has no endpoints of proxies.
+    async fn with_endpoints() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ministack = Ministack::start(&common::root(), folder.path()).await;
+        let (url, script) = (ministack.url.clone(), include_str!("configure_endpoints.py"));
+        Self::made(url, script, Box::new((ministack, folder))).await
+    }
+
+    async fn made(url: String, set_up: &str, services: Box<dyn Any>) -> Self {
+        let made = serde_json::from_str(&script(&url, set_up).await).unwrap();
+        Self { url, made, _services: services, project: project() }
     }
 
     /// The same with another project.
@@ -61,7 +74,7 @@ impl World {
 
     async fn run(&self, mut command: Command) -> Ran {
         command.current_dir(self.project.path()).env_clear().kill_on_drop(true);
-        command.envs([("AWS_REGION", "us-east-1"), ("AWS_ENDPOINT_URL", &self.moto.url)]);
+        command.envs([("AWS_REGION", "us-east-1"), ("AWS_ENDPOINT_URL", &self.url)]);
         command.env("AWS_ACCESS_KEY_ID", self.id("key")).env("HOME", self.project.path());
         command.env("AWS_SECRET_ACCESS_KEY", self.id("secret"));
         let Output { status, stdout, stderr } = command.output().await.unwrap();
@@ -93,12 +106,11 @@ impl World {
     }
 }
 
-/// Runs a script with boto3's clients of moto.
-async fn script(moto: &Moto, text: &str) -> String {
+/// Runs a script with boto3's clients of the services at this address.
+async fn script(url: &str, text: &str) -> String {
     let clients = format!(
         "import boto3, json, functools\nclient = functools.partial(boto3.client, region_name='us-east-1', \
-         endpoint_url='{}', aws_access_key_id='x', aws_secret_access_key='x')\n",
-        moto.url
+         endpoint_url='{url}', aws_access_key_id='123456789012', aws_secret_access_key='x')\n"
     );
     python(&(clients + text)).await
 }
@@ -228,8 +240,54 @@ async fn clusters_and_proxies_are_described_too(world: &World) {
     // One name, two databases.
     let ran = world.configure(&["twin"]).await;
     assert!(!ran.ok && ran.error.contains("the name of several"), "{}", ran.error);
-    let ran = world.configure(&["front", "--reader"]).await;
-    assert!(!ran.ok && ran.error.contains("--reader is for clusters"), "{}", ran.error);
+    let ran = world.configure(&["mydb", "--reader"]).await;
+    assert!(!ran.ok && ran.error.contains("--reader is for clusters and proxies"), "{}", ran.error);
+
+    // Behind this one is a cluster: only its writer takes the administrator's scripts, so for its instances.
+    for database in ["pooled", "prod-2"] {
+        let report = world.report(&[database]).await;
+        let command = report["administrator"].as_str().unwrap();
+        assert!(command.contains(&format!("host={writer} ")), "{database}: {command}");
+    }
+}
+
+#[tokio::test]
+async fn endpoints_of_a_proxy_are_found() {
+    let world = World::with_endpoints().await;
+    let reader = world.id("reader");
+    for arguments in
+        [&["front-ro"][..], &[reader], &["front-ro", "--reader"], &["front", "--reader"]]
+    {
+        let database = &world.report(arguments).await["database"];
+        for (name, value) in [
+            ("id", "front"),
+            ("host", reader),
+            ("resource_id", world.id("id")),
+            ("kind", "proxy"),
+            ("vpc", world.id("other")),
+        ] {
+            assert_eq!(database[name], value, "{arguments:?}: {database:#}");
+        }
+        let subnets: Vec<&str> = world.id("other_subnets").split(',').collect();
+        assert_eq!(database["subnets"], json!(subnets), "{arguments:?}: {database:#}");
+        assert_eq!(database["security_groups"], json!([world.id("other_group")]));
+    }
+    let database = &world.report(&["front"]).await["database"];
+    assert_eq!((&database["host"], &database["vpc"]), (&world.made["host"], &world.made["vpc"]));
+
+    let several =
+        format!("many has several read-only endpoints: name one of {}", world.id("several"));
+    for (arguments, why) in [
+        (["front-rw", "--reader"], "front-rw is not a read-only endpoint: leave --reader out"),
+        (["many", "--reader"], several.as_str()),
+        (["none", "--reader"], "none has no read-only endpoint"),
+        (["front-r0", "--region=us-east-1"], "has no instance, cluster or proxy front-r0"),
+    ] {
+        let before = world.file();
+        let ran = world.configure(&arguments).await;
+        assert!(!ran.ok && ran.error.contains(why), "{arguments:?}: {}{}", ran.out, ran.error);
+        assert_eq!(world.file(), before);
+    }
 }
 
 async fn every_engine_has_its_function(world: &World) {
@@ -322,10 +380,10 @@ async fn the_documented_policy_is_enough_and_what_is_missing_is_named() {
             world.id("admin_key"),
             world.id("admin_secret"),
         );
-        script(&world.moto, &put).await;
+        script(&world.url, &put).await;
     };
     may(actions.iter().collect()).await;
-    script(&world.moto, "import urllib.request as r; r.urlopen(r.Request(client('sts').meta.endpoint_url + '/moto-api/reset-auth', b'0', {'Content-Type': 'text/plain'}))").await;
+    script(&world.url, "import urllib.request as r; r.urlopen(r.Request(client('sts').meta.endpoint_url + '/moto-api/reset-auth', b'0', {'Content-Type': 'text/plain'}))").await;
     for database in ["mydb", "prod", "front", "public"] {
         let report = world.report(&[database]).await;
         assert_eq!(report["missing_rights"], json!([]), "{report:#}");
@@ -335,6 +393,7 @@ async fn the_documented_policy_is_enough_and_what_is_missing_is_named() {
         ("rds:DescribeDBInstances", "prod"),
         ("rds:DescribeDBClusters", "mydb"),
         ("rds:DescribeDBProxies", "mydb"),
+        ("rds:DescribeDBProxyEndpoints", "other.endpoint.proxy-abc.us-east-1.rds.amazonaws.com"),
         ("rds:DescribeDBProxyTargets", "front"),
         ("rds:DescribeDBSubnetGroups", "prod"),
         ("ec2:DescribeRouteTables", "mydb"),
@@ -349,7 +408,7 @@ async fn the_documented_policy_is_enough_and_what_is_missing_is_named() {
     // Of an endpoint's name, something can be written in any case; of another, nothing.
     may(actions.iter().filter(|other| *other == "ec2:DescribeSubnets").collect()).await;
     let report = world.report(&[world.id("mydb_host"), "--config-env", "new"]).await;
-    assert_eq!(report["missing_rights"].as_array().unwrap().len(), 3, "{report:#}");
+    assert_eq!(report["missing_rights"].as_array().unwrap().len(), 4, "{report:#}");
     assert_eq!(report["choose"][0]["name"], "DatabaseResourceId", "{report:#}");
     let ran = world.configure(&["mydb"]).await;
     assert!(
