@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 import boto3
 
 import build
+import cloud_configured
 from cloud_world import ROOT, WORK, check, cloud, database, packaged, sam, say, until
 
 ENGINES = {"mysql-query": "mysql", "neptune-query": "neptune"}
@@ -274,9 +275,8 @@ def what_is_there():
     return found
 
 
-def delete(*environments):
+def delete(*names):
     client = boto3.client("cloudformation")
-    names = [stack_of(environment) for environment in environments]
     for name in names:
         client.delete_stack(StackName=name)
 
@@ -291,7 +291,8 @@ def delete(*environments):
 
 
 def deploy_all(databases):
-    """Packages, and then stacks, side by side; the first stack alone, because it makes SAM's own bucket."""
+    """The outputs of each environment's stack. Packages, and then stacks, side by side; the first stack alone, because it
+    makes SAM's own bucket, and the last one with what configure wrote."""
     with ThreadPoolExecutor(4) as several:
         list(several.map(lambda name: build_package(name, databases[engine(name)]), FUNCTIONS))
         say("ok: sam build of every function")
@@ -303,7 +304,9 @@ def deploy_all(databases):
             return deploy(environment, parameters(function, databases[engine(function)], in_network))
 
         first, *others = STACKS
-        return {first: of(first)} | dict(zip(others, several.map(of, others)))
+        stacks = {first: of(first)} | dict(zip(others, several.map(of, others)))
+    stacks[cloud_configured.ENVIRONMENT] = cloud_configured.deploy(databases["postgres"], in_network["SecurityGroupId"])
+    return stacks
 
 
 def main():
@@ -328,15 +331,16 @@ def main():
                 several.submit(try_jobs, stacks["batch-job"]),
                 several.submit(try_export, stacks["export-query"]),
                 several.submit(try_others, stacks),
+                several.submit(cloud_configured.try_it, stacks[cloud_configured.ENVIRONMENT]),
             ]
             for trial in trials:
                 trial.result()
-        delete("dev")
+        delete(stack_of("dev"))
         left = what_is_there()
         check(left and not any("-dev" in name for name in left), "nothing of dev is left, and prod is untouched")
         answer = invoke(stacks["prod"], {"query": "connection"})
         check("row" in answer, "prod still answers")
-        delete(*[environment for environment in STACKS if environment != "dev"])
+        delete(cloud_configured.STACK, *[stack_of(environment) for environment in STACKS if environment != "dev"])
         left = what_is_there()
         check(not left, f"nothing is left {left}")
     say("done; nothing is left running")

@@ -131,11 +131,11 @@ def packaged(files):
             folder.rmdir()
 
 
-def run(command, log, **variables):
+def run(command, log, cwd=ROOT, **variables):
     with open(WORK / log, "w") as output:
         done = subprocess.run(
             [str(part) for part in command],
-            cwd=ROOT, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env={**os.environ, **variables},
+            cwd=cwd, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env={**os.environ, **variables},
         )
     if done.returncode:
         raise SystemExit(f"cloud: {command[0]} failed: {(WORK / log).read_text()[-3000:]}")
