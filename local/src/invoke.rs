@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::Result;
+use crate::lifeline::Group;
 use crate::runtime_api::{Outcome, RuntimeApi};
 
 /// Lambda stops a function at its time-out; here it may still finish its log.
@@ -28,10 +29,11 @@ const SHUTDOWN: Duration = Duration::from_millis(500);
 /// Takes the function's log, line by line.
 pub type LogSink = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// A running function. Dropping it kills the process.
+/// A running function. Dropping it kills the process and its children, and so does the end of this process.
 pub struct Sandbox {
     api: RuntimeApi,
     child: Child,
+    _group: Group,
     log_readers: JoinSet<()>,
     timeout: Duration,
     grace: Duration,
@@ -48,6 +50,7 @@ impl Sandbox {
     ) -> Result<Self> {
         let function = binary.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let api = RuntimeApi::start(&function).await?;
+        let group = Group::start()?;
         let mut command = Command::new(binary);
         command.env_clear();
         for name in [
@@ -72,9 +75,8 @@ impl Sandbox {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            // Its own process group: Ctrl-C reaches this process, which then stops the function in order.
-            .process_group(0)
+            // Ctrl-C reaches this process, which then stops the function in order.
+            .process_group(group.id())
             .spawn()
             .map_err(|error| {
                 format!("cannot run {}: {error}; build it with cargo build", binary.display())
@@ -86,7 +88,7 @@ impl Sandbox {
         if let Some(stderr) = child.stderr.take() {
             log_readers.spawn(read_lines(stderr, log));
         }
-        Ok(Self { api, child, log_readers, timeout, grace: GRACE })
+        Ok(Self { api, child, _group: group, log_readers, timeout, grace: GRACE })
     }
 
     /// Runs one invocation, with its own request id. Lambda's error is the outcome if the

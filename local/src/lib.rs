@@ -18,6 +18,7 @@ pub mod gate;
 mod http;
 pub mod iam;
 pub mod invoke;
+pub mod lifeline;
 pub mod mariadb;
 pub mod neptune;
 mod options;

@@ -20,7 +20,9 @@ use rds_local::invoke::{Sandbox, find_function};
 use rds_local::neptune::Cluster;
 use rds_local::runtime_api::Outcome;
 use rds_local::until_done::{self, Launch};
-use rds_local::{Options, Result, Server, check, demo, environment, exit_code, explain, ready};
+use rds_local::{
+    Options, Result, Server, check, demo, environment, exit_code, explain, lifeline, ready,
+};
 
 /// RDS IAM authentication on your machine: a real database behind a gate that checks tokens.
 ///
@@ -94,7 +96,8 @@ struct Serve {
     /// Allow --listen with an address that other machines reach. Its keys are then known to everyone
     #[arg(long)]
     public: bool,
-    /// Print the ready line as JSON, with the variables of DIR/env, for a program that starts this one
+    /// Print the ready line as JSON, with the variables of DIR/env, for a program that starts this one;
+    /// and end when that program ends, if it gave this one a pipe as standard input
     #[arg(long)]
     json: bool,
     /// What is behind the gate
@@ -264,8 +267,23 @@ fn run_doctor(arguments: &[std::ffi::OsString]) -> Result<ExitCode> {
     Err(format!("cannot run {}: {error}", doctor.display()))
 }
 
+/// Waits for a signal, or for the end of a program that reads the ready line and holds standard input.
+fn told_to_end(json: bool) -> Result<impl Future<Output = Signal>> {
+    let interrupted = rds_local::interrupted()?;
+    let parent = json.then(lifeline::parent_ended);
+    Ok(async move {
+        match parent {
+            None => interrupted.await,
+            Some(parent) => tokio::select! {
+                signal = interrupted => signal,
+                () = parent => Signal::SIGHUP,
+            },
+        }
+    })
+}
+
 async fn run_serve(serve: Serve) -> Result<()> {
-    let mut interrupted = std::pin::pin!(rds_local::interrupted()?);
+    let mut interrupted = std::pin::pin!(told_to_end(serve.json)?);
     if let Some(warning) = ready::check_listen(serve.listen, serve.public)? {
         eprintln!("rds-local: {warning}");
     }

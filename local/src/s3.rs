@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{sleep, timeout};
 
+use crate::lifeline::Removal;
 use crate::process::SUPERVISOR;
 use crate::{Result, ports};
 
@@ -32,7 +33,7 @@ pub struct S3 {
     pub endpoint: String,
     port: u16,
     folder: PathBuf,
-    sockets: Vec<PathBuf>,
+    _removal: Removal,
     supervisor: Child,
     lifeline: Option<ChildStdin>,
 }
@@ -99,14 +100,18 @@ impl S3 {
             command.spawn().map_err(|error| format!("cannot start SeaweedFS: {error}"))?;
         let port = ports[6];
         // It makes these whatever it is told.
-        let sockets = SERVICES.iter().zip(ports.chunks(2)).filter_map(|(service, pair)| {
-            Some(format!("/tmp/seaweedfs-{service}-grpc-{}.sock", pair.get(1)?).into())
-        });
+        let sockets: Vec<PathBuf> = SERVICES
+            .iter()
+            .zip(ports.chunks(2))
+            .filter_map(|(service, pair)| {
+                Some(format!("/tmp/seaweedfs-{service}-grpc-{}.sock", pair.get(1)?).into())
+            })
+            .collect();
         Ok(Self {
             endpoint: format!("http://127.0.0.1:{port}"),
             port,
             folder,
-            sockets: sockets.collect(),
+            _removal: Removal::of(&sockets)?,
             lifeline: supervisor.stdin.take(),
             supervisor,
         })
@@ -183,14 +188,6 @@ impl S3 {
         let stopped = timeout(STOP_TIMEOUT, self.supervisor.wait()).await;
         let _ = std::fs::remove_dir_all(&self.folder);
         stopped.map(|_| ()).map_err(|_| "SeaweedFS did not stop within 10 seconds".into())
-    }
-}
-
-impl Drop for S3 {
-    fn drop(&mut self) {
-        for socket in &self.sockets {
-            let _ = std::fs::remove_file(socket);
-        }
     }
 }
 

@@ -3,24 +3,21 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command as Blocking, Stdio};
 
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
 use crate::Result;
+use crate::lifeline::Removal;
 use crate::process::Home;
 
 /// The templates of this process, by the program that makes them. `None`: the program ran once.
 static TEMPLATES: Mutex<BTreeMap<PathBuf, Option<Template>>> = Mutex::const_new(BTreeMap::new());
 
-/// Removes the folder when standard input closes, which happens when this process ends in any way.
-const REMOVE_AT_THE_END: &str = r#"trap '' INT HUP TERM; cat >/dev/null; rm -rf "$1""#;
-
 /// A data folder that no server uses.
 struct Template {
     data: PathBuf,
-    _lifeline: Option<ChildStdin>,
+    _removal: Removal,
 }
 
 /// Makes `data` in the server's folder: runs `program` with the arguments that `arguments` adds, or copies
@@ -45,10 +42,10 @@ pub(crate) async fn make_data(
             Some(Some(template)) => Some(template.data.clone()),
             Some(None) => {
                 let folder = home.folder_in_tmp()?;
-                let lifeline = remove_at_the_end(&folder)?;
+                let removal = Removal::of(std::slice::from_ref(&folder))?;
                 make(&folder).await?;
                 let data = folder.join("data");
-                let template = Template { data: data.clone(), _lifeline: lifeline };
+                let template = Template { data: data.clone(), _removal: removal };
                 templates.insert(program.to_owned(), Some(template));
                 Some(data)
             }
@@ -62,19 +59,4 @@ pub(crate) async fn make_data(
     let mut copy = home.command(Path::new("cp"));
     copy.arg("-R").arg(template).arg(home.folder.join("data"));
     home.run(copy, "cp").await
-}
-
-fn remove_at_the_end(folder: &Path) -> Result<Option<ChildStdin>> {
-    use std::os::unix::process::CommandExt;
-    // A process group of its own: Ctrl-C must not end it before it has removed the folder.
-    let child = Blocking::new("/bin/sh")
-        .args(["-c", REMOVE_AT_THE_END, "rds-local-template"])
-        .arg(folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn();
-    let mut child = child.map_err(|error| format!("cannot start /bin/sh: {error}"))?;
-    Ok(child.stdin.take())
 }

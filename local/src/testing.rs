@@ -19,6 +19,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::invoke::Sandbox;
+use crate::lifeline::Removal;
 use crate::runtime_api::{FunctionError, Outcome};
 use crate::s3::S3;
 use crate::{Options, Server};
@@ -27,7 +28,7 @@ pub use postgres_17::postgres_17;
 /// A function that answers after its time-out by less than this was late because the machine was busy.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// A server with its folder, and a function's binary with its variables.
+/// A server with its folder, and a function's binary with its variables. Nothing of it outlives this process.
 #[derive(Debug)]
 pub struct World {
     /// PostgreSQL, gate and STS.
@@ -36,6 +37,7 @@ pub struct World {
     pub variables: BTreeMap<String, String>,
     binary: PathBuf,
     folder: TempDir,
+    _removal: Removal,
 }
 
 impl World {
@@ -47,9 +49,10 @@ impl World {
     /// Like [`World::start`], with changed options for the server.
     pub async fn with(binary: impl Into<PathBuf>, change: impl FnOnce(Options) -> Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let removal = Removal::of(&[folder.path().to_owned()]).unwrap();
         let server = Server::start(change(Options::new(folder.path()))).await.unwrap();
         let variables = server.variables();
-        Self { server, variables, binary: binary.into(), folder }
+        Self { server, variables, binary: binary.into(), folder, _removal: removal }
     }
 
     /// Like [`World::start`], with an S3 and its bucket [`crate::s3::BUCKET`].

@@ -71,7 +71,8 @@ impl Log {
         // A full disk must not stop logins.
         let _ = self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes());
         if self.echo {
-            eprint!("{line}");
+            // Nor must a program that does not read standard error any more.
+            let _ = std::io::stderr().write_all(line.as_bytes());
         }
     }
 }

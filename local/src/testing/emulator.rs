@@ -6,20 +6,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 use super::ports::{free_port, wait_for_port};
+use crate::lifeline::Group;
 
-/// The emulator with one function.
+/// The emulator with one function. Dropping it ends both.
 #[derive(Debug)]
 pub struct Emulator {
     url: String,
-    process: Child,
+    _group: Group,
     _folder: TempDir,
 }
 
@@ -44,6 +43,8 @@ impl Emulator {
         std::fs::copy(binary(root), &executable).unwrap();
         std::fs::set_permissions(&executable, std::fs::Permissions::from_mode(0o700)).unwrap();
         let (port, api) = (free_port(), free_port());
+        // The emulator starts the function as a child of its own.
+        let group = Group::start().unwrap();
         let mut process = Command::new(&executable)
             .args(["--runtime-interface-emulator-address", &format!("127.0.0.1:{port}")])
             .args(["--runtime-api-address", &format!("127.0.0.1:{api}")])
@@ -53,12 +54,12 @@ impl Emulator {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .process_group(0)
+            .process_group(group.id())
             .spawn()
             .unwrap();
         wait_for_port(port, &mut process).await;
         let url = format!("http://127.0.0.1:{port}/2015-03-31/functions/function/invocations");
-        Self { url, process, _folder: folder }
+        Self { url, _group: group, _folder: folder }
     }
 
     /// Invokes the function: its response, or its error.
@@ -74,13 +75,5 @@ impl Emulator {
         assert!(answer.status.success(), "curl failed");
         serde_json::from_slice(&answer.stdout)
             .unwrap_or_else(|_| panic!("not JSON: {}", String::from_utf8_lossy(&answer.stdout)))
-    }
-}
-
-impl Drop for Emulator {
-    /// The emulator starts the function as a child of its own: the whole group ends.
-    fn drop(&mut self) {
-        let Some(id) = self.process.id() else { return };
-        let _ = killpg(Pid::from_raw(id.try_into().unwrap()), Signal::SIGKILL);
     }
 }

@@ -3,16 +3,17 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 use super::ports::{free_port, wait_for_port};
+use crate::lifeline::Group;
 
 /// moto on a free port. Dropping it ends it.
 #[derive(Debug)]
 pub struct Moto {
     /// The endpoint of every service.
     pub url: String,
-    _process: Child,
+    _group: Group,
 }
 
 impl Moto {
@@ -21,7 +22,7 @@ impl Moto {
         let port = free_port();
         let mut command = installed(root, "venv-sam/bin/moto_server");
         command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
-        Self { url: format!("http://127.0.0.1:{port}"), _process: running(command, port).await }
+        Self { url: format!("http://127.0.0.1:{port}"), _group: running(command, port).await }
     }
 }
 
@@ -30,7 +31,7 @@ impl Moto {
 pub struct Ministack {
     /// The endpoint of every service.
     pub url: String,
-    _process: Child,
+    _group: Group,
 }
 
 impl Ministack {
@@ -47,7 +48,7 @@ impl Ministack {
             .envs([("BIND_HOST", "127.0.0.1"), ("GATEWAY_PORT", &port.to_string())])
             // Listeners that nothing here uses.
             .envs([("IOT_MTLS_ENABLED", "0"), ("SFTP_ENABLED", "0")]);
-        Self { url: format!("http://127.0.0.1:{port}"), _process: running(command, port).await }
+        Self { url: format!("http://127.0.0.1:{port}"), _group: running(command, port).await }
     }
 }
 
@@ -61,9 +62,14 @@ fn installed(root: &Path, program: &str) -> Command {
     Command::new(program)
 }
 
-async fn running(mut command: Command, port: u16) -> Child {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+async fn running(mut command: Command, port: u16) -> Group {
+    let group = Group::start().unwrap();
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(group.id());
     let mut process = command.spawn().unwrap();
     wait_for_port(port, &mut process).await;
-    process
+    group
 }

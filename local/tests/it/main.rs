@@ -26,6 +26,7 @@ mod gate_mysql_faults;
 mod gate_mysql_sessions;
 mod gate_protocol;
 mod gate_proxy;
+mod killed;
 mod neptune;
 mod neptune_answers;
 mod neptune_sdk;
