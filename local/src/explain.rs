@@ -106,6 +106,11 @@ impl<'a> Token<'a> {
         }
     }
 
+    /// The region that the endpoint's name holds, or else the one that the token is signed for.
+    fn region(&self) -> &str {
+        self.endpoint.region.as_deref().unwrap_or(self.scope.region)
+    }
+
     fn problems(&self, now: SystemTime) -> Vec<&'static str> {
         let Self { endpoint, params, scope, .. } = self;
         let temporary = KeyKind::of(scope.access_key_id) == KeyKind::Temporary;
@@ -125,8 +130,8 @@ impl<'a> Token<'a> {
                 temporary && find(params, "X-Amz-Security-Token").is_none(),
             ),
             (
-                "the region is not the one in the endpoint's name",
-                endpoint.region.as_ref().is_some_and(|region| region != scope.region),
+                "the region is not the one in the endpoint's name: sign for that one, which the policy below names",
+                self.region() != scope.region,
             ),
             (
                 "the endpoint is not an RDS name: sign for RDS's own name, and dial elsewhere by PGHOSTADDR or DB_TUNNEL",
@@ -139,13 +144,13 @@ impl<'a> Token<'a> {
 
     /// The policy document that lets its signer log in.
     fn policy(&self) -> String {
-        let partition = partition(self.scope.region);
+        let (region, user) = (self.region(), self.user);
+        let partition = partition(region);
         let id = match self.endpoint.kind {
             EndpointKind::Proxy => "prx-…",
             EndpointKind::Instance | EndpointKind::Other => "db-…",
             _ => "cluster-…",
         };
-        let (region, user) = (self.scope.region, self.user);
         let resource = format!("arn:{partition}:rds-db:{region}:<account>:dbuser:<{id}>/{user}");
         // In the order in which people write it; serde_json would sort the names.
         format!(
@@ -249,6 +254,29 @@ mod tests {
         assert!(told_3306.contains(mysql) && !told_3306.contains("GRANT"), "{told_3306}");
         let told_other = told(":39039").unwrap();
         assert!(told_other.contains(mysql) && told_other.contains("GRANT rds_iam"), "{told_other}");
+    }
+
+    #[test]
+    fn the_policy_is_for_the_region_of_the_endpoint() {
+        let now = at("20261123T120500Z");
+        for (host, signed, wanted) in [
+            ("db.c1a2b3.us-east-1.rds.amazonaws.com", "eu-west-1", "arn:aws:rds-db:us-east-1:"),
+            (
+                "db.c1a2b3.rds.cn-north-1.amazonaws.com.cn",
+                "us-east-1",
+                "arn:aws-cn:rds-db:cn-north-1:",
+            ),
+            // No region in its name.
+            ("10.0.0.5", "eu-west-1", "arn:aws:rds-db:eu-west-1:"),
+        ] {
+            let token = TOKEN.replace("db.c1a2b3.us-east-1.rds.amazonaws.com", host);
+            let token = token.replace("%2Fus-east-1", &format!("%2F{signed}"));
+            let told = explain(&token, now).unwrap();
+            assert!(told.contains(wanted), "{wanted} is missing in:\n{told}");
+            assert!(told.contains(&format!("region       {signed}\n")), "{told}");
+            let flagged = told.contains("sign for that one, which the policy below names");
+            assert_eq!(flagged, host.starts_with("db."), "{told}");
+        }
     }
 
     #[test]
