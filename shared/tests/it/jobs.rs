@@ -73,8 +73,11 @@ async fn another_run_of_the_job_is_skipped_refused_waited_for_or_replaced() {
     let fail = Ask { run: "r2", overlap: Overlap::Fail, ..ASK };
     let error = run(&session, PURGE, fail).await.0.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::JobOverlap, "{error}");
-    let wait = || Ask { run: "r3", overlap: Overlap::Wait, left: Duration::from_secs(2), ..ASK };
-    let error = run(&session, PURGE, wait()).await.0.unwrap_err();
+    let wait = |seconds| {
+        let left = Duration::from_secs(seconds);
+        Ask { run: "r3", overlap: Overlap::Wait, left, ..ASK }
+    };
+    let error = run(&session, PURGE, wait(2)).await.0.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::JobOverlap, "{error}");
     assert_eq!(database.number("SELECT count(*) FROM marks").await, 100);
     // Another job may run the same query meanwhile.
@@ -86,7 +89,7 @@ async fn another_run_of_the_job_is_skipped_refused_waited_for_or_replaced() {
     database
         .admin("UPDATE job_runs SET lease_until = now() + interval '0.5 s' WHERE run = 'other'")
         .await;
-    let (ended, _) = run(&session, PURGE, wait()).await;
+    let (ended, _) = run(&session, PURGE, wait(60)).await;
     let ended = ended.unwrap();
     assert_eq!((ended.end, ended.chunks, ended.rows), (JobEnd::Finished, 11, 100));
     let abandoned = "SELECT count(*) FROM job_runs WHERE run = 'other' AND status = 'abandoned'";

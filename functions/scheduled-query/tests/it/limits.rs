@@ -1,5 +1,7 @@
 //! Lambda's limit of 6 MB: more is an error early, and neither case takes much memory.
 
+use std::time::Duration;
+
 use crate::common;
 
 #[tokio::test]
@@ -46,7 +48,7 @@ async fn one_huge_row_is_too_large_and_never_in_memory() {
              AS $$BEGIN RAISE EXCEPTION '%', repeat('s3cret', 20000000); END$$",
         )
         .await;
-    let mut function = world.function().await;
+    let mut function = world.function_with_timeout(Duration::from_secs(600)).await;
     for name in ["rows", "one", "check"] {
         let event = format!(r#"{{"query":"{name}","params":{{"mb":250}}}}"#);
         let error = function.error(event).await;
