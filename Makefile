@@ -38,7 +38,7 @@ test: ## Run every test, on real parts, and every command of the documents
 
 configure: ## Write a database's values into samconfig.toml: DB=mydb FUNCTION=… PROFILE=… REGION=… ARGS="--dry-run"
 	@[ -n "$(DB)" ] || { echo "make configure: name the database: make configure DB=mydb" >&2; exit 2; }
-	@[ -x target/debug/rds-doctor ] || echo "make configure: builds rds-doctor first (3 minutes, once)"
+	@[ -x target/debug/rds-doctor ] || echo "make configure: builds rds-doctor first (4 to 5 minutes, once; 2 after make demo)"
 	@local/setup.sh
 	@cargo build --quiet --locked --package rds-local --package rds-doctor
 	@target/debug/rds-doctor configure "$(DB)" $(if $(filter command environment,$(firstword $(origin FUNCTION))),--function $(FUNCTION)) \
