@@ -84,7 +84,7 @@ sam-local: build ## Run a function with sam local invoke, against make serve ARG
 	  --template-file .aws-sam/$(FUNCTION)/template.yaml --event $(EVENT) \
 	  --env-vars target/rds-local/env.json --add-host host.docker.internal:host-gateway
 
-test-sam: ## Run every function on every event under sam local; needs Docker
+test-sam: ## Run every function under sam local; needs Docker
 	@local/setup.sh --deploy
 	@local/test-sam.sh
 

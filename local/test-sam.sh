@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every function on every event file in the official flow, `sam build` and `sam local`, against
-# rds-local, and holds the outcomes to the tables in events/*/README.md.
+# Runs every function in the official flow, `sam build` and `sam local`, against rds-local: scheduled-query, event-query
+# and db-check on every event file, held to the tables in events/*/README.md, and each other function on one event.
 # It needs Docker. As root on Debian it installs and starts one if there is none; elsewhere, without
 # one, it says so and is skipped.
 set -euo pipefail
@@ -15,9 +15,9 @@ skip() {
   exit 0
 }
 
-dockerd= server= lambda=
+dockerd= servers=() lambda=
 cleanup() {
-  for process in $lambda $server $dockerd; do kill -TERM "$process" 2>/dev/null || true; done
+  for process in $lambda "${servers[@]}" $dockerd; do kill -TERM "$process" 2>/dev/null || true; done
   wait
 }
 trap cleanup EXIT
@@ -52,23 +52,29 @@ if ! docker image inspect "$image" >/dev/null 2>&1 && ! docker pull -q "$image" 
   rm -rf "$root"
 fi
 
-for table in events/*/README.md; do
-  make --no-print-directory build ARCH="$arch" FUNCTION="$(basename "$(dirname "$table")")"
+for folder in functions/*/; do
+  make --no-print-directory build ARCH="$arch" FUNCTION="$(basename "$folder")"
 done
 cargo build --quiet --locked --workspace
-mkdir -p "$dir"
-# Containers reach it by the host's address.
-target/debug/rds-local serve --dir "$dir" --listen 0.0.0.0 --public 2>"$dir/serve.log" &
-server=$!
-for _ in $(seq 600); do
-  [ -e "$dir/env" ] && break
-  kill -0 $server 2>/dev/null || { cat "$dir/serve.log" >&2; exit 1; }
-  sleep 0.1
-done
-. "$dir/env"
+
+# serve ENGINE: containers reach it by the host's address. Its variables are in $dir/ENGINE/env and env.json.
+serve() {
+  mkdir -p "$dir/$1"
+  rm -f "$dir/$1/env"
+  target/debug/rds-local serve --engine "$1" --dir "$dir/$1" --listen 0.0.0.0 --public 2>"$dir/$1.log" &
+  servers+=($!)
+  for _ in $(seq 600); do
+    [ ! -e "$dir/$1/env" ] || return 0
+    kill -0 $! 2>/dev/null || break
+    sleep 0.1
+  done
+  cat "$dir/$1.log" >&2
+  exit 1
+}
+for engine in postgres mysql neptune; do serve $engine; done
 options=(--skip-pull-image --add-host host.docker.internal:host-gateway)
 
-# What came of it: a number of rows, an error type, or which records failed.
+# What an answer says: rows, chunks, an error type, or which records failed.
 outcome() {
   python3 -c 'import json, sys
 answer = json.load(sys.stdin)
@@ -76,50 +82,58 @@ if "errorType" in answer:
     print(answer["errorType"])
 elif answer.get("statusCode", 200) != 200:
     print("status %d" % answer["statusCode"])
-elif sys.argv[1] == "scheduled-query" and "row_count" in answer:
+elif "chunks" in answer:
+    print("%d chunks, %d rows" % (answer["chunks"], answer["rows"]))
+elif sys.argv[1] != "event-query" and "row_count" in answer:
     print("%d rows" % answer["row_count"])
 else:
     failed = [f["itemIdentifier"][-2:] for f in answer.get("batchItemFailures", [])]
     print("failed " + " ".join(failed) if failed else "ok")' "$1"
 }
 
-# The server's variables, with the query and the user that a case wants.
-environment_of() {
-  python3 -c 'import json, sys
-variables = json.load(open(sys.argv[1]))
-variables["Parameters"].update(
-    QUERY=sys.argv[2], PGUSER=sys.argv[3], EVENT_ENVELOPES="sns,s3,eventbridge")
-json.dump(variables, open(sys.argv[4], "w"))' "$dir/env.json" "$@" "$dir/case.json"
-  chmod 600 "$dir/case.json"
-}
-
 failed=0
 row() { printf '%-16s %-28s %-20s %s\n' "$@"; }
-row function event outcome expected
-for table in events/*/README.md; do
-  folder=$(dirname "$table")
-  function=$(basename "$folder")
-  logical=$(sed -E 's/(^|-)(.)/\U\2/g' <<<"$function")Function
-  while IFS='|' read -r _ file second third _; do
-    file=$(xargs <<<"$file") query=customers user=iam_ro_user expected=$(xargs <<<"$second")
-    if [ "$function" = event-query ]; then
-      query=$expected user=iam_rw_user expected=$(xargs <<<"$third")
-    fi
-    if ! python3 -m json.tool "$folder/$file" >/dev/null 2>&1; then
-      row "$function" "$file" "-" "not JSON: sam and AWS refuse it before the function"
-      continue
-    fi
-    environment_of "$query" "$user"
-    # The shell's variables come before the file's, for sam.
-    got=$(PGUSER=$user QUERY=$query "$sam" local invoke "$logical" --template-file ".aws-sam/$function/template.yaml" --event "$folder/$file" \
-      --env-vars "$dir/case.json" "${options[@]}" 2>"$dir/invoke.log" | tail -n 1 | outcome "$function") || got=none
-    row "$function" "$file" "$got" "$expected"
-    [ "$got" = "$expected" ] || { failed=1; cat "$dir/invoke.log" >&2; }
-  done < <(grep -E '^\| [a-z0-9-]+\.json ' "$table")
-done
 
+# try FUNCTION ENGINE EVENT EXPECTED [NAME=VALUE…]: one invocation in a container, with the server's variables and these.
+try() {
+  local function=$1 engine=$2 event=events/$1/$3 expected=$4 got logical
+  shift 4
+  logical=$(sed -E 's/(^|-)(.)/\U\2/g' <<<"$function")Function
+  python3 -c 'import json, sys
+variables = json.load(open(sys.argv[1]))
+variables["Parameters"].update(pair.split("=", 1) for pair in sys.argv[3:])
+json.dump(variables, open(sys.argv[2], "w"))' "$dir/$engine/env.json" "$dir/case.json" "$@"
+  chmod 600 "$dir/case.json"
+  # The shell's variables come before the file's, for sam.
+  got=$(. "$dir/$engine/env"; env "$@" "$sam" local invoke "$logical" --template-file ".aws-sam/$function/template.yaml" \
+    --event "$event" --env-vars "$dir/case.json" "${options[@]}" 2>"$dir/invoke.log" | tail -n 1 | outcome "$function") || got=none
+  row "$function" "$(basename "$event")" "$got" "$expected"
+  [ "$got" = "$expected" ] || { failed=1; cat "$dir/invoke.log" >&2; }
+}
+
+row function event outcome expected
+for function in scheduled-query event-query db-check; do
+  while IFS='|' read -r _ file second third _; do
+    file=$(xargs <<<"$file") variables=(QUERY=customers) expected=$(xargs <<<"$second")
+    if [ "$function" = event-query ]; then
+      variables=(QUERY="$expected" PGUSER=iam_rw_user EVENT_ENVELOPES=sns,s3,eventbridge) expected=$(xargs <<<"$third")
+    fi
+    if python3 -m json.tool "events/$function/$file" >/dev/null 2>&1; then
+      try "$function" postgres "$file" "$expected" "${variables[@]}"
+    else
+      row "$function" "$file" "-" "not JSON: sam and AWS refuse it before the function"
+    fi
+  done < <(grep -E '^\| [a-z0-9-]+\.json ' "events/$function/README.md")
+done
+try batch-job postgres refresh.json "1 chunks, 0 rows" PGUSER=iam_rw_user
+try mysql-query mysql customers.json "2 rows"
+try neptune-query neptune default.json "1 rows" QUERY=record_person
+# The S3 of rds-local is on the loopback interface, which no container reaches: this one fails before it writes.
+try export-query postgres unknown-format.json Event.Invalid EXPORT_PREFIX=s3://exports/
+
+. "$dir/postgres/env"
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-"$sam" local start-lambda --template-file .aws-sam/scheduled-query/template.yaml --port "$port" --env-vars "$dir/env.json" "${options[@]}" 2>"$dir/start-lambda.log" &
+"$sam" local start-lambda --template-file .aws-sam/scheduled-query/template.yaml --port "$port" --env-vars "$dir/postgres/env.json" "${options[@]}" 2>"$dir/start-lambda.log" &
 lambda=$!
 for _ in $(seq 100); do
   (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
