@@ -29,12 +29,6 @@ impl<'a> Object<'a> {
         self.get(name).is_some()
     }
 
-    /// The object without the members of these names.
-    #[must_use]
-    pub fn without(self, names: &[&str]) -> Self {
-        Self(self.0.into_iter().filter(|(name, _)| !names.contains(&name.as_str())).collect())
-    }
-
     /// A member that is text.
     pub fn text(&self, name: &str) -> Option<String> {
         serde_json::from_str(self.get(name)?.get()).ok()

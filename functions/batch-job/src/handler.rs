@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rds_iam::lambda::{Handler, Invocation};
-use rds_iam::query::{Library, Parameters};
+use rds_iam::query::{Library, Parameters, time_of};
 use rds_iam::session::{JobEnd, JobReport, JobRun, Step};
 use rds_iam::{Config, Error, ErrorKind, Session};
 use serde::Serialize;
@@ -45,9 +45,11 @@ impl BatchJob {
     }
 
     fn steps(&self, event: &Event) -> Result<Vec<Step>, Error> {
+        // Dates count from the run: every invocation of it must get the same ones.
+        let time = event.run.as_deref().and_then(time_of);
         if event.queries.is_empty() {
             let query = self.library.load(None)?;
-            let parameters = Parameters::bind(&query, &event.params)?;
+            let parameters = Parameters::bind_at(&query, &event.params, time)?;
             return Ok(vec![Step { query, parameters }]);
         }
         let queries = event.queries.iter().map(|name| self.library.load(Some(name)));
@@ -69,7 +71,7 @@ impl BatchJob {
             });
             let own: BTreeMap<String, Box<RawValue>> =
                 own.map(|(name, value)| (name.clone(), value.clone())).collect();
-            let parameters = Parameters::bind(&query, &own)?;
+            let parameters = Parameters::bind_at(&query, &own, time)?;
             Ok(Step { query, parameters })
         };
         queries.into_iter().map(bind).collect()

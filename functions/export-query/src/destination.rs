@@ -4,7 +4,9 @@
 //! holds becomes `_`, so a value never makes a segment of its own.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
+use rds_iam::query::{DATE_FORMS, date_at};
 use rds_iam::{Error, ErrorKind};
 
 use crate::format::{self, Compression, Format};
@@ -46,7 +48,7 @@ impl Destination {
     }
 }
 
-/// What stands for `{name}` in a template; `None` is NULL.
+/// The text for each `{name}` of a template, beside dates; `None` is NULL.
 pub(crate) type Values<'a> = BTreeMap<&'a str, Option<&'a str>>;
 
 impl Prefix {
@@ -75,11 +77,12 @@ impl Prefix {
         Ok(Self { bucket: bucket.to_owned(), prefix })
     }
 
-    /// Fills in a template. `wrong` is the kind of error that a wrong one is.
+    /// Fills in a template, whose dates count from `time`. `wrong` is the kind of error that a wrong one is.
     pub(crate) fn locate(
         &self,
         template: &str,
         values: &Values<'_>,
+        time: SystemTime,
         wrong: ErrorKind,
     ) -> Result<Destination, Error> {
         let invalid = |why: &str, remedy: &str| {
@@ -95,8 +98,9 @@ impl Prefix {
                 )
             })?,
         };
-        let key = format!("{}{}", self.prefix, fill_in(inside, values)?);
-        check_segments(&key).map_err(|why| invalid(&why, "Correct to"))?;
+        let key = format!("{}{}", self.prefix, fill_in(inside, values, time)?);
+        check_segments(&key)
+            .map_err(|why| invalid(&why, "Correct \"to\", in the event or the query file"))?;
         if key.len() > LONGEST_KEY {
             return Err(too_long(wrong));
         }
@@ -110,10 +114,10 @@ impl Prefix {
 fn too_long(wrong: ErrorKind) -> Error {
     Error::new(wrong, "the rows cannot be written there")
         .because("the key is longer than 1,024 bytes")
-        .remedy("Shorten to, or a parameter in it")
+        .remedy("Shorten \"to\", or a parameter in it")
 }
 
-fn fill_in(template: &str, values: &Values<'_>) -> Result<String, Error> {
+fn fill_in(template: &str, values: &Values<'_>, time: SystemTime) -> Result<String, Error> {
     let mut key = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
@@ -122,14 +126,20 @@ fn fill_in(template: &str, values: &Values<'_>) -> Result<String, Error> {
             break;
         };
         key.push_str(before);
+        rest = after;
+        // A parameter of that name is the more specific one.
         let Some(value) = values.get(name) else {
+            if let Some(date) = date_at(name, time) {
+                key.push_str(&date);
+                continue;
+            }
             let names: Vec<&str> = values.keys().copied().collect();
             return Err(Error::new(
                 ErrorKind::EventInvalid,
                 "to has a name in braces that is unknown",
             )
             .because("it is neither a parameter of the query nor one of the function's own")
-            .remedy(format!("The names here are {}", names.join(", "))));
+            .remedy(format!("The names here are {}; a date is {DATE_FORMS}", names.join(", "))));
         };
         let Some(value) = value.filter(|value| !value.is_empty()) else {
             let what = format!("parameter {name} cannot be a part of the key");
@@ -138,7 +148,6 @@ fn fill_in(template: &str, values: &Values<'_>) -> Result<String, Error> {
                 .remedy("Send a value, give the parameter a default, or take it out of to"));
         };
         key.extend(value.chars().map(|c| if is_legal(c) { c } else { '_' }));
-        rest = after;
     }
     key.push_str(rest);
     Ok(key)
@@ -170,20 +179,31 @@ mod tests {
 
     fn key(template: &str, pairs: &[(&str, &str)]) -> Result<String, Error> {
         let prefix = Prefix::parse(Some("s3://bucket/exports")).unwrap();
-        let found = prefix.locate(template, &values(pairs), ErrorKind::EventInvalid);
+        let time = rds_iam::query::time_of("2026-11-24T02:00:00Z").unwrap();
+        let found = prefix.locate(template, &values(pairs), time, ErrorKind::EventInvalid);
         found.map(|destination| destination.key)
     }
 
     #[test]
     fn templates_are_filled_in_below_the_prefix() {
-        let pairs = [("date", "2026-11-24"), ("day", "2026-01-01"), ("empty", "")];
+        let pairs = [("day", "2026-01-01"), ("empty", "")];
         assert_eq!(key("o/{date}.csv", &pairs).unwrap(), "exports/o/2026-11-24.csv");
+        let yesterday = key("day={date-1d}/o.csv", &pairs).unwrap();
+        assert_eq!(yesterday, "exports/day=2026-11-23/o.csv");
+        assert_eq!(key("{date-1d-05:00}.csv", &pairs).unwrap(), "exports/2026-11-22.csv");
+        assert_eq!(key("{date}.csv", &[("date", "own")]).unwrap(), "exports/own.csv");
         let full = "s3://bucket/exports/dt={day}/x.parquet";
         assert_eq!(key(full, &pairs).unwrap(), "exports/dt=2026-01-01/x.parquet");
         let error = key("{empty}.csv", &pairs).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::QueryBadParameter);
         let error = key("{month}.csv", &pairs).unwrap_err().to_string();
-        assert!(error.contains("The names here are date, day, empty"), "{error}");
+        assert!(
+            error.contains("The names here are day, empty; a date is {date}, {date-1d}"),
+            "{error}"
+        );
+        for wrong in ["{date-1}.csv", "{date-1d+25:00}.csv", "{dat}.csv"] {
+            assert_eq!(key(wrong, &pairs).unwrap_err().kind(), ErrorKind::EventInvalid, "{wrong}");
+        }
     }
 
     #[test]

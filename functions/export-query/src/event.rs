@@ -1,10 +1,13 @@
 //! The event: `{"query": "orders_of_day", "params": {…}, "to": "orders/{date}.csv.gz", "overwrite": true,
-//! "split_mb": 500}`, every member optional.
+//! "split_mb": 500, "time": "2026-11-24T06:00:00Z"}`, every member optional.
+
+use std::time::SystemTime;
 
 use rds_iam::Error;
-use rds_iam::lambda::{DirectEvent, invalid_event, parse_object};
+use rds_iam::lambda::{DirectEvent, event_time, invalid_event, parse_object};
 
-const OTHERS: &str = "with \"to\", \"overwrite\" and \"split_mb\" if you need them";
+const OTHERS: &str = "with \"to\", \"overwrite\", \"split_mb\" and \"time\" if you need them";
+const MORE: [&str; 4] = ["to", "overwrite", "split_mb", "time"];
 /// An object of several parts, and as many parts as S3 takes.
 const SPLIT_MB: std::ops::RangeInclusive<u64> = 10..=80_000;
 
@@ -18,6 +21,8 @@ pub(crate) struct Event {
     pub(crate) overwrite: bool,
     /// The size at which the next object begins, in bytes; without it, there is one.
     pub(crate) split: Option<u64>,
+    /// The time that dates count from, in the key and in parameters.
+    pub(crate) time: SystemTime,
 }
 
 pub(crate) fn parse(text: &str) -> Result<Event, Error> {
@@ -34,9 +39,10 @@ pub(crate) fn parse(text: &str) -> Result<Event, Error> {
         let (least, most) = (SPLIT_MB.start(), SPLIT_MB.end());
         invalid_event(&format!("split_mb is no whole number from {least} to {most}"), OTHERS)
     })?;
-    let direct = DirectEvent::parse(&object.without(&["to", "overwrite", "split_mb"]), OTHERS)?;
+    let direct = DirectEvent::parse_beside(&object, OTHERS, &MORE)?;
     let split = split.map(|megabytes| megabytes * 1_000_000);
-    Ok(Event { direct, to, overwrite: overwrite.unwrap_or(false), split })
+    let time = event_time(&object, OTHERS)?;
+    Ok(Event { direct, to, overwrite: overwrite.unwrap_or(false), split, time })
 }
 
 #[cfg(test)]

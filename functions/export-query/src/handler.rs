@@ -6,7 +6,6 @@ use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
-use aws_smithy_async::time::SharedTimeSource;
 use rds_iam::deadline::Deadline;
 use rds_iam::lambda::{Handler, Invocation};
 use rds_iam::query::{Library, Parameters, Query, ResultKind};
@@ -36,7 +35,6 @@ pub(crate) struct ExportQuery {
     library: Library,
     s3: Client,
     prefix: Prefix,
-    clock: SharedTimeSource,
 }
 
 /// What was written.
@@ -79,7 +77,6 @@ impl ExportQuery {
             session: Session::new(config)?,
             s3: client(&shared),
             prefix,
-            clock: SharedTimeSource::default(),
         })
     }
 
@@ -89,19 +86,15 @@ impl ExportQuery {
         event: &Event,
         query: &Query,
         parameters: &Parameters,
-        (run, now): (&str, OffsetDateTime),
+        run: &str,
         number: Option<usize>,
     ) -> Result<Destination, Error> {
-        let date = now.format(format_description!("[year]-[month]-[day]")).unwrap_or_default();
-        let time = now.format(format_description!("[hour][minute][second]")).unwrap_or_default();
-        let mut values: Values<'_> = [
-            ("query", query.name.as_str()),
-            ("date", date.as_str()),
-            ("time", time.as_str()),
-            ("run", run),
-        ]
-        .map(|(name, value)| (name, Some(value)))
-        .into();
+        let time = OffsetDateTime::from(event.time);
+        let time = time.format(format_description!("[hour][minute][second]")).unwrap_or_default();
+        let mut values: Values<'_> =
+            [("query", query.name.as_str()), ("time", time.as_str()), ("run", run)]
+                .map(|(name, value)| (name, Some(value)))
+                .into();
         // A parameter of one of those names is the more specific one.
         let named = query.params.iter().map(|param| param.name.as_str());
         values.extend(named.zip(parameters.texts()));
@@ -122,7 +115,7 @@ impl ExportQuery {
             }
             values.insert("part", Some(&part));
         }
-        self.prefix.locate(template, &values, wrong)
+        self.prefix.locate(template, &values, event.time, wrong)
     }
 }
 
@@ -135,11 +128,10 @@ impl Handler for ExportQuery {
         let query = self.library.load(event.direct.query.as_deref())?;
         invocation.query = Some(query.name.clone());
         check_result(&query)?;
-        let parameters = Parameters::bind(&query, &event.direct.params)?;
+        let parameters = Parameters::bind_at(&query, &event.direct.params, Some(event.time))?;
         let run = invocation.request_id.clone();
-        let now = OffsetDateTime::from(self.clock.now());
         let locate = |number: Option<usize>| {
-            let found = self.destination(&event, &query, &parameters, (&run, now), number)?;
+            let found = self.destination(&event, &query, &parameters, &run, number)?;
             if number.is_none() { found.into_manifest(ErrorKind::EventInvalid) } else { Ok(found) }
         };
         let first = locate(Some(1))?;

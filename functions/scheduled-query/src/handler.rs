@@ -24,9 +24,9 @@ impl Handler for ScheduledQuery {
 
     async fn handle(&self, event: &str, invocation: &mut Invocation) -> Result<Response, Error> {
         let event = event::parse(event)?;
-        let query = self.library.load(event.query.as_deref())?;
+        let query = self.library.load(event.direct.query.as_deref())?;
         invocation.query = Some(query.name.clone());
-        let parameters = Parameters::bind(&query, &event.params)?;
+        let parameters = Parameters::bind_at(&query, &event.direct.params, Some(event.time))?;
         let answer = self.session.read(&query, &parameters, &mut invocation.work).await?;
         Ok(invocation.respond(&query, answer))
     }

@@ -45,6 +45,15 @@ pub fn log_failed_record(id: &str, error: &Error) {
     );
 }
 
+/// Writes the log line of a record whose write was committed: `affected` is 0 for an upsert that changed
+/// nothing, and `None` for a message that was written before.
+pub fn log_written_record(id: &str, query: &str, affected: Option<u64>) {
+    match affected {
+        Some(affected) => tracing::info!(recordId = id, query, affected, "record written"),
+        None => tracing::info!(recordId = id, query, "record was written before"),
+    }
+}
+
 /// Delivers each message of a queue, one after another, and answers with those that failed. A message fails
 /// alone; after a failure the rest of its FIFO group is not tried, so that the group's order holds. Without a
 /// connection, or the time for one, the rest is not tried either: it would fail in the same way.

@@ -1,12 +1,14 @@
 //! The event that a person or a schedule sends: `{"query": "customers", "params": {"min_age": 26}}`.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
+use aws_smithy_async::time::SharedTimeSource;
 use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorKind};
 use crate::json::Object;
-use crate::query::is_query_name;
+use crate::query::{is_query_name, time_of};
 
 /// A query's name and its parameters' values, both optional.
 #[derive(Clone, Default)]
@@ -82,6 +84,27 @@ pub fn invalid_event(why: &str, others: &str) -> Error {
         .remedy(format!("Send {{\"query\": \"NAME\", \"params\": {{…}}}}, {others}"))
 }
 
+/// The time that an event's dates count from: its `time`, as EventBridge writes it, or else now. A retry of
+/// an event that has one counts from the same day.
+///
+/// # Errors
+/// [`EventInvalid`](ErrorKind::EventInvalid) if its `time` is not in the form of RFC 3339.
+pub fn event_time(object: &Object<'_>, others: &str) -> Result<SystemTime, Error> {
+    let Some(raw) = object.get("time").map(RawValue::get).filter(|raw| *raw != "null") else {
+        return Ok(SharedTimeSource::default().now());
+    };
+    let text: Option<String> = serde_json::from_str(raw).ok();
+    text.as_deref().and_then(time_of).ok_or_else(|| {
+        let why = match text {
+            Some(text) if text.starts_with("<aws.") => {
+                "its time holds <aws.…> as it is: only EventBridge replaces it, in the Input of a schedule"
+            }
+            _ => "its time is not of the form 2026-11-24T06:00:00Z",
+        };
+        invalid_event(why, others)
+    })
+}
+
 /// Reads an event that must be a JSON object.
 ///
 /// # Errors
@@ -118,6 +141,31 @@ mod tests {
         assert!(!format!("{event:?}").contains("26"));
         assert!(parse("{}").unwrap().query.is_none());
         assert!(parse(r#"{"query":null,"params":null}"#).unwrap().params.is_empty());
+    }
+
+    #[test]
+    fn dates_count_from_the_events_time_or_from_now() {
+        let time = |event: &str| event_time(&parse_object(event, "").unwrap(), "");
+        let given = time(r#"{"time":"2026-11-28T02:00:00Z"}"#).unwrap();
+        assert_eq!(Some(given), time_of("2026-11-28T02:00:00Z"));
+        for none in ["{}", r#"{"time":null}"#] {
+            assert!(
+                time(none).unwrap() > given - std::time::Duration::from_secs(86_400 * 366),
+                "{none}"
+            );
+        }
+        for (wrong, told) in [
+            (r#"{"time":"s3cret"}"#, "not of the form"),
+            (r#"{"time":20261128}"#, "not of the form"),
+            (r#"{"time":"<aws.scheduler.scheduled-time>"}"#, "only EventBridge replaces it"),
+        ] {
+            let error = time(wrong).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::EventInvalid);
+            assert!(
+                error.to_string().contains(told) && !error.to_string().contains("s3cret"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -27,8 +27,8 @@ use tokio::time::Instant;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
 
-pub use batch::{BatchResponse, deliver_each, log_failed_record};
-pub use direct::{DirectEvent, invalid_event, is_of_eventbridge, parse_object};
+pub use batch::{BatchResponse, deliver_each, log_failed_record, log_written_record};
+pub use direct::{DirectEvent, event_time, invalid_event, is_of_eventbridge, parse_object};
 pub use invocation::Invocation;
 use logs::Logs;
 pub use message::{QueryMessage, named_ledger_id};

@@ -55,7 +55,7 @@ fn json(statement: &Statement, values: &Values) -> Result<String, Error> {
         }
         // Names are letters, digits and _ only.
         text.push_str(&format!("\"{}\":", param.name));
-        let value = value.map_or("null", RawValue::get);
+        let value = value.as_deref().map_or("null", RawValue::get);
         match param.param_type {
             Some(ParamType::Array) if !value.trim_start().starts_with('[') => {
                 return Err(unusable(&statement.query, &param.name, "an array is expected"));
@@ -142,7 +142,7 @@ fn term(value: &RawValue, declared: Option<ParamType>) -> Result<String, &'stati
         (Some(b'n'), _) => Err(NO_NULL),
         (_, Some(ParamType::Array)) => Err("SPARQL has no arrays"),
         (_, Some(ParamType::Json)) => literal(json, None),
-        (Some(b'"'), None | Some(ParamType::Text)) => {
+        (Some(b'"'), None | Some(ParamType::Text | ParamType::Date)) => {
             let text: String = serde_json::from_str(json).map_err(|_| "it is not valid Unicode")?;
             literal(&text, None)
         }

@@ -46,6 +46,8 @@ pub enum ParamType {
     Json,
     /// Text, a number or a boolean too: MySQL takes a text column for a number beside a number.
     Text,
+    /// Text, in which `{date-1d}` and the like stand for a date that counts from the time of the event.
+    Date,
 }
 
 /// One parameter of a query.

@@ -6,6 +6,7 @@
 mod answer;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod bounds;
+mod dates;
 mod declared;
 mod front_matter;
 mod lexer;
@@ -15,6 +16,7 @@ mod metrics;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod outcome;
 mod parameters;
+mod pick;
 mod repeat;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "neptune"))]
 mod result_errors;
@@ -33,6 +35,7 @@ pub(crate) use bounds::{
     NO_TIME_LEFT, OWN_TIMEOUT_GRACE, answer_bound, cancelled, no_answer_in_time, server_timeout,
     timed_out,
 };
+pub use dates::{DATE_FORMS, date_at, time_of};
 pub use declared::{Mode, Param, ParamType, ResultKind};
 #[cfg(feature = "postgres")]
 pub(crate) use lexer::{extra_parenthesis, tokens};
@@ -46,7 +49,7 @@ pub use parameters::Parameters;
 #[cfg(feature = "mysql")]
 pub(crate) use parameters::{Kind, Value};
 #[cfg(feature = "neptune")]
-pub(crate) use parameters::{pick, unusable};
+pub(crate) use pick::{pick, unusable};
 pub use repeat::{Adapt, Repeat};
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "neptune"))]
 pub(crate) use result_errors::{has_violations, not_one};

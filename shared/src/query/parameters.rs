@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::pick::{Picked, not_in_event, not_in_message, now, pick_at, unusable};
 use super::text::to_text;
-use super::{Param, ParamType, Query};
+use super::{ParamType, Query};
 use crate::error::{Error, ErrorKind};
 
 /// The values of one run of a query, in the order of `$1…$n`. Their `Debug` hides them.
@@ -82,14 +84,45 @@ impl Parameters {
         Self::bind(query, &values)
     }
 
-    /// Pairs a query's parameters with the values of an event, and writes each as text.
+    /// Pairs a query's parameters with the values of an event, and writes each as text. A date that counts
+    /// (`{date-1d}`) counts from now.
     ///
     /// # Errors
     /// [`QueryBadParameter`](ErrorKind::QueryBadParameter) if a value is missing or unknown, or has no
     /// form in PostgreSQL's text. The message names the parameter and no value.
     pub fn bind(query: &Query, values: &BTreeMap<String, Box<RawValue>>) -> Result<Self, Error> {
-        let mut texts = Vec::with_capacity(query.params.len());
-        for (param, value) in pick(query, values)? {
+        Self::bind_at(query, values, Some(now()))
+    }
+
+    /// The same, for values that were taken from a message with this text: if one is missing because the text
+    /// is not a JSON object, the error says so, and where the JSON ends.
+    ///
+    /// # Errors
+    /// As [`Parameters::bind`].
+    pub fn bind_message(
+        query: &Query,
+        values: &BTreeMap<String, Box<RawValue>>,
+        text: &str,
+    ) -> Result<Self, Error> {
+        Self::of_picked(query, pick_at(query, values, Some(now()), || not_in_message(text))?)
+    }
+
+    /// The same, with the time that dates count from; `None` refuses such a date.
+    ///
+    /// # Errors
+    /// As [`Parameters::bind`].
+    pub fn bind_at(
+        query: &Query,
+        values: &BTreeMap<String, Box<RawValue>>,
+        time: Option<SystemTime>,
+    ) -> Result<Self, Error> {
+        Self::of_picked(query, pick_at(query, values, time, not_in_event)?)
+    }
+
+    fn of_picked(query: &Query, picked: Vec<Picked<'_>>) -> Result<Self, Error> {
+        let mut texts = Vec::with_capacity(picked.len());
+        for (param, value) in picked {
+            let value = value.as_deref();
             let text = match value {
                 Some(value) => to_text(value, param.param_type)
                     .map_err(|why| unusable(query, &param.name, why))?,
@@ -131,68 +164,6 @@ impl fmt::Debug for Parameters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Parameters({} values)", self.0.len())
     }
-}
-
-/// Each parameter of a query with its value, from an event or by default. `None` is one that is optional
-/// and has none.
-///
-/// # Errors
-/// [`QueryBadParameter`](ErrorKind::QueryBadParameter) if a value is missing or unknown.
-pub(crate) fn pick<'a>(
-    query: &'a Query,
-    values: &'a BTreeMap<String, Box<RawValue>>,
-) -> Result<Vec<(&'a Param, Option<&'a RawValue>)>, Error> {
-    if let Some(unknown) =
-        values.keys().find(|name| query.params.iter().all(|param| param.name != **name))
-    {
-        // What is not a plausible name might be a value in the wrong place.
-        let plausible = unknown.len() <= 63
-            && unknown.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-        let name = if plausible { format!(" {unknown}") } else { String::new() };
-        return Err(refuse(
-            query,
-            format!("unknown parameter{name}"),
-            "the query's front matter does not declare it",
-        ));
-    }
-    let mut picked = Vec::with_capacity(query.params.len());
-    for param in &query.params {
-        let value = values.get(&param.name).or(param.default.as_ref());
-        if value.is_none() && param.required {
-            return Err(refuse(
-                query,
-                format!("parameter {} is missing", param.name),
-                "it has no default, and the event gives no value",
-            ));
-        }
-        picked.push((param, value.map(AsRef::as_ref)));
-    }
-    Ok(picked)
-}
-
-/// The error of a value that its parameter cannot take.
-pub(crate) fn unusable(query: &Query, name: &str, why: &str) -> Error {
-    refuse(query, format!("parameter {name} cannot be used"), why)
-}
-
-fn refuse(query: &Query, what: String, why: &str) -> Error {
-    Error::new(ErrorKind::QueryBadParameter, what).because(why).remedy(format!(
-        "Query {} takes {}",
-        query.name,
-        signature(query)
-    ))
-}
-
-fn signature(query: &Query) -> String {
-    if query.params.is_empty() {
-        return "no parameters".into();
-    }
-    let names: Vec<String> = query
-        .params
-        .iter()
-        .map(|p| if p.required { p.name.clone() } else { format!("{} (optional)", p.name) })
-        .collect();
-    names.join(", ")
 }
 
 #[cfg(test)]

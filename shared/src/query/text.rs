@@ -4,16 +4,40 @@
 //! statement and its own input functions check the value. Numbers keep the digits that the event
 //! wrote.
 
-use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::dates::date_at;
 use super::declared::{Param, ParamType};
 
 /// Whether a parameter's default can be written as its type says.
 pub(super) fn check_default(param: &Param) -> Result<(), String> {
     let Some(default) = &param.default else { return Ok(()) };
-    to_text(default, param.param_type)
+    dated(default, param.param_type, Some(UNIX_EPOCH))
+        .and_then(|value| to_text(&value, param.param_type))
         .map(|_| ())
         .map_err(|why| format!("the default of parameter {} cannot be used: {why}", param.name))
+}
+
+/// The value, with the date in the place of a placeholder.
+pub(super) fn dated(
+    value: &RawValue,
+    declared: Option<ParamType>,
+    time: Option<SystemTime>,
+) -> Result<Cow<'_, RawValue>, &'static str> {
+    if declared != Some(ParamType::Date) || value.get().trim() == "null" {
+        return Ok(Cow::Borrowed(value));
+    }
+    let text: String = serde_json::from_str(value.get())
+        .map_err(|_| "its type is \"date\", and it is not text")?;
+    let Some(inside) = text.strip_prefix('{') else { return Ok(Cow::Borrowed(value)) };
+    let time = time
+        .ok_or("its date counts from the run, which is not a time such as 2026-11-24T06:00:00Z")?;
+    let date = inside.strip_suffix('}').and_then(|name| date_at(name, time));
+    let date = date.ok_or("its braces hold none of {date}, {date-1d} and {date-1d+09:00}")?;
+    to_raw_value(&date).map(Cow::Owned).map_err(|_| "it has no JSON form")
 }
 
 /// A value in PostgreSQL's text form; `None` is NULL. Fails with the reason as a phrase.
@@ -31,7 +55,7 @@ pub(super) fn to_text(
             literal
         }
         (_, Some(ParamType::Array)) => return Err("an array is expected"),
-        (Some(b'"'), None | Some(ParamType::Text)) => string(raw)?,
+        (Some(b'"'), None | Some(ParamType::Text | ParamType::Date)) => string(raw)?,
         (Some(b'['), None | Some(ParamType::Text)) => {
             return Err(
                 "it is an array, and the front matter gives it no type = \"array\" or \"json\"",

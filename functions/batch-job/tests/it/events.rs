@@ -103,6 +103,28 @@ const DELETE: &str = "/*+++\nmode = \"write\"\nresult = \"affected\"\nrepeat = \
     params = [{ name = \"chunk\", default = 10 }]\n+++*/
     DELETE FROM items WHERE n IN (SELECT n FROM items ORDER BY n LIMIT $1)";
 
+/// Its invocations may be on two days: the date counts from the run.
+#[tokio::test]
+async fn a_date_counts_from_the_run() {
+    let mut world = start().await;
+    let roll_up = "/*+++\nmode = \"write\"\nresult = \"affected\"\n\
+        params = [{ name = \"day\", type = \"date\", default = \"{date-1d}\" }]\n+++*/
+        INSERT INTO items SELECT to_char($1::date, 'YYYYMMDD')::int";
+    batch(&mut world, &[("roll_up", roll_up)]).await;
+    let mut function = world.function().await;
+    function.ok(r#"{"query":"roll_up","run":"2026-11-28T02:00:00Z"}"#).await;
+    function.ok(r#"{"query":"roll_up","run":"2026-11-27T02:00:00.123Z"}"#).await;
+    for run in ["\"r\"", "null"] {
+        let error = function.error(format!(r#"{{"query":"roll_up","run":{run}}}"#)).await;
+        assert_eq!(error.error_type, "Query.BadParameter", "{run}");
+        assert!(error.error_message.contains("counts from the run"), "{}", error.error_message);
+    }
+    let days = world.rows("SELECT string_agg(n::text, ' ' ORDER BY n) FROM items").await;
+    assert_eq!(days[0].get::<_, String>(0), "20261126 20261127");
+    function.stop().await;
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn an_invocation_stops_in_time_and_the_next_goes_on() {
     let mut world = start().await;

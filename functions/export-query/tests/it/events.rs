@@ -69,6 +69,55 @@ async fn every_event_file_does_what_its_table_says() {
     world.stop().await;
 }
 
+/// The recipe of docs/export.md: a retry after midnight writes the same day, and replaces it.
+#[tokio::test]
+async fn a_day_that_runs_twice_is_one_object() {
+    let mut world = World::with_s3(env!("CARGO_BIN_EXE_export-query")).await;
+    let root = root(env!("CARGO_MANIFEST_DIR"));
+    world.set("QUERIES_DIR", root.join("queries").display().to_string());
+    world
+        .run(
+            "INSERT INTO orders VALUES ('before', 1, '2026-11-26T23:59:59.999Z'),
+             ('first', 1, '2026-11-27T00:00Z'), ('last', 1, '2026-11-27T23:59:59.999Z'),
+             ('after', 1, '2026-11-28T00:00Z')",
+        )
+        .await;
+    let mut function = world.function().await;
+    let event = std::fs::read_to_string(root.join("events/export-query/yesterday.json")).unwrap();
+    let answer = function.ok(event.as_str()).await;
+    assert_eq!(
+        (&answer["rows"], &answer["key"]),
+        (&json!(2), &json!("orders/day=2026-11-27/orders.parquet"))
+    );
+    // Late: it came while the first run was under way.
+    world.run("INSERT INTO orders VALUES ('late', 1, '2026-11-27T12:00Z')").await;
+    let answer = function.ok(event.as_str()).await;
+    assert_eq!(answer["rows"], json!(3));
+    assert_eq!(world.s3().keys().await, ["orders/day=2026-11-27/orders.parquet"]);
+
+    // The event counts; the query's own default, and a key's date, count from its time.
+    let event = json!({
+        "query": "orders_of_day", "params": { "day": "{date-2d}" },
+        "to": "day={day}/{date}.csv", "time": "2026-11-28T02:00:00Z",
+    });
+    let answer = function.ok(event.to_string()).await;
+    assert_eq!(
+        (&answer["rows"], &answer["key"]),
+        (&json!(1), &json!("day=2026-11-26/2026-11-28.csv"))
+    );
+    // At an offset of the key's own: in Tokyo it is the 28th by then.
+    let event = json!({
+        "query": "orders_of_day", "to": "{date+09:00}.csv", "time": "2026-11-27T17:00:00Z",
+    });
+    assert_eq!(function.ok(event.to_string()).await["key"], json!("2026-11-28.csv"));
+    let error = function
+        .error(r#"{"query":"orders_of_day","time":"<aws.scheduler.scheduled-time>"}"#)
+        .await;
+    assert_eq!(error.error_type, "Event.Invalid");
+    function.stop().await;
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn memory_does_not_grow_with_the_result() {
     let megabytes: u64 = std::env::var("EXPORT_MB").map_or(40, |text| text.parse().unwrap());

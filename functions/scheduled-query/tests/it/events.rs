@@ -68,6 +68,29 @@ async fn every_event_file_has_its_documented_response() {
 }
 
 #[tokio::test]
+async fn a_date_counts_from_the_time_of_the_event() {
+    let mut world = common::start().await;
+    let day = "/*+++\nparams = [{ name = \"day\", type = \"date\", default = \"{date-1d}\" }]\n+++*/ SELECT $1::date AS day";
+    world.queries(&[("day", day)]);
+    world.set("QUERY", "day");
+    let mut function = world.function().await;
+    let rule = r#"{"detail-type":"Scheduled Event","source":"aws.events","time":"2026-11-28T02:00:00Z","detail":{}}"#;
+    for (event, expected) in [
+        (rule, "2026-11-27"),
+        (r#"{"time":"2026-11-28T02:00:00Z"}"#, "2026-11-27"),
+        (r#"{"time":"2026-11-28T02:00:00Z","params":{"day":"{date+1d-05:00}"}}"#, "2026-11-28"),
+        (r#"{"params":{"day":"2026-01-01"}}"#, "2026-01-01"),
+    ] {
+        assert_eq!(function.ok(event).await["rows"], json!([{ "day": expected }]), "{event}");
+    }
+    let error = function.error(r#"{"params":{"day":"{yesterday}"}}"#).await;
+    assert_eq!(error.error_type, "Query.BadParameter", "{}", error.error_message);
+    assert!(error.error_message.contains("{date-1d}"), "{}", error.error_message);
+    function.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn rows_are_as_postgresql_renders_them_in_the_querys_order() {
     let world = common::start().await;
     let mut function = world.function().await;
