@@ -19,7 +19,9 @@ use tokio::time::Instant;
 use crate::destination::{self, Destination, Prefix, VARIABLE, Values};
 use crate::encode::Encoder;
 use crate::event::{self, Event};
+use crate::format::Format;
 use crate::objects::{Objects, Published};
+use crate::rounded::Rounded;
 use crate::upload::PART;
 
 /// A gateway endpoint is near.
@@ -194,7 +196,11 @@ async fn copy(
     let columns = rows.columns().to_vec();
     let begin = || Encoder::new(*format, *compression, &columns);
     let mut encoder = begin()?;
+    let mut rounded = (*format == Format::Ndjson).then(Rounded::default);
     while let Some(row) = rows.next().await? {
+        if let Some(rounded) = &mut rounded {
+            rounded.look(row.text()?);
+        }
         encoder.row(&row, &columns, query)?;
         if encoder.ready() >= PART {
             objects.part(encoder.take()).await?;
@@ -207,6 +213,7 @@ async fn copy(
     if encoder.rows() > 0 || objects.is_empty() {
         objects.seal(encoder).await?;
     }
+    rounded.unwrap_or_default().warn(&query.name);
     objects.publish().await
 }
 

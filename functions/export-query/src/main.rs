@@ -9,6 +9,7 @@ mod format;
 mod handler;
 mod objects;
 mod parquet;
+mod rounded;
 mod s3_error;
 mod upload;
 

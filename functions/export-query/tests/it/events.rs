@@ -119,6 +119,34 @@ async fn a_day_that_runs_twice_is_one_object() {
 }
 
 #[tokio::test]
+async fn numbers_that_readers_of_ndjson_round_are_said_once() {
+    let mut world = World::with_s3(env!("CARGO_BIN_EXE_export-query")).await;
+    let exact = "SELECT n, 9007199254740992 + n AS id, 0.12345678901234567891 AS rate, 1.25 AS price, \
+        0.1::float8 + 0.2::float8 AS float, '12345678901234567890' AS text FROM generate_series(0, 2) n";
+    let kept = "SELECT 9007199254740992 AS id, 123456789012.345 AS price";
+    world.queries(&[("exact", exact), ("kept", kept)]);
+    let mut function = world.function().await;
+    for (query, ending) in
+        [("exact", "ndjson"), ("exact", "csv"), ("exact", "parquet"), ("kept", "ndjson")]
+    {
+        let event = json!({ "query": query, "to": format!("{query}.{ending}") });
+        function.ok(event.to_string()).await;
+    }
+    let log = function.stop().await;
+    let warnings: Vec<Value> = log
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["level"] == "WARN")
+        .collect();
+    assert_eq!(warnings.len(), 1, "{warnings:#?}");
+    assert_eq!(
+        (&warnings[0]["query"], &warnings[0]["columns"]),
+        (&json!("exact"), &json!("id, rate"))
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn memory_does_not_grow_with_the_result() {
     let megabytes: u64 = std::env::var("EXPORT_MB").map_or(40, |text| text.parse().unwrap());
     let mut world = World::with_s3(env!("CARGO_BIN_EXE_export-query")).await;
