@@ -36,7 +36,14 @@ struct Answer {
     query: String,
     chunks: u64,
     rows: u64,
+    this_call: Counts,
     skipped: Option<String>,
+}
+
+/// The work of that invocation alone.
+#[derive(Deserialize)]
+struct Counts {
+    rows: u64,
 }
 
 /// A function's binary, and how to start it.
@@ -74,11 +81,12 @@ pub async fn run(
     mut interrupted: Pin<&mut impl Future<Output = Signal>>,
 ) -> Result<ExitCode> {
     let chosen = given.is_none() && !events.iter().all(|event| has_run(event));
+    let origin = if given.is_some() { RunOrigin::Option } else { RunOrigin::Time };
     let first = given.unwrap_or_else(new_run);
     let mut code = ExitCode::SUCCESS;
     for (index, event) in events.iter().enumerate() {
         let run = if index == 0 { first.clone() } else { format!("{first}-{}", index + 1) };
-        match run_event(launch.clone(), event, &run, interrupted.as_mut()).await? {
+        match run_event(launch.clone(), event, (&run, origin), interrupted.as_mut()).await? {
             Ended::Interrupted(signal) => {
                 tell("this command goes on there, as soon as the lease has ended:");
                 eprintln!("  {}", command_with_run(chosen.then_some(&first)));
@@ -94,6 +102,14 @@ pub async fn run(
         }
     }
     Ok(code)
+}
+
+/// Where the run of an event without one comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RunOrigin {
+    /// `--run`
+    Option,
+    Time,
 }
 
 fn tell(line: &str) {
@@ -134,19 +150,27 @@ enum Ended {
 async fn run_event(
     launch: Launch<'_>,
     event: &[u8],
-    run: &str,
+    (run, origin): (&str, RunOrigin),
     interrupted: Pin<&mut impl Future<Output = Signal>>,
 ) -> Result<Ended> {
     let mut event: Event = serde_json::from_slice(event)
         .map_err(|_| "--until-done needs an event that is a JSON object".to_owned())?;
-    if !says_run(&event) {
-        tell(&format!("run {run}: used for this event, which has no run"));
+    if says_run(&event) {
+        if origin == RunOrigin::Option {
+            tell("--run is not used: the event names its own run");
+        }
+    } else {
+        let why = match origin {
+            RunOrigin::Option => "as --run says",
+            RunOrigin::Time => "chosen, because the event names none",
+        };
+        tell(&format!("run {run}: {why}"));
         event.insert("run".into(), to_raw_value(&run).map_err(|error| error.to_string())?);
     }
     let text = serde_json::to_vec(&event).map_err(|error| error.to_string())?;
     let sandbox = start_sandbox(&launch).await?;
     let mut calls =
-        Calls { launch, event: text.into(), sandbox, start: Instant::now(), last: None };
+        Calls { launch, event: text.into(), sandbox, start: Instant::now(), rows: 0, last: None };
     let ended = tokio::select! {
         biased;
         signal = interrupted => Ended::Interrupted(signal),
@@ -179,6 +203,8 @@ struct Calls<'a> {
     event: Bytes,
     sandbox: Sandbox,
     start: Instant,
+    /// The rows of these calls; the answers also count those of earlier ones.
+    rows: u64,
     last: Option<Answer>,
 }
 
@@ -205,7 +231,8 @@ impl Calls<'_> {
             let answer: Answer = serde_json::from_slice(body).map_err(|_| {
                 "--until-done needs a function that answers as batch-job does".to_owned()
             })?;
-            tell(&progress(&answer, self.start.elapsed()));
+            self.rows += answer.this_call.rows;
+            tell(&progress(&answer, self.rows, self.start.elapsed()));
             if answer.done || answer.skipped.is_some() {
                 return Ok(outcome);
             }
@@ -241,15 +268,17 @@ fn may_pass(error_type: &str) -> bool {
         || error_type.starts_with("Sandbox.")
 }
 
-fn progress(answer: &Answer, elapsed: Duration) -> String {
+/// `here` are the rows of this command.
+fn progress(answer: &Answer, here: u64, elapsed: Duration) -> String {
     let Answer { run, step, query, chunks, rows, .. } = answer;
     if let Some(skipped) = &answer.skipped {
         return format!("run {run}: skipped, because {skipped}");
     }
-    let rate = *rows as f64 / elapsed.as_secs_f64().max(0.001);
+    let seconds = elapsed.as_secs_f64();
+    let rate = here as f64 / seconds.max(0.001);
     let state = if answer.done { "done" } else { "goes on" };
     format!(
-        "run {run}: {state}, step {step} ({query}), {chunks} chunks, {rows} rows, {rate:.0} rows/s, {:.1} s",
-        elapsed.as_secs_f64()
+        "run {run}: {state}, step {step} ({query}), {chunks} chunks and {rows} rows in all; \
+         now {here} rows in {seconds:.1} s, {rate:.0} rows/s"
     )
 }

@@ -32,9 +32,17 @@ pub(crate) struct JobResponse {
     query: String,
     chunks: u64,
     rows: u64,
+    this_call: Counts,
     /// Who runs instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     skipped: Option<String>,
+}
+
+/// The work of one invocation; `chunks` and `rows` beside it are those of the whole run.
+#[derive(Serialize)]
+struct Counts {
+    chunks: u64,
+    rows: u64,
 }
 
 impl BatchJob {
@@ -141,6 +149,7 @@ impl Handler for BatchJob {
             query: query.unwrap_or_default(),
             chunks: state.chunks,
             rows: state.rows,
+            this_call: Counts { chunks: report.chunks, rows: report.rows },
             skipped: match state.end {
                 JobEnd::Skipped(who) => Some(who),
                 _ => None,

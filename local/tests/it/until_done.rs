@@ -84,12 +84,14 @@ async fn interrupt_and_go_on(signal: Signal, code: i32) {
     let told = text(&ended.stderr);
     assert_eq!(ended.status.code(), Some(code), "{told}");
     let run = read(&server, "SELECT run FROM job_runs").await;
-    assert!(told.contains(&format!("run {run}: used for this event")), "{told}");
+    assert!(told.contains(&format!("run {run}: chosen, because")), "{told}");
     assert!(told.contains(&format!("run {run}: step 1 (purge), ")), "{told}");
     let in_use = "SELECT count(*)::text FROM pg_stat_activity WHERE usename = 'iam_rw_user'";
     wait_for(&server, in_use, "0").await;
     let left = read(&server, "SELECT count(*)::text FROM items").await;
     assert_ne!(left, "0", "it was not interrupted: {told}");
+
+    let before = read(&server, "SELECT rows::text FROM job_runs").await;
 
     let again = told.lines().last().unwrap().trim().to_owned();
     assert!(again.ends_with(&format!(" --run {run}")), "{again}");
@@ -97,6 +99,14 @@ async fn interrupt_and_go_on(signal: Signal, code: i32) {
     let ended = tokio::task::spawn_blocking(again).await.unwrap();
     let (told, answer) = (text(&ended.stderr), text(&ended.stdout));
     assert!(ended.status.success(), "{told}");
+    assert!(told.contains(&format!("run {run}: as --run says")), "{told}");
+    // Not those of the calls before.
+    let here: i64 = told
+        .lines()
+        .filter_map(|line| line.split_once("; now ")?.1.split(' ').next()?.parse().ok())
+        .max()
+        .unwrap();
+    assert_eq!(here, ROWS - before.parse::<i64>().unwrap(), "{told}");
     let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
     assert_eq!((&answer["done"], &answer["rows"]), (&true.into(), &ROWS.into()), "{told}");
     // The last chunk finds nothing.

@@ -81,6 +81,7 @@ const LOOK: &str = "
 SELECT run, status, step, step_chunks, chunks, rows, owner, coalesce(message, ''),
     to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
     to_char(progressed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+    to_char(lease_until AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
     input = encode(sha256(convert_to($3, 'UTF8')), 'hex')
 FROM job_runs WHERE job = $1 AND (run = $2 OR status = 'running')
 ORDER BY (run = $2 AND status IN ('finished', 'skipped')) DESC, status = 'running' DESC, run = $2 DESC

@@ -156,6 +156,7 @@ impl Session {
             attempts: RetryPolicy::chunk().start(budget),
             failures: 0,
             rival: None,
+            told: false,
             current: (0, Parameters::default()),
             work,
             report,
@@ -194,6 +195,8 @@ struct Runner<'s, 'a> {
     failures: u32,
     /// Who has the run, and how far that owner had come when first seen.
     rival: Option<(Option<i64>, u64)>,
+    /// Whether the log says already that it waits.
+    told: bool,
     /// The step that runs, and its parameters with the size of the next chunk.
     current: (usize, Parameters),
     work: &'a mut Work,

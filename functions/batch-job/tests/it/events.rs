@@ -126,6 +126,47 @@ async fn a_date_counts_from_the_run() {
 }
 
 #[tokio::test]
+async fn a_wait_for_another_invocation_is_said_at_its_start() {
+    let mut world = start().await;
+    batch(&mut world, &[("delete", DELETE)]).await;
+    let mut function = world.function().await;
+    function.ok(r#"{"query":"delete","run":"r"}"#).await;
+    // As another sandbox has it that was killed between two chunks.
+    let lease = "UPDATE job_runs SET status = 'running', owner = 1, chunks = 7, rows = 70,
+        lease_until = clock_timestamp() + interval '4 s' WHERE run = 'r'";
+    world.run(lease).await;
+    let response = function.ok(r#"{"query":"delete","run":"r"}"#).await;
+    assert_eq!(response["done"], true, "{response}");
+    assert_eq!(
+        (&response["chunks"], &response["this_call"]),
+        (&json!(8), &json!({"chunks": 1, "rows": 0}))
+    );
+    world.run(lease).await;
+    let response = function.ok(r#"{"query":"delete","run":"s","overlap":"wait"}"#).await;
+    assert_eq!(response["done"], true, "{response}");
+    let log = function.stop().await;
+    let lines: Vec<Value> = log.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<usize> = (0..lines.len())
+        .filter(|at| lines[*at]["message"].as_str().unwrap().starts_with("waiting: "))
+        .collect();
+    // One for each wait, before the line of its invocation.
+    assert_eq!(told, [1, 3], "{log:#?}");
+    for at in told {
+        let (line, summary) = (&lines[at], &lines[at + 1]);
+        assert_eq!(
+            (&line["run"], &line["chunks"], &line["rows"]),
+            (&json!("r"), &json!(7), &json!(70))
+        );
+        assert!(
+            line["lease_until"].as_str().unwrap() >= line["progressed_at"].as_str().unwrap(),
+            "{line}"
+        );
+        assert!(line["timestamp"].as_str() < summary["timestamp"].as_str(), "{line} {summary}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn an_invocation_stops_in_time_and_the_next_goes_on() {
     let mut world = start().await;
     let slow = DELETE.replace(
@@ -147,8 +188,9 @@ async fn an_invocation_stops_in_time_and_the_next_goes_on() {
         if response["done"] == true {
             assert_eq!(
                 response,
-                json!({"job":"slow","run":"r","done":true,"step":1,"query":"slow","chunks":101,"rows":1000})
+                json!({"job":"slow","run":"r","done":true,"step":1,"query":"slow","chunks":101,"rows":1000,"this_call":response["this_call"]})
             );
+            assert!(response["this_call"]["rows"].as_u64().unwrap() < 1000, "{response}");
             break;
         }
     }

@@ -23,6 +23,7 @@ pub(crate) struct Seen {
     pub(crate) message: String,
     pub(crate) started_at: String,
     pub(crate) progressed_at: String,
+    pub(crate) lease_until: String,
     pub(super) same_input: bool,
 }
 
@@ -36,7 +37,8 @@ impl Seen {
             message: row.try_get(7)?,
             started_at: row.try_get(8)?,
             progressed_at: row.try_get(9)?,
-            same_input: row.try_get(10)?,
+            lease_until: row.try_get(10)?,
+            same_input: row.try_get(11)?,
         })
     }
 }

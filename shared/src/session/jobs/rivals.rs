@@ -23,6 +23,7 @@ impl Runner<'_, '_> {
                 if *self.rival.get_or_insert(now) != now {
                     return Ok(Some(state(JobEnd::Skipped(who(&seen)), at)));
                 }
+                self.tell_of_wait(&seen);
             }
             // It was let go in between.
             _ => {}
@@ -42,7 +43,10 @@ impl Runner<'_, '_> {
         };
         match self.run.overlap {
             Overlap::Fail => Err(error()),
-            Overlap::Wait if self.has_time(LOOK_EVERY * 2) => self.wait().await.map(|()| None),
+            Overlap::Wait if self.has_time(LOOK_EVERY * 2) => {
+                self.tell_of_wait(other);
+                self.wait().await.map(|()| None)
+            }
             Overlap::Wait => Err(error()),
             Overlap::Skip => {
                 let (message, by) = (who(other), self.work.deadline.answer_by());
@@ -59,6 +63,24 @@ impl Runner<'_, '_> {
                 Ok(Some(state(JobEnd::Skipped(message), at)))
             }
         }
+    }
+
+    /// One line at the start of a wait, which may take as long as the lease, or the whole invocation.
+    fn tell_of_wait(&mut self, seen: &Seen) {
+        if std::mem::replace(&mut self.told, true) {
+            return;
+        }
+        let Seen { run, started_at, progressed_at, lease_until, position, .. } = seen;
+        tracing::info!(
+            job = self.run.job,
+            run,
+            started_at,
+            progressed_at,
+            lease_until,
+            chunks = position.chunks,
+            rows = position.rows,
+            "waiting: another invocation has the run, and keeps it until lease_until, or longer while it works"
+        );
     }
 
     pub(super) async fn wait(&mut self) -> Result<(), Error> {
