@@ -8,8 +8,8 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use rds_iam::lambda::{Invocation, log_failed_record};
-use rds_iam::query::{Answer, Chooser, Delivered, Library, Parameters, Query};
+use rds_iam::lambda::{Invocation, log_failed_record, log_written_record};
+use rds_iam::query::{Answer, Chooser, Delivered, Library, Mode, Parameters, Query};
 use rds_iam::session::BatchItem;
 use rds_iam::{Error, ErrorKind, Session};
 
@@ -130,11 +130,18 @@ impl Batch {
         if let Some(first) = jobs.first() {
             invocation.query = Some(first.query.name.clone());
             let outcomes = session.run_batch(&jobs, &mut invocation.work).await?;
-            for (owner, outcome) in owners.into_iter().zip(outcomes) {
+            for ((owner, job), outcome) in owners.into_iter().zip(&jobs).zip(outcomes) {
+                let id = &self.ids[owner];
                 match outcome {
-                    Ok(Delivered::Duplicate) => self.duplicates += 1,
+                    Ok(Delivered::Duplicate) => {
+                        self.duplicates += 1;
+                        log_written_record(id, &job.query.name, None);
+                    }
                     Ok(Delivered::Answered(Answer::Metrics(metrics))) => {
                         invocation.metrics.push(metrics);
+                    }
+                    Ok(Delivered::Answered(answer)) if job.query.mode == Mode::Write => {
+                        log_written_record(id, &job.query.name, Some(affected(&answer)));
                     }
                     Ok(Delivered::Answered(_)) => {}
                     // A record of several messages fails with the first that fails.
@@ -175,6 +182,16 @@ impl Prepared {
     }
 }
 
+/// How many rows a write affected, or returned.
+fn affected(answer: &Answer) -> u64 {
+    match answer {
+        Answer::Affected(rows) => *rows,
+        Answer::Rows(rows) => rows.len() as u64,
+        Answer::One(_) => 1,
+        _ => 0,
+    }
+}
+
 /// A message's statement. A bug that one message triggers fails that message only.
 fn prepare(library: &Library, message: &Message, queries: &mut Queries) -> Result<Prepared, Error> {
     guarded(|| {
@@ -184,7 +201,7 @@ fn prepare(library: &Library, message: &Message, queries: &mut Queries) -> Resul
                 library.choose(message.query.as_deref(), Chooser::Message).map(Arc::new)
             })
             .clone()?;
-        let parameters = Parameters::bind(&query, &message.values(&query))?;
+        let parameters = Parameters::bind_message(&query, &message.values(&query), &message.body)?;
         let message_id = message.ledger_id(&query)?;
         Ok(Prepared { query, parameters, message_id })
     })

@@ -122,6 +122,11 @@ async fn log_and_metric_distinguish_failures() {
         assert!(line["recordId"].as_str().unwrap().starts_with("059f36b4"), "{line}");
         assert!(!line.to_string().contains("ten"), "no value is shown: {line}");
     }
+    let not_json: Vec<&Value> =
+        lines.iter().filter(|line| line.to_string().contains("not JSON")).collect();
+    assert_eq!(not_json.len(), 1, "{log:#?}");
+    let told = not_json[0]["errorMessage"].as_str().unwrap();
+    assert!(told.contains("order_id is missing") && told.contains("line 1, column"), "{told}");
     let summary = lines.iter().find(|line| line["message"] == "invocation succeeded").unwrap();
     assert_eq!((&summary["records"], &summary["permanent_failures"]), (&5.into(), &3.into()));
     assert_eq!((&summary["duplicates"], &summary["transient_failures"]), (&0.into(), &0.into()));
@@ -129,6 +134,55 @@ async fn log_and_metric_distinguish_failures() {
     let second =
         lines.iter().filter(|line| line["message"] == "invocation succeeded").nth(1).unwrap();
     assert_eq!(second["duplicates"], 1);
+    world.stop().await;
+}
+
+/// In both ways of a write: together with others, and step by step.
+#[tokio::test]
+async fn an_upsert_that_changed_nothing_is_told_from_one_that_did() {
+    let mut world = start().await;
+    let upsert = |front: &str, end: &str| {
+        format!(
+            "/*+++\nmode = \"write\"\nselectable = true\n{front}\nid = \"/id\"\n\
+            params = [{{ name = \"order\" }}, {{ name = \"total\" }}]\n+++*/
+            INSERT INTO orders VALUES ($1, $2) ON CONFLICT (order_id) DO UPDATE SET total = excluded.total
+            WHERE orders.total IS DISTINCT FROM excluded.total {end}"
+        )
+    };
+    let (rows, affected) = (upsert("", "RETURNING order_id"), upsert("result = \"affected\"", ""));
+    world.queries(&[("rows", &rows), ("affected", &affected)]);
+    let mut function = world.function().await;
+    for query in ["rows", "affected"] {
+        let record = |id: &str, total: u32| {
+            let attribute = json!({ "query": { "stringValue": query, "dataType": "String" } });
+            json!({
+                "messageId": id, "messageAttributes": attribute, "eventSource": "aws:sqs",
+                "body": json!({ "id": id, "order": query, "total": total }).to_string(),
+            })
+        };
+        let records = [record("new", 1), record("same", 1), record("other", 2), record("same", 1)];
+        // One after another, so that each finds what the one before it wrote.
+        for record in records {
+            function.ok(json!({ "Records": [record] }).to_string()).await;
+        }
+    }
+    let log = function.stop().await;
+    let told: Vec<String> = log
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line.get("recordId").is_some())
+        .map(|line| {
+            format!("{} {} {}", line["recordId"], line["message"], line["affected"])
+                .replace('"', "")
+        })
+        .collect();
+    let expected = [
+        "new record written 1",
+        "same record written 0",
+        "other record written 1",
+        "same record was written before null",
+    ];
+    assert_eq!(told, expected.repeat(2), "{log:#?}");
     world.stop().await;
 }
 

@@ -13,3 +13,4 @@ mod deliveries;
 mod events;
 mod model;
 mod queues;
+mod runbook;
