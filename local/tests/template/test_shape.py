@@ -83,19 +83,19 @@ ALARMS = {
     "db-check": set(),
     "event-query": {"PoisonMessagesAlarm", "WaitingAlarm"},
     "export-query": set(),
-    "mysql-query": {"LostResponsesAlarm", "NotRunningAlarm"},
-    "neptune-query": {"LostResponsesAlarm", "NotRunningAlarm"},
-    "scheduled-query": {"LostResponsesAlarm", "NotRunningAlarm"},
+    "mysql-query": {"LostResponsesAlarm", "NotRunningAlarm", "ViolationsAlarm"},
+    "neptune-query": {"LostResponsesAlarm", "NotRunningAlarm", "ViolationsAlarm"},
+    "scheduled-query": {"LostResponsesAlarm", "NotRunningAlarm", "ViolationsAlarm"},
 }
 
 
 @EVERY
 def test_each_alarm_means_one_action(function):
-    """Four at most, and docs/deploy.md says what to do for each."""
+    """Five at most, and docs/deploy.md says what to do for each."""
     template = source(function)
     alarms = alarms_of(template)
     assert set(alarms) == {"CannotLogInAlarm", "FailingAlarm"} | ALARMS[function]
-    assert len(alarms) <= 4
+    assert len(alarms) <= 5
     section = (ROOT / "docs/deploy.md").read_text().split("\n## Alarms\n")[1].split("\n## ")[0]
     for name, alarm in alarms.items():
         assert alarm["AlarmActions"], name
@@ -129,7 +129,11 @@ def test_filters_count_an_invocation_once(function):
     """An invocation has one summary line; lines of single records have an errorType too."""
     assert '"invocation failed"' in (ROOT / "shared/src/lambda/logs.rs").read_text()
     filters = of_type(source(function), "AWS::Logs::MetricFilter")
-    assert set(filters) == {"AccessErrors"} | ({"Stalled"} if function == "batch-job" else set())
+    own = {"Stalled"} if function == "batch-job" else {"Violations"} if "ViolationsAlarm" in ALARMS[function] else set()
+    assert set(filters) == {"AccessErrors"} | own
+    if "Violations" in own:
+        assert filters["Violations"]["FilterPattern"] == '{ ($.message = "invocation *") && ($.violations > 0) }'
+        assert "    violations: Option<u64>,\n" in (ROOT / "shared/src/lambda/logs.rs").read_text(), "the member that it reads"
     assert filters["AccessErrors"]["FilterPattern"].startswith('{ ($.message = "invocation failed") && (')
 
 

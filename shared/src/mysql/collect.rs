@@ -8,7 +8,7 @@ use super::error::not_json;
 use super::json;
 use super::script::Script;
 use crate::error::{Error, ErrorKind};
-use crate::query::{Answer, Query, ResultKind, Rows, SHOWN_VIOLATIONS, answer};
+use crate::query::{Answer, Query, ResultKind, Rows, answer};
 
 /// The outcome of a statement's results.
 #[derive(Default)]
@@ -34,7 +34,7 @@ impl Collected {
             ResultKind::Affected => 0,
             // A second row is enough to know.
             ResultKind::One => 2,
-            ResultKind::Check { .. } => SHOWN_VIOLATIONS,
+            ResultKind::Check { show, .. } => show,
             ResultKind::Rows | ResultKind::Metric(_) => usize::MAX,
         };
         if self.rows.len() < kept && self.unacceptable.is_none() {

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::{Language, Statement};
 use crate::error::{Error, ErrorKind};
 use crate::json::Object;
-use crate::query::{Answer, Metrics, Mode, ResultKind, Rows, SHOWN_VIOLATIONS};
+use crate::query::{Answer, Metrics, Mode, ResultKind, Rows};
 use crate::query::{has_violations, not_one};
 
 /// <https://docs.aws.amazon.com/neptune/latest/userguide/access-graph-opencypher-queries.html>
@@ -39,10 +39,13 @@ pub(crate) fn answer(
     let query = &statement.query;
     let mut rows = Rows::default();
     let mut count = 0;
-    let check = matches!(query.result, ResultKind::Check { .. });
+    let shown = match query.result {
+        ResultKind::Check { show, .. } => show as u64,
+        _ => u64::MAX,
+    };
     let mut push = |row: &str| {
         count += 1;
-        if check && count > SHOWN_VIOLATIONS as u64 { Ok(()) } else { rows.push(&query.name, row) }
+        if count > shown { Ok(()) } else { rows.push(&query.name, row) }
     };
     let unreadable = || {
         Error::new(ErrorKind::QueryFailed, format!("query {} has an unreadable answer", query.name))
@@ -75,7 +78,7 @@ pub(crate) fn answer(
             let none = rows.is_empty();
             rows.into_one().map(Answer::One).ok_or_else(|| not_one(query, none))
         }
-        ResultKind::Check { fail } => {
+        ResultKind::Check { fail, .. } => {
             *violations = Some(count);
             if *fail && count > 0 {
                 return Err(has_violations(query, count));
@@ -248,11 +251,11 @@ mod tests {
     fn a_check_counts_all_and_shows_the_first() {
         let rows: Vec<String> = (0..25).map(|n| format!("{{\"n\":{n}}}")).collect();
         let body = format!("{{\"results\":[{}]}}", rows.join(","));
-        let text = "/*+++\nresult = \"check\"\n+++*/\nMATCH (n) RETURN n";
+        let text = "/*+++\nresult = \"check\"\nshow = 7\n+++*/\nMATCH (n) RETURN n";
         let statement = Statement::parse("q", Language::Cypher, text).unwrap();
         let mut violations = None;
         match answer(&statement, body.as_bytes(), &mut violations).unwrap() {
-            Answer::Check { violations: 25, rows } => assert_eq!(rows.len(), SHOWN_VIOLATIONS),
+            Answer::Check { violations: 25, rows } => assert_eq!(rows.len(), 7),
             other => panic!("{other:?}"),
         }
         assert_eq!(violations, Some(25));

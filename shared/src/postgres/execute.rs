@@ -23,8 +23,7 @@ use super::statement_error::{condition, statement_error};
 use super::{Connection, Leaves, text};
 use crate::error::Error;
 use crate::query::{
-    Answer, Mode, Parameters, Query, ResultKind, Rows, SHOWN_VIOLATIONS, answer, cancelled,
-    outcome_unknown,
+    Answer, Mode, Parameters, Query, ResultKind, Rows, answer, cancelled, outcome_unknown,
 };
 
 /// The server ends the session with it (from version 17 on), and would again.
@@ -317,11 +316,11 @@ fn wrapping(query: &Query) -> (&'static str, String) {
         // A second row is enough to know.
         (ResultKind::One, Mode::Read) => (SELECT_ROWS, format!("{AS_ROWS} LIMIT 2")),
         (ResultKind::One, Mode::Write) => (WITH_ROWS, format!("\n) {FROM_ROWS} LIMIT 2")),
-        (ResultKind::Check { .. }, _) => (
+        (ResultKind::Check { show, .. }, _) => (
             WITH_ROWS,
             format!(
                 "\n) SELECT pg_catalog.count(*)::text FROM rds_iam_rows UNION ALL \
-                 ({FROM_ROWS} LIMIT {SHOWN_VIOLATIONS})"
+                 ({FROM_ROWS} LIMIT {show})"
             ),
         ),
     }

@@ -2,8 +2,10 @@
 
 use super::{Metrics, Row, Rows};
 
-/// How many violations a check shows.
+/// How many violations a check shows, unless its `show` says otherwise.
 pub const SHOWN_VIOLATIONS: usize = 10;
+/// The most that a check shows: the rows must fit into the message of a topic or a queue.
+pub(super) const MOST_SHOWN: i64 = 100;
 
 /// A query's answer, by its `result`.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -20,7 +22,7 @@ pub enum Answer {
     Check {
         /// How many rows the query gave.
         violations: u64,
-        /// The first of them, [`SHOWN_VIOLATIONS`] at most.
+        /// The first of them, as many as its `show` says, or else [`SHOWN_VIOLATIONS`].
         rows: Rows,
     },
     /// `result = "metric"`

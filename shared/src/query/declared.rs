@@ -31,6 +31,8 @@ pub enum ResultKind {
     Check {
         /// Whether any violation fails the invocation.
         fail: bool,
+        /// How many of them the answer shows.
+        show: usize,
     },
     /// Its rows are CloudWatch metrics.
     Metric(MetricOptions),

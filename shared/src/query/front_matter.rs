@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::value::to_raw_value;
 use toml::Spanned;
 
+use super::answer::{MOST_SHOWN, SHOWN_VIOLATIONS};
 use super::declared::{Mode, Param, ParamType, ResultKind, Wrong};
 use super::markers::{line_of, split};
 use super::metrics::MetricOptions;
@@ -63,6 +64,7 @@ struct RawFrontMatter {
     adapt: Option<Spanned<RawAdapt>>,
     to: Option<String>,
     fail: Option<Spanned<bool>>,
+    show: Option<Spanned<i64>>,
     namespace: Option<Spanned<String>>,
     unit: Option<Spanned<Unit>>,
     dimensions: Option<Spanned<Vec<String>>>,
@@ -176,6 +178,7 @@ impl RawFrontMatter {
             value.as_ref().map(|value| value.span().start)
         }
         belongs("fail", start(&self.fail), RawResult::Check, "check")?;
+        belongs("show", start(&self.show), RawResult::Check, "check")?;
         belongs("namespace", start(&self.namespace), RawResult::Metric, "metric")?;
         belongs("unit", start(&self.unit), RawResult::Metric, "metric")?;
         belongs("dimensions", start(&self.dimensions), RawResult::Metric, "metric")?;
@@ -183,11 +186,26 @@ impl RawFrontMatter {
             RawResult::Rows => ResultKind::Rows,
             RawResult::One => ResultKind::One,
             RawResult::Affected => ResultKind::Affected,
-            RawResult::Check => {
-                ResultKind::Check { fail: self.fail.as_ref().is_some_and(|fail| *fail.get_ref()) }
-            }
+            RawResult::Check => self.check()?,
             RawResult::Metric => ResultKind::Metric(self.metric_options()?),
         })
+    }
+
+    fn check(&self) -> Result<ResultKind, Wrong> {
+        let fail = self.fail.as_ref().is_some_and(|fail| *fail.get_ref());
+        let Some(show) = &self.show else {
+            return Ok(ResultKind::Check { fail, show: SHOWN_VIOLATIONS });
+        };
+        let wrong = |why: &str| Err((show.span().start, why.to_owned()));
+        if fail {
+            return wrong(
+                "show is for a check without fail: the message of an error shows no rows",
+            );
+        }
+        match usize::try_from(*show.get_ref()) {
+            Ok(rows) if *show.get_ref() <= MOST_SHOWN => Ok(ResultKind::Check { fail, show: rows }),
+            _ => wrong("show is a number of rows, 0 to 100"),
+        }
     }
 
     fn metric_options(&self) -> Result<MetricOptions, Wrong> {
@@ -301,7 +319,15 @@ mod tests {
     #[test]
     fn every_result_has_its_keys_and_no_others() {
         let front = parse("/*+++\nresult = \"check\"\nfail = true\n+++*/ SELECT").unwrap();
-        assert_eq!(front.result, ResultKind::Check { fail: true });
+        assert_eq!(front.result, ResultKind::Check { fail: true, show: 10 });
+        let front = parse("/*+++\nresult = \"check\"\nshow = 100\n+++*/ SELECT").unwrap();
+        assert_eq!(front.result, ResultKind::Check { fail: false, show: 100 });
+        let check = |lines: &str| error(&format!("result = \"check\"\n{lines}"));
+        assert!(check("fail = true\nshow = 5").starts_with("line 4: show is for a check without"));
+        for wrong in ["-1", "101"] {
+            assert!(check(&format!("show = {wrong}")).ends_with("0 to 100"), "{wrong}");
+        }
+        assert_eq!(error("show = 5"), "line 2: show is for result = \"check\" only");
         let front = parse(
             "/*+++\nresult = \"metric\"\nnamespace = \"Shop\"\nunit = { a = \"Count\" }\n\
              dimensions = [\"region\"]\n+++*/ SELECT",

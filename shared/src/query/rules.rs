@@ -23,7 +23,7 @@ pub(crate) fn answer(query: &Query, rows: Rows, violations: Option<u64>) -> Resu
             let none = rows.is_empty();
             rows.into_one().map(Answer::One).ok_or_else(|| not_one(query, none))
         }
-        ResultKind::Check { fail } => match violations.unwrap_or(0) {
+        ResultKind::Check { fail, .. } => match violations.unwrap_or(0) {
             violations @ 1.. if *fail => Err(has_violations(query, violations)),
             violations => Ok(Answer::Check { violations, rows }),
         },

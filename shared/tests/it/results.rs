@@ -70,9 +70,12 @@ async fn each_example_returns_its_documented_result() {
         answers.insert(name.as_str(), answer.unwrap_or_else(|error| panic!("{name}: {error}")));
         seen.push(query.result);
     }
-    for kind in
-        [ResultKind::Rows, ResultKind::One, ResultKind::Affected, ResultKind::Check { fail: true }]
-    {
+    for kind in [
+        ResultKind::Rows,
+        ResultKind::One,
+        ResultKind::Affected,
+        ResultKind::Check { fail: true, show: 10 },
+    ] {
         assert!(seen.contains(&kind), "{kind:?}");
     }
     assert!(seen.iter().any(|kind| matches!(kind, ResultKind::Metric(_))));
@@ -127,6 +130,13 @@ async fn a_check_counts_all_violations_and_shows_the_first() {
     let Answer::Check { violations: count, rows } = answer.unwrap() else { panic!("a check") };
     assert_eq!((count, report.violations, rows.len()), (1000, Some(1000), SHOWN_VIOLATIONS));
     assert_eq!(rows.iter().next(), Some(r#"{"n":1000}"#));
+
+    for show in [0, 25] {
+        let query = read(&format!("{front}\nshow = {show}"), violations);
+        let answer = run(&session, &query, "{}").await.unwrap();
+        let Answer::Check { violations: 1000, rows } = answer else { panic!("{answer:?}") };
+        assert_eq!(rows.len(), show);
+    }
 
     let fail = read(&format!("{front}\nfail = true"), violations);
     let (answer, report) = run_within(&session, Duration::from_secs(20), &fail, "{}").await;
