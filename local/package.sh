@@ -2,10 +2,11 @@
 # Builds a function for Lambda and lays its package out.
 #   local/package.sh FUNCTION FOLDER        called by `sam build`, through the Makefile
 # The architecture is $ARCH, else what local/build.py finds.
+# PROJECT=FOLDER, of a project that rds-local new made, packages its queries and certificates instead.
 # DEBUG=1 lays out the debug build of this machine instead, for make cloud: quick, and not for Lambda.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-function=$1 package=$2
+function=$1 package=$2 project=${PROJECT:-$PWD}
 
 lay_out() {
   mkdir -p "$package"
@@ -13,16 +14,16 @@ lay_out() {
   # Another engine's queries are its function's, and no one else's package grows by them.
   mkdir -p "$package/queries"
   case $function in
-    neptune-query | mysql-query) cp -R "queries/${function%-query}" "$package/queries/" ;;
+    neptune-query | mysql-query) cp -R "$project/queries/${function%-query}" "$package/queries/" ;;
     *)
-      cp -R queries/. "$package/queries/"
+      cp -R "$project/queries/." "$package/queries/"
       rm -rf "$package/queries/neptune" "$package/queries/mysql"
       ;;
   esac
   # Roots that are not built in: PGSSLROOTCERT=certificates/FILE.pem, for 4 KB of environment hold no bundle.
-  if compgen -G 'certificates/*.pem' >/dev/null; then
+  if compgen -G "$project/certificates/*.pem" >/dev/null; then
     mkdir -p "$package/certificates"
-    cp certificates/*.pem "$package/certificates/"
+    cp "$project"/certificates/*.pem "$package/certificates/"
   fi
   # SSL_CERT_FILE of the templates: what STS's certificates chain to.
   cat shared/roots/amazon.pem shared/roots/starfield.pem >"$package/aws-roots.pem"

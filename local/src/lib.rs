@@ -21,6 +21,7 @@ pub mod invoke;
 pub mod lifeline;
 pub mod mariadb;
 pub mod neptune;
+pub mod new;
 mod options;
 mod ports;
 pub mod postgres;

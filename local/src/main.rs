@@ -1,4 +1,4 @@
-//! The command line: `rds-local serve`, `invoke`, `token`, `check`, `doctor` and `demo`.
+//! The command line: `rds-local serve`, `invoke`, `token`, `check`, `doctor`, `new` and `demo`.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -21,7 +21,7 @@ use rds_local::neptune::Cluster;
 use rds_local::runtime_api::Outcome;
 use rds_local::until_done::{self, Launch};
 use rds_local::{
-    Options, Result, Server, check, demo, environment, exit_code, explain, lifeline, ready,
+    Options, Result, Server, check, demo, environment, exit_code, explain, lifeline, new, ready,
 };
 
 /// RDS IAM authentication on your machine: a real database behind a gate that checks tokens.
@@ -74,6 +74,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<std::ffi::OsString>,
     },
+    /// Make a folder for queries of your own, with a test, and a template to deploy: a project
+    ///
+    /// The functions that run the queries come from a version of rds-iam-lambda, which the project's
+    /// Makefile names. docs/start.md walks through it:
+    ///   rds-local new reports --with batch-job,export-query
+    #[command(verbatim_doc_comment)]
+    New(new::Options),
     /// Run a query over an IAM login, and show two refusals
     Demo {
         /// Folder for the demo's files
@@ -239,6 +246,10 @@ fn main() -> ExitCode {
                 Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
             }
             Command::Doctor { arguments } => run_doctor(&arguments),
+            Command::New(options) => new::run(&options, Path::new(".")).map(|told| {
+                print!("{told}");
+                ExitCode::SUCCESS
+            }),
             Command::Demo { dir } => demo::run(&dir).await.map(|()| ExitCode::SUCCESS),
         }
     });
