@@ -8,7 +8,8 @@ target/debug/rds-local serve --s3 2>target/docs-serve.log &
 server=$!
 # What the blocks make and the repository does not hold.
 made=(queries/adults.sql target/{adults,add-customer,remove-customer,job-runs,export}.json target/customers.{parquet,csv})
-trap 'rm -f "${made[@]}"; kill -INT $server 2>/dev/null; wait $server || true' EXIT
+outside=$(mktemp -d)
+trap 'rm -rf "$outside"; rm -f "${made[@]}"; kill -INT $server 2>/dev/null; wait $server || true' EXIT
 for _ in $(seq 600); do
   [ -e target/rds-local/env ] && break
   kill -0 $server 2>/dev/null || { cat target/docs-serve.log >&2; exit 1; }
@@ -20,6 +21,8 @@ count=0
 for document in README.md CONTRIBUTING.md docs/*.md; do
   block=
   inside=false
+  # The blocks of docs/start.md are one session, in a folder outside of the repository.
+  session=
   while IFS= read -r line; do
     if ! $inside && [ "$line" = '```sh' ]; then
       inside=true block=
@@ -27,11 +30,16 @@ for document in README.md CONTRIBUTING.md docs/*.md; do
       inside=false count=$((count + 1))
       echo "$document: running"
       sed 's/^/    /' <<<"$block"
-      bash -euo pipefail -c "$block" </dev/null
+      if [ "$document" = docs/start.md ]; then
+        session+=$block
+      else
+        bash -euo pipefail -c "$block" </dev/null
+      fi
     elif $inside; then
       block+="$line"$'\n'
     fi
   done <"$document"
+  [ -z "$session" ] || (cd "$outside" && PATH="$OLDPWD/target/debug:$PATH" bash -euo pipefail -c "$session" </dev/null)
 done
 [ "$count" -ge 5 ] || { echo "only $count commands were found in the documents" >&2; exit 1; }
 echo "$count blocks of the documents ran"
