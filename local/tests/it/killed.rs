@@ -14,6 +14,7 @@ use common::{helper, root, text};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rds_local::database::Engine;
+use rds_local::lifeline::parent_ended;
 use rds_local::neptune::Cluster;
 use rds_local::testing::World;
 use rds_local::{CLUSTER_RESOURCE_ID, Options};
@@ -62,14 +63,38 @@ fn descendants(ancestor: u32) -> BTreeMap<Process, String> {
     found
 }
 
+/// A process that a failed test kills too: nothing else would end it.
+struct Started(Child);
+
+impl Started {
+    fn by(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Kills the process, below which programs of these names run, and waits until all of them have ended.
-fn kill_and_wait(mut killed: Child, names: &[&str]) {
-    let below = descendants(killed.id());
+fn kill_and_wait(killed: Started, names: &[&str]) {
+    let id = killed.0.id();
+    let mut below = descendants(id);
+    for _ in 0..600 {
+        if names.iter().all(|name| below.values().any(|found| found == name)) {
+            break;
+        }
+        // Between its fork and its exec, a program has its parent's name.
+        std::thread::sleep(Duration::from_millis(50));
+        below = descendants(id);
+    }
     for name in names {
         assert!(below.values().any(|found| found == name), "no {name} in {below:?}");
     }
-    killed.kill().unwrap();
-    killed.wait().unwrap();
+    drop(killed);
     let mut left = below.clone();
     for _ in 0..600 {
         let all = processes();
@@ -127,17 +152,12 @@ fn a_killed_invoke_leaves_no_function() {
         let function = write_function(folder.path());
         std::fs::write(folder.path().join("env"), "").unwrap();
         std::fs::write(folder.path().join("event.json"), "{}").unwrap();
-        let mut invoke = rds_local()
-            .arg("invoke")
-            .arg(&function)
-            .args(["--event", "event.json", "--dir", "."])
-            .current_dir(folder.path())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        wait_for_line(invoke.stderr.take().unwrap(), "started");
+        let mut invoke = rds_local();
+        invoke.arg("invoke").arg(&function).args(["--event", "event.json", "--dir", "."]);
+        let mut invoke = Started::by(invoke.current_dir(folder.path()).stderr(Stdio::piped()));
+        wait_for_line(invoke.0.stderr.take().unwrap(), "started");
         if frozen {
-            let below = descendants(invoke.id());
+            let below = descendants(invoke.0.id());
             let (function, _) = below.iter().find(|(_, name)| *name == "function").unwrap();
             kill(Pid::from_raw(function.0), Signal::SIGSTOP).unwrap();
         }
@@ -155,8 +175,8 @@ fn a_killed_serve_leaves_no_database() {
         let folder = tempfile::tempdir().unwrap();
         let mut serve = rds_local();
         serve.arg("serve").arg("--dir").arg(folder.path()).args(arguments);
-        let mut serve = serve.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        wait_for_line(serve.stdout.take().unwrap(), "ready");
+        let mut serve = Started::by(serve.stdout(Stdio::piped()).stderr(Stdio::null()));
+        wait_for_line(serve.0.stdout.take().unwrap(), "ready");
         kill_and_wait(serve, names);
         for server in ["postgres", "mariadb"] {
             wait_until_empty(&folder.path().join(server));
@@ -170,8 +190,8 @@ fn a_server_whose_fixture_is_killed_ends_in_order() {
     let mut fixture = Command::new(helper("python"));
     fixture.args(["-c", FIXTURE]).arg(env!("CARGO_BIN_EXE_rds-local"));
     fixture.args(["serve", "--json", "--dir"]).arg(folder.path());
-    let mut fixture = fixture.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    wait_for_line(fixture.stdout.take().unwrap(), r#""event":"ready""#);
+    let mut fixture = Started::by(fixture.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    wait_for_line(fixture.0.stdout.take().unwrap(), r#""event":"ready""#);
     kill_and_wait(fixture, &["rds-local", "postgres"]);
     // It removed its keys.
     for gone in ["env", "env.json", "credentials", "postgres"] {
@@ -209,17 +229,18 @@ async fn a_killed_test_runner_leaves_nothing() {
         return be_the_runner(Path::new(&folder)).await;
     }
     let folder = tempfile::tempdir().unwrap();
-    let mut runner = Command::new(std::env::current_exe().unwrap())
+    let mut runner = Command::new(std::env::current_exe().unwrap());
+    runner
         .args(["--exact", "killed::a_killed_test_runner_leaves_nothing", "--nocapture"])
         .env(RUNNER, folder.path())
         .current_dir(root())
+        .stdin(Stdio::piped())
         .stderr(Stdio::piped())
         .stdout(Stdio::null())
         // As a time-out of CI kills it, alone in its group.
-        .process_group(0)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(runner.stderr.take().unwrap()).lines().map_while(Result::ok);
+        .process_group(0);
+    let mut runner = Started::by(&mut runner);
+    let mut lines = BufReader::new(runner.0.stderr.take().unwrap()).lines().map_while(Result::ok);
     let mut told = Vec::new();
     let running = lines.any(|line| {
         told.push(line.clone());
@@ -247,5 +268,6 @@ async fn be_the_runner(folder: &Path) {
         eprintln!("folder {}", world.folder().display());
     }
     tokio::join!(function.invoke("{}"), async { eprintln!("all run") });
-    std::future::pending().await
+    // Should this test itself be killed.
+    parent_ended().await;
 }
