@@ -5,10 +5,11 @@ use std::path::Path;
 
 use tokio_postgres::Client;
 
+use crate::dump::{self, Adapted};
 use crate::gate::{Fault, Upstream};
 use crate::mariadb::MariaDb;
 use crate::postgres::Postgres;
-use crate::{DATABASE, READ_ONLY_USER, READ_WRITE_USER, Result};
+use crate::{DATABASE, READ_ONLY_USER, READ_WRITE_USER, Result, environment};
 
 /// Which protocol the gate speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -154,32 +155,36 @@ impl Database {
         }
     }
 
-    /// Creates the database, its users, and the demo's tables or those of a script. Returns the schemas on
-    /// whose tables nothing is granted.
+    /// Creates the database, its users, and the demo's tables or those of a script.
     pub(crate) async fn prepare(
         &self,
         init: Option<&Path>,
         schemas: &str,
         user: &str,
-    ) -> Result<Vec<String>> {
+    ) -> Result<Loaded> {
         let script = init.map(fs::canonicalize).transpose();
         let script = script.map_err(|error| format!("cannot read the script: {error}"))?;
         let own = (user != READ_ONLY_USER && user != READ_WRITE_USER).then_some(user);
         match self {
             Self::Postgres(postgres) => {
-                prepare_postgres(postgres, script.as_deref(), schemas, own).await?;
-                match script {
-                    Some(_) => ungranted(postgres, schemas).await,
-                    None => Ok(Vec::new()),
-                }
+                prepare_postgres(postgres, script.as_deref(), schemas, own).await
             }
             Self::Mysql(mariadb) => {
                 let prepared = prepare_mariadb(mariadb, script.as_deref(), own).await;
                 prepared.map_err(|why| format!("MariaDB refused the set-up: {why}"))?;
-                Ok(Vec::new())
+                Ok(Loaded::default())
             }
         }
     }
+}
+
+/// What the script of a schema left to be known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// What was added for the script, and what was left out.
+    pub adapted: Adapted,
+    /// The schemas on whose tables nothing is granted.
+    pub ungranted: Vec<String>,
 }
 
 const ROLES: (&str, &str) = ("sql/roles.sql", include_str!("../../sql/roles.sql"));
@@ -193,7 +198,7 @@ async fn prepare_postgres(
     script: Option<&Path>,
     schemas: &str,
     own_user: Option<&str>,
-) -> Result<()> {
+) -> Result<Loaded> {
     let admin = postgres.superuser("postgres").await?;
     admin.batch_execute(&format!("CREATE DATABASE {DATABASE}")).await.map_err(refused)?;
     let admin = postgres.superuser(DATABASE).await?;
@@ -202,17 +207,15 @@ async fn prepare_postgres(
     // RDS has this role from the start; the rest is what an administrator runs there too, and no more.
     admin.batch_execute("CREATE ROLE rds_iam").await.map_err(refused)?;
     postgres.run_text(DATABASE, ROLES, &[]).await?;
+    let mut loaded = Loaded::default();
     match script {
         None => {
             let examples = include_str!("../../sql/examples.sql");
             admin.batch_execute(examples).await.map_err(refused)?;
         }
-        Some(script) => postgres.run_script(DATABASE, script).await.map_err(|why| {
-            format!(
-                "{why}\nIf pg_dump wrote the script, let it leave out what only RDS knows: \
-                 --schema-only --no-owner --no-privileges, and the extensions of RDS"
-            )
-        })?,
+        Some(script) => {
+            loaded.adapted = load(postgres, &admin, script, own_user.unwrap_or_default()).await?;
+        }
     }
     // event-query's and batch-job's, in whatever schema.
     postgres.run_text(DATABASE, TABLES, &[]).await?;
@@ -220,10 +223,64 @@ async fn prepare_postgres(
         let variables = [("schemas", schemas), ("reader", own_user.unwrap_or(READ_ONLY_USER))];
         postgres.run_text(DATABASE, ROLES, &variables).await?;
     }
-    Ok(())
+    if script.is_some() {
+        loaded.ungranted = ungranted(&admin, schemas).await?;
+    }
+    Ok(loaded)
 }
 
-fn refused(error: tokio_postgres::Error) -> String {
+/// Runs the script of a schema, which pg_dump may have written.
+async fn load(postgres: &Postgres, admin: &Client, script: &Path, user: &str) -> Result<Adapted> {
+    let text = fs::read(script)
+        .map_err(|error| format!("cannot read the script {}: {error}", script.display()))?;
+    let (adapted, rest) = dump::adapt(admin, &text, user).await?;
+    let copy = postgres.socket_folder().join("script.sql");
+    let run = match rest {
+        None => postgres.run_script(DATABASE, script).await,
+        Some(rest) => {
+            environment::write_private(&copy, rest)?;
+            let run = postgres.run_script(DATABASE, &copy).await;
+            let name =
+                |why: String| why.replace(&*copy.to_string_lossy(), &script.to_string_lossy());
+            run.map_err(name)
+        }
+    };
+    if let Err(why) = run {
+        let without = match adapted.extensions.as_slice() {
+            [] => String::new(),
+            missing => format!(
+                ". Take out what needs the extensions that are not installed here: {}",
+                missing.join(", ")
+            ),
+        };
+        let row = admin.query_one("SHOW server_version", &[]).await.map_err(refused)?;
+        let version: String = row.get(0);
+        return Err(format!(
+            "{why}\nThis is PostgreSQL {version}. If pg_dump wrote the script, leave roles and rights out of it: pg_dump \
+             --schema-only --no-owner --no-privileges{without}"
+        ));
+    }
+    check_database(admin).await?;
+    Ok(adapted)
+}
+
+/// Refuses a script that left our database empty for one of its own, as `pg_dump --create` writes it.
+async fn check_database(admin: &Client) -> Result<()> {
+    let sql = "SELECT datname::text FROM pg_database
+        WHERE NOT datistemplate AND datname NOT IN ('postgres', current_database())
+          AND NOT EXISTS (SELECT FROM pg_tables WHERE schemaname !~ '^pg_'
+                          AND schemaname <> 'information_schema') ORDER BY 1 LIMIT 1";
+    match admin.query_opt(sql, &[]).await.map_err(refused)? {
+        None => Ok(()),
+        Some(row) => Err(format!(
+            "the script makes its tables in the database {}, and functions here use {DATABASE}: remove \
+             CREATE DATABASE and \\connect from it, or run pg_dump without --create",
+            row.get::<_, String>(0)
+        )),
+    }
+}
+
+pub(crate) fn refused(error: tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(db) => format!("PostgreSQL refused the set-up: {}", db.message()),
         None => format!("PostgreSQL refused the set-up: {error}"),
@@ -231,8 +288,7 @@ fn refused(error: tokio_postgres::Error) -> String {
 }
 
 /// The schemas with tables whose name is not in this list.
-async fn ungranted(postgres: &Postgres, schemas: &str) -> Result<Vec<String>> {
-    let admin = postgres.superuser(DATABASE).await?;
+async fn ungranted(admin: &Client, schemas: &str) -> Result<Vec<String>> {
     let sql = r"SELECT DISTINCT schemaname::text FROM pg_tables
         WHERE schemaname !~ '^pg_' AND schemaname <> 'information_schema'
           AND schemaname <> ALL (regexp_split_to_array(trim($1), '\s*,\s*')) ORDER BY 1";

@@ -46,13 +46,13 @@ pub fn read_dotenv(path: &Path) -> Result<BTreeMap<String, String>> {
 }
 
 /// Only the owner may read these files: they hold keys.
-pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn write_private(path: &Path, text: impl AsRef<[u8]>) -> Result<()> {
     let failed = |error| format!("cannot write {}: {error}", path.display());
     // An earlier run's file may have other permissions.
     let _ = fs::remove_file(path);
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)
+    file.write_all(text.as_ref()).map_err(failed)
 }
 
 /// A word as a shell reads it.

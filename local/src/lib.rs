@@ -12,6 +12,7 @@ pub mod credentials;
 pub mod database;
 pub mod demo;
 mod drain;
+pub mod dump;
 pub mod environment;
 pub mod explain;
 pub mod gate;

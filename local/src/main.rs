@@ -331,7 +331,7 @@ async fn run_serve(serve: Serve) -> Result<()> {
     }
     let schemas = options.schemas.clone();
     let mut server = Server::start(options).await?;
-    if let Some(warning) = ready::ungranted(&schemas, &server.ungranted) {
+    for warning in ready::warnings(&schemas, &server.loaded) {
         eprintln!("rds-local: {warning}");
     }
     announce(server.address, &serve.dir, serve.json, server.variables())?;

@@ -97,7 +97,10 @@ impl Postgres {
 
     /// Runs a file as the superuser, as psql does: several statements, COPY, psql's own commands.
     pub async fn run_script(&self, database: &str, script: &Path) -> Result<()> {
-        let psql = self.psql(database).arg("-f").arg(script).stdin(Stdio::null()).output().await;
+        let mut psql = self.psql(database);
+        // An error comes with its statement, and notices do not hide it.
+        psql.arg("--echo-errors").env("PGOPTIONS", "-c client_min_messages=warning");
+        let psql = psql.arg("-f").arg(script).stdin(Stdio::null()).output().await;
         outcome(&script.display().to_string(), psql)
     }
 
@@ -201,7 +204,11 @@ fn outcome(script: &str, psql: std::io::Result<Output>) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }
-    Err(format!("{script} failed: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    // A statement may be a function of a thousand lines.
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said: Vec<String> =
+        said.trim().lines().take(8).map(|line| line.chars().take(300).collect()).collect();
+    Err(format!("{script} failed: {}", said.join("\n")))
 }
 
 /// A connection as the superuser of the cluster whose socket lies in this folder.

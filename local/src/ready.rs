@@ -7,6 +7,8 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::Result;
+use crate::database::Loaded;
+use crate::dump::Adapted;
 
 /// Why an address that other machines reach needs a flag of its own.
 const RISK: &str = "other machines can connect, and STS sends keys without TLS: treat every key \
@@ -29,16 +31,31 @@ pub fn check_listen(address: IpAddr, public: bool) -> Result<Option<String>> {
     }
 }
 
-/// What to do about schemas whose tables no user of a function may read, here as on RDS.
-pub fn ungranted(schemas: &str, missing: &[String]) -> Option<String> {
-    let names = missing.join(",");
-    (!missing.is_empty()).then(|| {
-        format!(
-            "nothing is granted on the tables of {}: add --schemas {schemas},{names}, and on RDS run \
-             sql/roles.sql with -v schemas={schemas},{names}",
-            missing.join(" and ")
-        )
-    })
+/// What was added to a schema's script and left out of it; and what to do about schemas whose tables no user of a
+/// function may read, here as on RDS.
+pub fn warnings(schemas: &str, loaded: &Loaded) -> Vec<String> {
+    let Loaded { adapted: Adapted { roles, extensions }, ungranted } = loaded;
+    let names = ungranted.join(",");
+    let warnings = [
+        (roles, format!("created the roles that the script names: {}", roles.join(", "))),
+        (
+            extensions,
+            format!(
+                "skipped the extensions {}, which are not installed here: what calls them fails",
+                extensions.join(", ")
+            ),
+        ),
+        (
+            ungranted,
+            format!(
+                "nothing is granted on the tables of {}: add --schemas {schemas},{names}, and on RDS run \
+                 sql/roles.sql with -v schemas={schemas},{names}",
+                ungranted.join(" and ")
+            ),
+        ),
+    ];
+    let said = warnings.into_iter().filter(|(names, _)| !names.is_empty());
+    said.map(|(_, warning)| warning).collect()
 }
 
 /// The ready line for a person.

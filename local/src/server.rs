@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use crate::apis::{Apis, Instance};
 use crate::certificates::Certificates;
-use crate::database::{Database, Engine};
+use crate::database::{Database, Engine, Loaded};
 use crate::environment::{self, Variables};
 use crate::gate::{Fault, Gate, Log, Settings, Throttle};
 use crate::iam::{self, Iam, Identity};
@@ -38,8 +38,8 @@ pub struct Server {
     pub s3: Option<S3>,
     /// Where clients connect.
     pub address: SocketAddr,
-    /// The schemas on whose tables nothing is granted.
-    pub ungranted: Vec<String>,
+    /// What [`Options::init`] left to be known.
+    pub loaded: Loaded,
     variables: Variables,
     dir: PathBuf,
     _apis: Apis,
@@ -85,20 +85,10 @@ impl Server {
         let storage = s3.as_ref();
         let parts = serve(&options, &dir, &database, storage, (&iam, &developer), parts).await;
         match parts {
-            Ok(Served { gate, apis: _apis, variables, ungranted }) => {
+            Ok(Served { gate, apis: _apis, variables, loaded }) => {
                 let _lock = lock;
-                let mut server = Self {
-                    gate,
-                    iam,
-                    database,
-                    s3,
-                    address,
-                    ungranted,
-                    variables,
-                    dir,
-                    _apis,
-                    _lock,
-                };
+                let mut server =
+                    Self { gate, iam, database, s3, address, loaded, variables, dir, _apis, _lock };
                 if options.fault != Fault::None {
                     server.inject(options.fault).await?;
                 }
@@ -169,7 +159,7 @@ struct Served {
     gate: Gate,
     apis: Apis,
     variables: Variables,
-    ungranted: Vec<String>,
+    loaded: Loaded,
 }
 
 /// Starts the gate and STS in front of a new database, and writes the files for clients.
@@ -182,8 +172,7 @@ async fn serve(
     [gate_listener, apis_listener]: [TcpListener; 2],
 ) -> Result<Served> {
     let address = gate_listener.local_addr().map_err(|error| error.to_string())?;
-    let ungranted =
-        database.prepare(options.init.as_deref(), &options.schemas, &options.user).await?;
+    let loaded = database.prepare(options.init.as_deref(), &options.schemas, &options.user).await?;
     let now = options.clock.now();
     let certificates =
         Certificates::issue(&[options.host(), "localhost", "host.docker.internal"], now)?;
@@ -234,7 +223,7 @@ async fn serve(
     let gate = Gate::start(gate_listener, settings, Fault::None);
     // Last of all: a client that finds this file can connect.
     environment::write_dotenv(&dir.join("env"), &variables, dir)?;
-    Ok(Served { gate, apis, variables, ungranted })
+    Ok(Served { gate, apis, variables, loaded })
 }
 
 pub(crate) fn remove_files(dir: &Path) {

@@ -14,6 +14,7 @@ mod clients_mysql;
 mod clients_node;
 mod clients_sts;
 mod common;
+mod dumps;
 mod early_answers;
 mod fuzz_policies;
 mod fuzz_tokens;

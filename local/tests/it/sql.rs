@@ -136,7 +136,7 @@ async fn a_schema_of_ones_own_is_granted_only_if_it_is_named() {
             })
             .await;
             let missing: &[&str] = if granted { &[] } else { &["billing"] };
-            assert_eq!(server.ungranted, missing);
+            assert_eq!(server.loaded.ungranted, missing);
             let admin = server.database.superuser("sample_db").await.unwrap();
             let sql = "SELECT has_table_privilege($1, 'plain', 'SELECT'),
                 has_schema_privilege($1, 'billing', 'USAGE') AND has_table_privilege($1, 'billing.invoices', 'SELECT'),
