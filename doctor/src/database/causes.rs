@@ -18,7 +18,7 @@ pub(crate) const CAUSES: &[Cause] = &[
         id: "no-tables",
         title: "the user may read no table",
         seen: "the login works, and every table is denied",
-        remedy: "`GRANT SELECT`, or sql/roles.sql",
+        remedy: "`GRANT USAGE` and `GRANT SELECT` on the schemas that hold tables, or sql/roles.sql with `-v schemas=`",
         find: no_tables,
     },
     Cause {
@@ -71,16 +71,22 @@ fn read_only(evidence: &Evidence) -> Option<Found> {
 }
 
 fn no_tables(evidence: &Evidence) -> Option<Found> {
-    let facts = evidence.facts.as_ref()?;
-    if facts.tables == 0 || facts.readable > 0 {
-        return None;
-    }
+    let facts = evidence.facts.as_ref().filter(|facts| facts.blind())?;
     let config = evidence.config()?;
-    let sql =
-        format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {};", identifier(&config.user));
+    let user = identifier(&config.user);
+    let names: Vec<String> = facts.schemas.iter().map(|s| identifier(&s.name)).collect();
+    let schemas = names.join(", ");
+    let sql = format!(
+        "GRANT USAGE ON SCHEMA {schemas} TO {user};\nGRANT SELECT ON ALL TABLES IN SCHEMA {schemas} TO {user};"
+    );
+    let names: Vec<&str> = facts.schemas.iter().map(|schema| schema.name.as_str()).collect();
     Some(
-        Found::warning(format!("0 of {} tables can be read", facts.tables))
-            .remedy(Remedy::sql(&config.database, sql)),
+        Found::warning(format!("0 of {} tables can be read", facts.tables()))
+            .remedy(Remedy::sql(&config.database, sql))
+            .remedy(Remedy::action(format!(
+                "Or run sql/roles.sql with -v \"schemas={}\", which grants later tables too",
+                names.join(",")
+            ))),
     )
 }
 

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 use crate::clock::evidence::Clock;
-use crate::database::evidence::Facts;
+use crate::database::evidence::{Facts, Schema};
 use crate::report::{Status, Step};
 
 /// The ledgers of the functions that write, and what each needs.
@@ -23,12 +23,13 @@ const FACTS: &str = "SELECT current_setting('server_version'), \
     extract(epoch FROM clock_timestamp()), \
     (SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only')";
 
-const TABLES: &str = "SELECT count(*), \
-    count(*) FILTER (WHERE has_table_privilege(c.oid, 'SELECT')), \
-    count(*) FILTER (WHERE has_table_privilege(c.oid, 'INSERT')) \
+const TABLES: &str = "SELECT n.nspname, count(*), \
+    count(*) FILTER (WHERE has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')), \
+    count(*) FILTER (WHERE has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'INSERT')) \
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
     WHERE c.relkind IN ('r', 'p') AND n.nspname NOT LIKE 'pg\\_%' \
-    AND n.nspname <> 'information_schema' AND c.relname NOT IN ('message_ledger', 'job_runs')";
+    AND n.nspname <> 'information_schema' AND c.relname NOT IN ('message_ledger', 'job_runs') \
+    GROUP BY n.nspname ORDER BY n.nspname";
 
 pub(crate) async fn ask(
     config: &Config,
@@ -60,7 +61,13 @@ async fn facts(client: &Client, clock: &SharedTimeSource) -> Option<(Facts, Cloc
     let there = Duration::try_from_secs_f64(text(6).parse().ok()?).ok()?;
     let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     let ahead = seconds(here) - seconds(there);
-    let tables = one(client, TABLES).await?;
+    let schemas = rows(client, TABLES).await?;
+    let schemas = schemas.iter().map(|row| Schema {
+        name: row.get(0).unwrap_or_default().to_owned(),
+        tables: number(row, 1),
+        readable: number(row, 2),
+        writable: number(row, 3),
+    });
     let mut ledgers = Vec::new();
     for (name, right) in LEDGERS {
         let sql = format!("SELECT has_table_privilege(to_regclass('{name}'), '{right}')");
@@ -76,20 +83,23 @@ async fn facts(client: &Client, clock: &SharedTimeSource) -> Option<(Facts, Cloc
         connections: number(&row, 3),
         max_connections: number(&row, 4),
         rds_iam: row.get(5).map(|text| text == "t"),
-        tables: number(&tables, 0),
-        readable: number(&tables, 1),
-        writable: number(&tables, 2),
+        schemas: schemas.collect(),
         ledgers,
     };
     Some((facts, Clock { ahead, source: "the database's clock" }))
 }
 
 async fn one(client: &Client, sql: &str) -> Option<SimpleQueryRow> {
+    rows(client, sql).await?.into_iter().next()
+}
+
+async fn rows(client: &Client, sql: &str) -> Option<Vec<SimpleQueryRow>> {
     let answers = client.simple_query(sql).await.ok()?;
-    answers.into_iter().find_map(|message| match message {
+    let row = |message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
-    })
+    };
+    Some(answers.into_iter().filter_map(row).collect())
 }
 
 fn said(facts: &Facts) -> String {
@@ -112,10 +122,14 @@ fn rights(config: &Config, facts: &Facts) -> Step {
         Some(false) => format!("{} is NOT a member of rds_iam", config.user),
         None => "there is no role rds_iam: this is not an RDS database".to_owned(),
     }];
-    said.push(format!(
-        "reads {} and writes {} of {} tables",
-        facts.readable, facts.writable, facts.tables
-    ));
+    let sum = |of: fn(&Schema) -> i64| facts.schemas.iter().map(of).sum::<i64>();
+    let (readable, writable) = (sum(|schema| schema.readable), sum(|schema| schema.writable));
+    said.push(format!("reads {readable} and writes {writable} of {} tables", facts.tables()));
+    let closed = facts.schemas.iter().filter(|schema| schema.readable == 0);
+    let closed: Vec<&str> = closed.map(|schema| schema.name.as_str()).collect();
+    if !closed.is_empty() {
+        said.push(format!("reads no table of schema {}", closed.join(", ")));
+    }
     for (name, may) in &facts.ledgers {
         said.push(match may {
             Some(true) => format!("may use {name}"),
@@ -123,7 +137,7 @@ fn rights(config: &Config, facts: &Facts) -> Step {
             None => format!("there is no {name}"),
         });
     }
-    let blind = facts.tables > 0 && facts.readable == 0;
-    let status = if blind || facts.rds_iam == Some(false) { Status::Warning } else { Status::Ok };
+    let status =
+        if facts.blind() || facts.rds_iam == Some(false) { Status::Warning } else { Status::Ok };
     Step::new("rights", status, Duration::ZERO, said.join("; "))
 }

@@ -12,7 +12,7 @@ pub(crate) const CAUSES: &[Cause] = &[
         id: "not-granted",
         title: "rds_iam is not granted to the user, or there is no such user",
         seen: "`password authentication failed` (28P01): the token was taken for a password",
-        remedy: "the statements that create the user if it is missing, and grant",
+        remedy: "the name of the user that is meant, if a user of sql/roles.sql with nearly that name may log in; else the statements that create the user if it is missing, and grant",
         find: not_granted,
     },
     Cause {
@@ -126,6 +126,16 @@ fn not_granted(evidence: &Evidence) -> Option<Found> {
         return None;
     }
     let config = evidence.config()?;
+    if let Some(meant) = evidence.attempt.accepted_user {
+        return Some(
+            Found::certain(format!(
+                "there is no login as {:?}, and {meant} may log in",
+                config.user
+            ))
+            .titled("PGUSER is misspelt")
+            .remedy(Remedy::variable("PGUSER", meant)),
+        );
+    }
     let (user, name) = (identifier(&config.user), literal(&config.user));
     let sql = format!(
         "DO $$ BEGIN\n  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {name}) THEN CREATE ROLE {user} LOGIN; END IF;\nEND $$;\nGRANT rds_iam TO {user};"

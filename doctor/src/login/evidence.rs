@@ -8,6 +8,8 @@ pub(crate) struct Attempt {
     pub(crate) login: Login,
     /// The port that a token is accepted for, if the configured one is a tunnel's.
     pub(crate) accepted_port: Option<u16>,
+    /// The documented user whose name is nearly the configured one, and who may log in.
+    pub(crate) accepted_user: Option<&'static str>,
     /// Databases that the user may connect to, if the configured one does not exist.
     pub(crate) databases: Vec<String>,
 }

@@ -27,6 +27,10 @@ use crate::times::bound;
 /// Kept for the questions after a login, and as many round trips.
 const AFTER: Duration = Duration::from_millis(700);
 const QUESTIONS: u32 = 6;
+/// The users that sql/roles.sql creates unless it is given other names.
+const DOCUMENTED_USERS: [&str; 2] = ["iam_ro_user", "iam_rw_user"];
+/// Letters that a misspelt name may have wrong.
+const NEAR: usize = 2;
 
 /// The way to the server.
 pub(crate) struct Via<'a> {
@@ -71,6 +75,10 @@ pub(crate) async fn attempt(
         if attempt.login.is(Refusal::Token) && via.address.ip().is_loopback() {
             let other = of_usual_port(config, keys, via, clock);
             attempt.accepted_port = timeout_at(deadline, other).await.ok().flatten();
+        }
+        if attempt.login.is(Refusal::Password) || attempt.login.is(Refusal::NoRole) {
+            let other = of_documented_user(config, keys, via, clock);
+            attempt.accepted_user = timeout_at(deadline, other).await.ok().flatten();
         }
         steps.push(Step::skipped("database", "there is no login"));
         return Tried { attempt, database: None, steps };
@@ -127,6 +135,24 @@ async fn of_usual_port(
         }
         Err(_) => None,
     }
+}
+
+/// A user of sql/roles.sql whose name the configured one nearly is, if that user's token is accepted.
+async fn of_documented_user(
+    config: &Config,
+    keys: &Keys,
+    via: &Via<'_>,
+    clock: &SharedTimeSource,
+) -> Option<&'static str> {
+    let distance = |name: &&str| strsim::damerau_levenshtein(name, &config.user);
+    let near = DOCUMENTED_USERS.into_iter().min_by_key(distance)?;
+    if !(1..=NEAR).contains(&distance(&near)) {
+        return None;
+    }
+    let mut other = config.clone();
+    other.user = near.to_owned();
+    let token = other.token_signer().sign(keys, clock.now()).ok()?;
+    connect(&other, &token, via).await.ok().map(|_| near)
 }
 
 /// The databases that the user may connect to, asked in the one that every server has.

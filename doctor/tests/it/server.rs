@@ -152,6 +152,7 @@ async fn logins_grants_and_policies() {
     let mut setup = BrokenSetup::open(|options| options).await;
     missing_grants(&mut setup).await;
     wrong_users_and_databases(&mut setup).await;
+    closed_schemas(&mut setup).await;
     wrong_policies(&mut setup).await;
     setup.server.inject(Fault::ResetBeforeLogin).await.unwrap();
     let variables = setup.with(&[]);
@@ -192,6 +193,11 @@ async fn wrong_users_and_databases(setup: &mut BrokenSetup) {
     reporter_may_connect_as(&setup.server, &[dbuser_arn("reporter"), dbuser_arn(USER)]);
     let reporter = [&REPORTERS_KEYS[..], &[("PGUSER", "reporter")]].concat();
     setup.repair_variables("no such role", "not-granted", &reporter, &[]).await;
+    // The remedy is the name, and no role of the misspelt one.
+    setup.repair_variables("user's name", "not-granted", &[("PGUSER", "iam_ro_usr")], &[]).await;
+    let admin = setup.server.database.superuser("postgres").await.unwrap();
+    let made = "SELECT count(*) FROM pg_roles WHERE rolname = 'iam_ro_usr'";
+    assert_eq!(admin.query_one(made, &[]).await.unwrap().get::<_, i64>(0), 0);
     setup.repair_variables("capitals", "user-case", &[("PGUSER", "IAM_RO_user")], &[]).await;
     let misspelt = [("PGDATABASE", "sampel_db")];
     setup.repair_variables("database's name", "database-unknown", &misspelt, &[]).await;
@@ -220,6 +226,33 @@ async fn two_faults(setup: &mut BrokenSetup) {
     admin.batch_execute(remedy["sql"].as_str().unwrap()).await.unwrap();
     let report = setup.doctor(&variables).await;
     assert_eq!(report["causes"][0]["cause"], "database-unknown", "{report:#}");
+}
+
+/// Schemas of one's own, which no statement for `public` opens: the remedy names them, and its statements work.
+async fn closed_schemas(setup: &mut BrokenSetup) {
+    let admin = setup.server.database.superuser(DATABASE).await.unwrap();
+    let sql = r#"REVOKE SELECT ON ALL TABLES IN SCHEMA public FROM readonly_role;
+        CREATE SCHEMA billing; CREATE TABLE billing.invoices (id int);
+        CREATE SCHEMA "Old stock"; CREATE TABLE "Old stock".items (id int)"#;
+    admin.batch_execute(sql).await.unwrap();
+    // A right on the table is worth nothing without one on the schema.
+    admin.batch_execute(&format!("GRANT SELECT ON billing.invoices TO {USER}")).await.unwrap();
+    let variables = setup.with(&[]);
+    let report = setup.doctor(&variables).await;
+    let first = &report["causes"][0];
+    assert_eq!(first["cause"], "no-tables", "{report:#}");
+    let script = first["remedies"][1]["text"].as_str().unwrap();
+    assert!(script.contains("-v \"schemas=Old stock,billing,public\""), "{script}");
+    admin.batch_execute(first["remedies"][0]["sql"].as_str().unwrap()).await.unwrap();
+    let report = setup.doctor(&variables).await;
+    assert!(!report.to_string().contains("no-tables"), "{report:#}");
+    let reads = format!("SET ROLE {USER}; SELECT FROM billing.invoices, \"Old stock\".items");
+    admin.batch_execute(&reads).await.unwrap();
+
+    let close = "RESET ROLE; REVOKE USAGE ON SCHEMA billing FROM iam_ro_user";
+    admin.batch_execute(close).await.unwrap();
+    let report = setup.doctor(&variables).await.to_string();
+    assert!(report.contains("reads no table of schema billing"), "{report}");
 }
 
 /// Policies: none, one with the instance's name in place of its id, and one of another user or region.
