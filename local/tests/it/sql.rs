@@ -6,9 +6,12 @@ use crate::common;
 use std::path::{Path, PathBuf};
 
 use common::{root, start};
+use rds_iam::query::{Mode, Query};
 use rds_local::testing::postgres_17;
 use rds_local::{Options, Server};
 use tempfile::TempDir;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, error::SqlState};
 
 /// The servers to test on: the folders of their programs, `None` for the machine's own.
 fn servers() -> Vec<Option<PathBuf>> {
@@ -292,6 +295,67 @@ async fn an_owner_whom_the_master_may_not_grant_is_named_with_the_remedy() {
             first.unwrap();
         }
         assert_eq!(rights(&server, "iam_rw_user", "items").await, WRITE);
+        server.stop().await.unwrap();
+    }
+}
+
+/// The SQLSTATE of a query with NULL for each parameter, run by this user and rolled back.
+async fn run_as(admin: &Client, user: &str, query: &Query) -> Option<SqlState> {
+    let start = match query.mode {
+        Mode::Read => "BEGIN READ ONLY",
+        Mode::Write => "BEGIN",
+    };
+    admin.batch_execute(&format!("{start}; SET LOCAL ROLE {user}")).await.unwrap();
+    let null = None::<&str>;
+    let null: (&(dyn ToSql + Sync), Type) = (&null, Type::UNKNOWN);
+    let ran = admin.query_typed(&query.sql, &vec![null; query.params.len()]).await;
+    admin.batch_execute("ROLLBACK").await.unwrap();
+    ran.err().map(|error| error.code().unwrap_or_else(|| panic!("{}: {error}", query.name)).clone())
+}
+
+/// On a database that an administrator of RDS has set up, with the rights of sql/roles.sql and no others.
+#[tokio::test]
+async fn every_shipped_query_runs_with_the_rights_of_roles_sql() {
+    let scripts = ["sql/roles.sql", "sql/ledger.sql", "sql/jobs.sql"];
+    for bin in servers() {
+        let (server, folder) = start_on(bin).await;
+        forget(&server, "sample_db", IAM_ROLES).await;
+        make_shop(&server, "master").await;
+        as_master(&server, folder.path(), &scripts).await.unwrap();
+        server.database.run_script("shop", &root().join("sql/examples.sql")).await.unwrap();
+        // On RDS, no table belongs to a superuser.
+        let admin = server.database.superuser("shop").await.unwrap();
+        let tables = "DO $$ DECLARE t name; BEGIN
+            FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tableowner = 'postgres'
+            LOOP EXECUTE format('ALTER TABLE %I OWNER TO app', t); END LOOP; END $$";
+        admin.batch_execute(tables).await.unwrap();
+        // Again, as its comment says when another role has begun to own tables.
+        as_master(&server, folder.path(), &scripts[..1]).await.unwrap();
+        admin.batch_execute("CREATE ROLE nobody_else").await.unwrap();
+        let mut ran = [0, 0];
+        for entry in std::fs::read_dir(root().join("queries")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "sql") {
+                continue;
+            }
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let query = Query::load(path.parent().unwrap(), name).unwrap();
+            let (user, other) = match query.mode {
+                Mode::Read => ("iam_ro_user", "nobody_else"),
+                Mode::Write => ("iam_rw_user", "iam_ro_user"),
+            };
+            let failed = run_as(&admin, user, &query).await;
+            // NULL may break a constraint, which is checked after the rights.
+            let allowed = failed.as_ref().is_none_or(|code| *code == SqlState::NOT_NULL_VIOLATION);
+            assert!(allowed, "{name} as {user}: {failed:?}");
+            // Of a database, not of its tables.
+            if name != "connection" {
+                let refused = run_as(&admin, other, &query).await;
+                assert_eq!(refused, Some(SqlState::INSUFFICIENT_PRIVILEGE), "{name} as {other}");
+            }
+            ran[usize::from(query.mode == Mode::Write)] += 1;
+        }
+        assert!(ran[0] >= 5 && ran[1] >= 5, "{ran:?}");
         server.stop().await.unwrap();
     }
 }
