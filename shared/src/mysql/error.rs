@@ -113,7 +113,7 @@ fn meaning(query: &Query, code: u16, parsing: bool) -> (ErrorKind, &'static str,
         1044 | 1142 | 1143 | 1227 | 1370 => (
             QueryDenied,
             "is not permitted",
-            "GRANT the right to the database user, or use a user that has it",
+            "GRANT the right that the message names to the database user, on the database or table, or use a user that has it; MySQL says the same of a table or function that does not exist",
         ),
         // EXECUTE has one code for too few variables, and for a value that LIMIT does not take.
         1210 if has_parameters && placeholders(query) == Some(query.params.len()) => (
@@ -128,11 +128,10 @@ fn meaning(query: &Query, code: u16, parsing: bool) -> (ErrorKind, &'static str,
         code if ENDS_SESSION.contains(&code) => {
             (DatabaseUnavailable, "could not run", "Try again when the database has recovered")
         }
-        _ if parsing => (
-            QueryInvalid,
-            "is not valid",
-            "A query file holds one statement that MySQL can prepare",
-        ),
+        _ if parsing => {
+            let one = "A query file holds one statement that MySQL can prepare";
+            (QueryInvalid, "is not valid", name_remedy(code).unwrap_or(one))
+        }
         code if has_parameters && is_of_a_value(code) => (
             QueryBadParameter,
             "has a parameter that does not fit",
@@ -143,6 +142,24 @@ fn meaning(query: &Query, code: u16, parsing: bool) -> (ErrorKind, &'static str,
             "failed",
             "Look the code up in MySQL's manual, and the values in the server's own log",
         ),
+    }
+}
+
+/// What to do about a name that the server does not know. Its message says which, and only PREPARE's is
+/// passed on.
+fn name_remedy(code: u16) -> Option<&'static str> {
+    match code {
+        1049 => Some("Check the database's name, or create the database"),
+        1054 => Some(
+            "Check the column's spelling and its table; a string needs quotes, and a parameter is ?",
+        ),
+        1146 => Some(
+            "Check the table's spelling, its letters' case too, and the database in MYSQL_DATABASE, or put the database in front",
+        ),
+        1305 => Some(
+            "Check the spelling of the function or procedure and the database in MYSQL_DATABASE, or put the database in front",
+        ),
+        _ => None,
     }
 }
 

@@ -9,6 +9,7 @@
 //! statement would autocommit.
 
 use std::pin::pin;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use tokio_postgres::Client;
 use tokio_postgres::error::{DbError, Severity};
 
+use super::nearest::Missing;
 use super::outcome::{Failure, NoAnswer, Progress, Stage};
 use super::read_only::{self, Cause, refuses_writes, takes_no_writes};
 use super::statement_error::{condition, statement_error};
@@ -42,9 +44,15 @@ pub(crate) async fn run(
     let begin = begin(query.mode, statement_timeout);
     let statement = if keeps_rows { Statement::new(query) } else { Statement::counting(query) };
     let statement = statement.within(statement_timeout);
-    match query.mode {
+    let result = match query.mode {
         Mode::Read => read(connection, &statement, parameters, &begin, progress).await,
         Mode::Write => write(connection, &statement, parameters, &begin, progress).await,
+    };
+    match (result, statement.missing.get(), statement.limit) {
+        (Err(failure), Some(missing), Some(limit)) if failure.usable => {
+            Err(missing.explain(&connection.client, limit.since + limit.timeout, failure).await)
+        }
+        (result, ..) => result,
     }
 }
 
@@ -182,6 +190,8 @@ pub(super) struct Statement<'q> {
     pub(super) prefix: usize,
     keeps_rows: bool,
     pub(super) limit: Option<Limit>,
+    /// A name that the server did not find.
+    missing: OnceLock<Missing>,
 }
 
 /// When a statement was sent, and how long the server lets it run.
@@ -206,7 +216,8 @@ impl<'q> Statement<'q> {
     /// The file's text with something before and after it.
     pub(super) fn between(query: &'q Query, before: &str, after: &str) -> Self {
         let text = format!("{before}{}{after}", query.sql);
-        Self { query, text, prefix: before.chars().count(), keeps_rows: true, limit: None }
+        let prefix = before.chars().count();
+        Self { query, text, prefix, keeps_rows: true, limit: None, missing: OnceLock::new() }
     }
 
     /// With the time-out that its transaction sets, from now.
@@ -217,7 +228,7 @@ impl<'q> Statement<'q> {
 
     /// A statement that was sent already, to explain its errors.
     pub(super) fn sent(query: &'q Query, prefix: usize, limit: Option<Limit>) -> Self {
-        Self { query, text: String::new(), prefix, keeps_rows: true, limit }
+        Self { prefix, limit, ..Self::between(query, "", "") }
     }
 
     fn explained(&self, error: &tokio_postgres::Error) -> Error {
@@ -228,7 +239,14 @@ impl<'q> Statement<'q> {
             {
                 cancelled(self.query, &condition(code))
             }
-            _ => statement_error(self.query, error, self.prefix),
+            _ => {
+                let missing =
+                    error.as_db_error().and_then(|db| Missing::of(self.query, db, self.prefix));
+                if let Some(missing) = missing {
+                    self.missing.get_or_init(|| missing);
+                }
+                statement_error(self.query, error, self.prefix)
+            }
         }
     }
 

@@ -37,7 +37,20 @@ pub(super) fn statement_error(
     let error = Error::new(state.kind, format!("query {} {}", query.name, state.what))
         .because(why)
         .remedy(state.remedy);
+    let error = match hint(db) {
+        Some(hint) => error.also(&hint),
+        None => error,
+    };
     if matches!(code, "40001" | "40P01") { error.transient() } else { error }
+}
+
+/// The server's guess at the column or table that was meant. It holds nothing but names.
+fn hint(db: &DbError) -> Option<String> {
+    let is_guess = matches!(db.code().code(), "42703" | "42P01") && own_words(db).is_some();
+    let hint = db.hint().filter(|_| is_guess)?.trim_end_matches('.');
+    let mut letters = hint.chars();
+    let first = letters.next()?.to_lowercase();
+    Some(first.chain(letters).collect())
 }
 
 fn connection_broke(query: &Query) -> Error {
@@ -84,9 +97,9 @@ pub(super) fn names_an_object(db: &DbError) -> bool {
 fn located(query: &Query, db: &DbError, wrapped_after: usize) -> String {
     let code = db.code().code();
     match (db.position(), own_words(db)) {
-        (Some(ErrorPosition::Original(position)), Some(message)) => {
-            let at = location(&query.sql, *position as usize, wrapped_after);
-            format!("{message} ({code}){at}")
+        (Some(_), Some(message)) => {
+            let at = place(query, db, wrapped_after).map(|offset| location(&query.sql, offset));
+            format!("{message} ({code}){}", at.unwrap_or_default())
         }
         _ => condition(code),
     }
@@ -124,16 +137,20 @@ fn parameter_of<'q>(query: &'q Query, db: &DbError) -> Option<&'q str> {
     query.params.get(index.checked_sub(1)?).map(|param| param.name.as_str())
 }
 
-/// A position of the server, which counts characters from 1 and the wrapping with them, as a line
-/// of the file.
-fn location(sql: &str, position: usize, wrapped_after: usize) -> String {
-    match position.checked_sub(wrapped_after + 1) {
-        Some(offset) if offset <= sql.chars().count() => {
-            let line = sql.chars().take(offset).filter(|c| *c == '\n').count() + 1;
-            format!(" at line {line}")
-        }
-        _ => String::new(),
-    }
+/// The place of an error in the query file, in characters. The server counts them from 1, and the wrapping with
+/// them.
+pub(super) fn place(query: &Query, db: &DbError, wrapped_after: usize) -> Option<usize> {
+    let Some(ErrorPosition::Original(position)) = db.position() else { return None };
+    offset(&query.sql, *position as usize, wrapped_after)
+}
+
+fn offset(sql: &str, position: usize, wrapped_after: usize) -> Option<usize> {
+    position.checked_sub(wrapped_after + 1).filter(|offset| *offset <= sql.chars().count())
+}
+
+/// A place as a line of the file.
+fn location(sql: &str, offset: usize) -> String {
+    format!(" at line {}", sql.chars().take(offset).filter(|c| *c == '\n').count() + 1)
 }
 
 /// SQLSTATE with PostgreSQL's name for the condition.
@@ -151,9 +168,9 @@ mod tests {
     #[test]
     fn positions_become_lines_of_the_file() {
         let sql = "SELECT é,\n  nothing";
-        assert_eq!(location(sql, 5 + 1, 5), " at line 1");
-        assert_eq!(location(sql, 5 + 13, 5), " at line 2");
-        assert_eq!(location(sql, 3, 5), "");
-        assert_eq!(location(sql, 500, 5), "");
+        assert_eq!(offset(sql, 5 + 1, 5).map(|at| location(sql, at)).unwrap(), " at line 1");
+        assert_eq!(offset(sql, 5 + 13, 5).map(|at| location(sql, at)).unwrap(), " at line 2");
+        assert_eq!(offset(sql, 3, 5), None);
+        assert_eq!(offset(sql, 500, 5), None);
     }
 }

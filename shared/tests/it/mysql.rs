@@ -211,6 +211,29 @@ const ADD: &str = "/*+++\nmode = \"write\"\nresult = \"affected\"\nparams = [{ n
                    INSERT INTO orders (order_id, total) VALUES (?, 1)";
 
 #[tokio::test]
+async fn a_name_that_is_not_found_has_its_own_remedy() {
+    let (server, _folder) = start().await;
+    let mut connection = login(&server, rds_local::READ_ONLY_USER).await;
+    for (sql, code, told) in [
+        ("SELECT 1 FROM nowhere", "1146", "Check the table's spelling"),
+        ("SELECT nothing FROM customers", "1054", "Check the column's spelling"),
+        ("SELECT 1 FORM x y", "1064", "one statement"),
+    ] {
+        let error = error(&mut connection, sql, &[]).await;
+        let text = error.to_string();
+        assert_eq!(error.kind(), ErrorKind::QueryInvalid, "{sql}: {text}");
+        assert!(text.contains(code) && text.contains(told), "{sql}: {text}");
+    }
+    // Without the right to EXECUTE, a function that is not there is denied too.
+    for sql in ["SELECT 1 FROM mysql.user", "SELECT nothing(1)"] {
+        let error = error(&mut connection, sql, &[]).await;
+        assert_eq!(error.kind(), ErrorKind::QueryDenied, "{sql}: {error}");
+        assert!(error.to_string().contains("that does not exist"), "{sql}: {error}");
+    }
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_write_is_committed_or_not_and_a_lost_answer_is_unknown() {
     let (server, _folder) = start().await;
     let mut connection = login(&server, "iam_rw_user").await;

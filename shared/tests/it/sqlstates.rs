@@ -161,3 +161,93 @@ async fn what_the_transaction_or_the_database_does_not_allow_has_its_own_remedy(
     ];
     all_are(setup, "mode = \"write\"\nresult = \"affected\"", &cases).await;
 }
+
+/// One error's text, of a read.
+async fn told(session: &rds_iam::Session, sql: &str) -> String {
+    run(session, sql, "{}").await.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_found_has_its_nearest_names() {
+    let database = Database::start(|options| options).await;
+    let setup = "CREATE SCHEMA billing; CREATE TABLE billing.invoices (id int); CREATE TABLE billing.secrets (id int);
+        CREATE SCHEMA hidden; CREATE TABLE hidden.ledgers (id int); GRANT SELECT ON hidden.ledgers TO iam_rw_user;
+        CREATE FUNCTION billing.sum_up() RETURNS int LANGUAGE sql AS 'SELECT 1';
+        GRANT USAGE ON SCHEMA billing TO iam_rw_user; GRANT SELECT ON billing.invoices TO iam_rw_user";
+    database.admin(setup).await;
+    let session = database.session(&[]);
+    for (sql, expected) in [
+        ("SELECT * FROM custmers", "the nearest names are customers"),
+        ("SELECT *\nFROM \"Customers\"", "the nearest names are customers"),
+        ("SELECT * FROM invoices", "there is billing.invoices"),
+        ("SELECT * FROM public.invoices", "there is billing.invoices"),
+        ("SELECT * FROM invoises", "the nearest names are billing.invoices"),
+        ("SELECT * FROM billing.invoises", "the nearest names are billing.invoices"),
+        ("SELECT sum_up()", "there is billing.sum_up"),
+        ("SELECT uppper('x')", "the nearest names are upper"),
+        (
+            "SELECT nmae FROM customers",
+            "perhaps you meant to reference the column \"customers.name\"",
+        ),
+        (
+            "SELECT customers.name FROM customers AS c",
+            "perhaps you meant to reference the table alias \"c\"",
+        ),
+        ("SELECT c.name FROM customers AS d, customers AS cc", "missing FROM-clause entry"),
+    ] {
+        let error = told(&session, sql).await;
+        assert!(error.contains(expected), "{sql}: {error}");
+    }
+    // What the user may not see, and what is not near, is not told.
+    for sql in [
+        "SELECT * FROM secrets",
+        "SELECT * FROM ledgers",
+        "SELECT * FROM completely_different",
+        "SELECT * FROM cu",
+        "SELECT upper(1, 2, 3)",
+        "SELECT age + name FROM customers",
+    ] {
+        let error = told(&session, sql).await;
+        let names = ["nearest", "there is ", "billing", "hidden"];
+        assert!(names.iter().all(|name| !error.contains(name)), "{sql}: {error}");
+    }
+    let write = "/*+++\nmode = \"write\"\nresult = \"affected\"\n+++*/";
+    for (sql, expected) in [
+        ("DELETE FROM invoices", "there is billing.invoices"),
+        ("INSERT INTO marcs VALUES (1)", "the nearest names are marks"),
+        ("CREATE TABLE biling.t (n int)", "the nearest names are billing"),
+    ] {
+        let error = told(&session, &format!("{write} {sql}")).await;
+        assert!(error.contains(expected), "{sql}: {error}");
+    }
+    // One login served all of them, and serves on.
+    run(&session, "SELECT 1 AS n", "{}").await.unwrap();
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'iam_rw_user'";
+    assert_eq!(database.number(sessions).await, 1);
+    let error = told(&session, "SELECT * FROM billing.secrets").await;
+    assert!(
+        error.contains("permission denied") && error.contains("USAGE on the schema"),
+        "{error}"
+    );
+    database.server.stop().await.unwrap();
+}
+
+/// The question takes no longer than the invocation has, and the first error stays.
+#[tokio::test]
+async fn a_catalogue_that_does_not_answer_hides_no_error() {
+    let database = Database::start(|options| options).await;
+    let session = database.session(&[]);
+    // The schema's name is known to the session from now on.
+    run(&session, "SELECT * FROM public.customers", "{}").await.unwrap();
+    let admin = database.server.database.superuser(rds_local::DATABASE).await.unwrap();
+    admin
+        .batch_execute("BEGIN; LOCK TABLE pg_catalog.pg_namespace IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    let error = told(&session, "SELECT * FROM public.custmers").await;
+    admin.batch_execute("ROLLBACK").await.unwrap();
+    assert!(error.contains("42P01") && !error.contains("nearest"), "{error}");
+    let error = told(&session, "SELECT * FROM public.custmers").await;
+    assert!(error.contains("42P01") && error.contains("customers"), "{error}");
+    database.server.stop().await.unwrap();
+}
