@@ -1,8 +1,9 @@
 //! The kind of a statement, from its words: whether it only reads.
 //!
 //! `START TRANSACTION READ ONLY` alone does not keep a read from writing: DDL commits that transaction
-//! before the server checks it, and `SELECT … INTO OUTFILE`, ANALYZE and FLUSH ignore it. So a read is
-//! one of a few statements, which is checked before anything is sent.
+//! before the server checks it, and `SELECT … INTO OUTFILE`, ANALYZE and FLUSH ignore it; so do functions
+//! that write on another server, and on MariaDB sequences. So a read is one of a few statements without
+//! those, which is checked before anything is sent.
 
 use super::lexer::{Kind, Reading, Token, readings, tokens};
 use crate::error::{Error, ErrorKind};
@@ -13,6 +14,22 @@ pub(super) const OTHER_PARAMETERS: &str = "has other parameters than its front m
 pub(super) const DECLARE_THEM: &str = "Declare one entry in params for each ?, in that order";
 const VERBS_OF_ROWS: [&str; 3] = ["SELECT", "VALUES", "TABLE"];
 const VERBS_OF_WRITES: [&str; 4] = ["DELETE", "UPDATE", "INSERT", "REPLACE"];
+/// Statements with others inside, whose bodies have semicolons: MariaDB runs some outside of procedures too.
+const WITH_BODIES: [&str; 8] = ["BEGIN", "IF", "CASE", "LOOP", "REPEAT", "WHILE", "FOR", "CREATE"];
+/// MariaDB's functions that change a sequence. LASTVAL changes nothing, and a reset of the session ends its value.
+const OF_SEQUENCES: [&str; 2] = ["NEXTVAL", "SETVAL"];
+/// Functions with effects elsewhere: Spider's, which send SQL to another server, Aurora's, which invoke a Lambda
+/// function, and those that run a command on the server's machine.
+const WITH_EFFECTS: [&str; 8] = [
+    "SPIDER_DIRECT_SQL",
+    "SPIDER_BG_DIRECT_SQL",
+    "SPIDER_COPY_TABLES",
+    "SPIDER_FLUSH_TABLE_MON_CACHE",
+    "LAMBDA_SYNC",
+    "LAMBDA_ASYNC",
+    "SYS_EXEC",
+    "SYS_EVAL",
+];
 
 /// Checks a query file without a server: whether a read can only read, and whether the statement has one `?`
 /// for each of `params`.
@@ -21,6 +38,7 @@ const VERBS_OF_WRITES: [&str; 4] = ["DELETE", "UPDATE", "INSERT", "REPLACE"];
 /// [`QueryInvalid`](ErrorKind::QueryInvalid).
 pub fn check(query: &Query) -> Result<(), Error> {
     check_read(query)?;
+    check_single(query)?;
     match placeholders(query) {
         Some(found) if found != query.params.len() => {
             let what = format!("query {} {OTHER_PARAMETERS}", query.name);
@@ -31,6 +49,27 @@ pub fn check(query: &Query) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses a text with two statements, which no server prepares.
+fn check_single(query: &Query) -> Result<(), Error> {
+    let Some(mut readings) = readings(&query.sql) else { return Ok(()) };
+    if !readings.all(|reading| has_second_statement(&tokens(&query.sql, reading))) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::QueryInvalid, format!("query {} is not valid", query.name))
+        .because("it has a second statement behind a semicolon")
+        .remedy("Put each statement into a query file of its own"))
+}
+
+fn has_second_statement(tokens: &[Token<'_>]) -> bool {
+    let is_end = |token: &Token<'_>| token.is_mark(";");
+    let mut statements = tokens.split(is_end).filter(|statement| !statement.is_empty());
+    let has_body = statements.next().is_some_and(|first| {
+        first.first().is_some_and(|verb| verb.is_one_of(&WITH_BODIES))
+            || first.iter().any(|word| word.is("BEGIN"))
+    });
+    !has_body && statements.next().is_some()
 }
 
 /// Refuses a query whose mode is not `"write"`, and whose statement may be more than a read on some server, by
@@ -74,6 +113,9 @@ fn read(tokens: &[Token<'_>]) -> Result<(), String> {
     if let Some(target) = into_target(tokens) {
         return Err(format!("it has INTO {target}"));
     }
+    if let Some(why) = effect(tokens) {
+        return Err(why);
+    }
     let tokens = without_parentheses(tokens);
     // Nothing at all changes nothing.
     let Some(first) = tokens.first() else { return Ok(()) };
@@ -105,6 +147,26 @@ fn into_target<'a>(tokens: &[Token<'a>]) -> Option<&'a str> {
         (pair[0].is("INTO") && written).then_some(target.text)
     };
     tokens.windows(2).find_map(target)
+}
+
+/// What a statement does that a read-only transaction does not prevent. A stored function of the same name
+/// counts too.
+fn effect(tokens: &[Token<'_>]) -> Option<String> {
+    let is_sequence =
+        |three: &[Token<'_>]| three[0].is("NEXT") && three[1].is("VALUE") && three[2].is("FOR");
+    if tokens.windows(3).any(is_sequence) {
+        return Some("it uses a sequence, with NEXT VALUE FOR".to_owned());
+    }
+    tokens.windows(2).find_map(|pair| {
+        let name = pair[0].text.trim_matches('`').to_ascii_uppercase();
+        let is_called = matches!(pair[0].kind, Kind::Word | Kind::Name) && pair[1].is_mark("(");
+        let is_one_of = |names: &[&str]| is_called && names.contains(&name.as_str());
+        if is_one_of(&OF_SEQUENCES) {
+            return Some(format!("it uses a sequence, with {name}"));
+        }
+        let why = || format!("{name} has effects outside of the transaction");
+        is_one_of(&WITH_EFFECTS).then(why)
+    })
 }
 
 /// The server's warnings and errors are of the statement before, with its values.
@@ -191,6 +253,12 @@ mod tests {
             "SELECT 'INTO OUTFILE', \"TRUNCATE t\", `DROP` FROM t WHERE a = 'it\\'s; DELETE'",
             "SELECT `into`, t.into FROM t -- INTO OUTFILE 'x'",
             "SELECT 1 FROM t FOR UPDATE",
+            "SELECT 1 FROM t LOCK IN SHARE MODE",
+            "SELECT 1 FROM t PROCEDURE ANALYSE()",
+            "SELECT LOAD_FILE('/x'), SLEEP(1), BENCHMARK(1, 1), GET_LOCK('a', 1), LASTVAL(s), PREVIOUS VALUE FOR s",
+            "SELECT nextval, t.setval, `sys_exec` FROM lambda_sync WHERE next = value",
+            "SELECT 'NEXTVAL(s)', \"sys_exec(1)\" -- lambda_sync(1)",
+            "SELECT 1 # NEXT VALUE FOR s",
             "SELECT REPLACE(a, 'b', 'c'), INSERT(a, 1, 2, 'x') FROM t",
             "WITH RECURSIVE a (n) AS (SELECT 1), `delete` AS (SELECT 2) SELECT * FROM a",
             "WITH a AS (SELECT 1) (SELECT * FROM a)",
@@ -232,6 +300,36 @@ mod tests {
             ("/*!99999 SELECT */ /*!40000 DROP */ TABLE t", "DROP"),
             ("/*!99999 '*/ DROP TABLE t -- '*/", "DROP"),
             ("SELECT 1 INTO OUTFILE '/tmp/x'", "INTO OUTFILE"),
+            ("SELECT * FROM t INTO @x, @y", "INTO @x"),
+            ("SELECT 1 INTO/**/DUMPFILE 'x'", "INTO DUMPFILE"),
+            ("VALUES (1) INTO OUTFILE 'x'", "INTO OUTFILE"),
+            ("(TABLE t) INTO OUTFILE 'x'", "INTO OUTFILE"),
+            ("SELECT 1 --INTO OUTFILE\n INTO OUTFILE 'x'", "INTO OUTFILE"),
+            ("SELECT NEXT VALUE FOR s", "NEXT VALUE FOR"),
+            ("select next /* x */ value\nfor db.s", "NEXT VALUE FOR"),
+            ("SELECT nextval(s)", "NEXTVAL"),
+            ("SELECT SETVAL (s, 100)", "SETVAL"),
+            ("SELECT 1 FROM t WHERE n = (SELECT /*! NEXTVAL(s) */ 1)", "NEXTVAL"),
+            ("SELECT spider_direct_sql('DELETE FROM t', 'tmp', 'srv \"a\"')", "SPIDER_DIRECT_SQL"),
+            ("SELECT SPIDER_BG_DIRECT_SQL('x', '', '')", "SPIDER_BG_DIRECT_SQL"),
+            ("SELECT spider_copy_tables('t', '0', '1')", "SPIDER_COPY_TABLES"),
+            ("SELECT lambda_sync('arn:aws:lambda:x', '{}')", "LAMBDA_SYNC"),
+            ("SELECT mysql.`lambda_async`('arn', '{}')", "LAMBDA_ASYNC"),
+            ("VALUES (sys_exec('id'))", "SYS_EXEC"),
+            ("WITH a AS (SELECT sys_eval('id') AS x) TABLE a", "SYS_EVAL"),
+            ("EXPLAIN ANALYZE SELECT NEXTVAL(s)", "NEXTVAL"),
+            ("WITH a AS (SELECT 1) INSERT INTO t SELECT * FROM a", "WITH … INSERT"),
+            ("(((DELETE FROM t)))", "DELETE"),
+            ("DO SLEEP(1)", "DO"),
+            ("DO RELEASE_ALL_LOCKS()", "DO"),
+            ("HANDLER t READ FIRST", "HANDLER"),
+            ("#x\nDELETE FROM t", "DELETE"),
+            ("--\tx\nDELETE FROM t", "DELETE"),
+            ("/*! DELETE */ FROM t", "FROM"),
+            ("/*!50000 DELETE FROM t */", "DELETE"),
+            ("/*M!100500 DELETE FROM t */", "DELETE"),
+            ("/*M!50701 EXPLAIN */ ANALYZE DELETE FROM t", "ANALYZE runs DELETE"),
+            ("SELECT \"\\\" INTO OUTFILE 'x' -- \"", "INTO OUTFILE"),
             ("SELECT \\NINTO OUTFILE '/tmp/x'", "INTO OUTFILE"),
             // With NO_BACKSLASH_ESCAPES, and with ANSI_QUOTES.
             ("SELECT '\\', 1 INTO OUTFILE '/tmp/x' -- '", "INTO OUTFILE"),
@@ -272,6 +370,32 @@ mod tests {
         }
         let many = format!("SELECT 1 {}", "/*! + 1 */".repeat(9));
         assert!(check_read(&query(&many)).unwrap_err().to_string().contains("eight"));
+    }
+
+    #[test]
+    fn a_second_statement_is_found() {
+        for sql in [
+            "SELECT 1; DELETE FROM t",
+            "SELECT ';' ; SELECT 2",
+            "DELETE FROM t; -- x\n DELETE FROM u;",
+            "SELECT 1 /* ; */; /*! SELECT 2 */ SELECT 3",
+            "SET @a = 1; SELECT @a",
+        ] {
+            let error = check(&Query { mode: Mode::Write, ..query(sql) }).unwrap_err();
+            assert!(error.to_string().contains("second statement"), "{sql}: {error}");
+        }
+        assert!(check(&query("SELECT 1; DELETE FROM t")).is_err());
+        for sql in [
+            "SELECT 1;;",
+            "SELECT ';', \"; x\", `;`, '\\'; x' -- ; SELECT 2",
+            "BEGIN NOT ATOMIC DELETE FROM t; DELETE FROM u; END",
+            "SET STATEMENT max_statement_time = 1 FOR BEGIN NOT ATOMIC DELETE FROM t; DELETE FROM u; END",
+            "CREATE PROCEDURE p() BEGIN DELETE FROM t; DELETE FROM u; END",
+            "IF 1 THEN DELETE FROM t; ELSE DELETE FROM u; END IF",
+            "SELECT 1 /*!99999 ; SELECT 2 */",
+        ] {
+            assert_eq!(check(&Query { mode: Mode::Write, ..query(sql) }), Ok(()), "{sql}");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ const CLAUSES: [&str; 7] =
 /// [`QueryInvalid`](ErrorKind::QueryInvalid).
 pub fn check(query: &Query) -> Result<(), Error> {
     refuse(query)?;
+    refuse_second_statement(query)?;
     let chunks = if query.repeat.is_some() { chunk_sizes(query) } else { Vec::new() };
     let empty = chunks.into_iter().find_map(|size| match size {
         Size::Zero => Some("its LIMIT is 0".to_owned()),
@@ -51,6 +52,27 @@ pub(crate) fn refuse(query: &Query) -> Result<(), Error> {
     Err(invalid()
         .because("COPY moves its rows beside the answer, where no function reads or sends them")
         .remedy("Read with SELECT and write with INSERT; export-query writes the rows of a SELECT to S3 as CSV, JSON or Parquet"))
+}
+
+/// PostgreSQL refuses a second statement when it prepares the text, which only a login can tell.
+fn refuse_second_statement(query: &Query) -> Result<(), Error> {
+    let tokens: Vec<&str> = tokens(&query.sql).collect();
+    let is = |token: &str, word: &str| token.eq_ignore_ascii_case(word);
+    // Statements of a function's or a rule's body have semicolons of their own.
+    let has_body = tokens.windows(2).any(|pair| is(pair[0], "begin") && is(pair[1], "atomic"));
+    let mut depth = 0_i32;
+    let mut outside = tokens.iter().map(|token| {
+        depth += i32::from(*token == "(") - i32::from(*token == ")");
+        (depth == 0, *token)
+    });
+    let mut outside = outside.by_ref().skip_while(|(_, token)| *token == ";");
+    let ends = outside.any(|(is_outside, token)| is_outside && token == ";");
+    if has_body || !ends || outside.all(|(_, token)| token == ";") {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::QueryInvalid, format!("query {} is not valid", query.name))
+        .because("it has a second statement behind a semicolon")
+        .remedy("Put each statement into a query file of its own, or join them by WITH"))
 }
 
 /// Refuses a step of a batch job that would never end, or end with rows left.
@@ -209,6 +231,30 @@ mod tests {
             "SELECT $$\nCOPY t TO STDOUT\n$$ AS text",
         ] {
             assert!(check(&query(WRITE, sql)).is_ok(), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_second_statement_is_found() {
+        for sql in [
+            "SELECT 1; DELETE FROM t",
+            "SELECT 1;SELECT 2;",
+            ";; SELECT 1 /* ; */ ; -- next\n SELECT 2",
+            "SELECT ';' ; SELECT $x$;$x$",
+            "BEGIN; DELETE FROM t; COMMIT",
+        ] {
+            let error = check(&query(WRITE, sql)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::QueryInvalid, "{sql}");
+            assert!(error.to_string().contains("second statement"), "{sql}: {error}");
+        }
+        for sql in [
+            "SELECT 1;",
+            ";SELECT 1 ;; -- ;",
+            "SELECT ';', \";\", $$ ; SELECT 2 $$, E'\\';' /* ; x */",
+            "CREATE RULE r AS ON INSERT TO t DO ALSO (DELETE FROM a; DELETE FROM b)",
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 2 END; END",
+        ] {
+            assert_eq!(check(&query(WRITE, sql)), Ok(()), "{sql}");
         }
     }
 

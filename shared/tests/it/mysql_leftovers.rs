@@ -101,6 +101,9 @@ async fn a_read_that_may_write_is_refused_without_a_login() {
         "SET STATEMENT max_statement_time = 1 FOR DELETE FROM customers",
         "BEGIN NOT ATOMIC TRUNCATE customers; END",
         "CREATE TABLE created AS SELECT 1",
+        "SELECT NEXT VALUE FOR numbers",
+        "SELECT SETVAL(numbers, 100)",
+        "SELECT SPIDER_DIRECT_SQL('DELETE FROM customers', '', '')",
     ] {
         let error = world.run(sql, &[]).await.0.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::QueryInvalid, "{sql}: {error}");
@@ -119,6 +122,7 @@ async fn a_read_that_may_write_is_refused_without_a_login() {
         "SHOW TABLES",
         "EXPLAIN SELECT 1",
         "DESCRIBE customers",
+        "SELECT customer_id FROM customers LOCK IN SHARE MODE",
         "ANALYZE FORMAT=JSON SELECT * FROM customers",
     ] {
         world.run(sql, &[]).await.0.unwrap_or_else(|error| panic!("{sql}: {error}"));
@@ -129,6 +133,8 @@ async fn a_read_that_may_write_is_refused_without_a_login() {
         .await;
     let denied = world.run("SELECT purge_all() AS n", &[]).await.0.unwrap_err();
     assert_eq!(denied.kind(), ErrorKind::QueryDenied, "{denied}");
+    let unknown = world.run("SELECT nothing(1) AS n", &[]).await.0.unwrap_err().to_string();
+    assert!(unknown.contains("1305") && unknown.contains("spelling of the function"), "{unknown}");
     let added = world.run(ADD, &[("id", "\"a\"")]).await.0.unwrap();
     assert_eq!((json(&added), count(&world.server, "customers").await), ("1".into(), "3".into()));
     world.stop().await;
