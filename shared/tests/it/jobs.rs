@@ -156,6 +156,57 @@ async fn contention_is_waited_out() {
     database.server.stop().await.unwrap();
 }
 
+/// The sizes of the chunks that were tried, three digits for each behind a 1. No rollback takes a sequence's
+/// value back.
+const SIZES: &str = "
+    CREATE SEQUENCE sizes;
+    CREATE FUNCTION tried(size int) RETURNS int SECURITY DEFINER LANGUAGE plpgsql AS $$
+    DECLARE before bigint := (SELECT last_value FROM sizes);
+    BEGIN
+        IF before < 1e12 THEN PERFORM setval('sizes', before * 1000 + size); END IF;
+        RETURN size;
+    END $$";
+const ADAPTED: &str = "/*+++\nmode = \"write\"\nresult = \"affected\"\nrepeat = \"until-no-rows\"
+    timeout = 0.4\nadapt = { param = \"chunk\", seconds = 60 }
+    params = [{ name = \"chunk\", default = 64 }]\n+++*/
+    DELETE FROM marks WHERE id IN (SELECT id FROM marks ORDER BY id LIMIT tried($1))";
+
+/// A row that another session renews, with a lock that is not granted in time and with a snapshot that is too
+/// old: the chunk has a quarter of its rows when it is tried again.
+#[tokio::test]
+async fn a_chunk_that_met_another_transaction_is_a_quarter_the_next_time() {
+    for isolation in ["read committed", "repeatable read"] {
+        let database = Database::start(|options| options).await;
+        let isolated =
+            format!("ALTER ROLE iam_rw_user SET default_transaction_isolation = '{isolation}'");
+        database.admin(&format!("{SIZES}; {isolated}")).await;
+        let session = database.session(&[]);
+        fill(&database).await;
+        let renew = "BEGIN; UPDATE marks SET note = 'renewed' WHERE id = 40";
+        let other = second(&database, renew).await;
+        let tried = |count: u32| {
+            format!("SELECT (last_value >= {})::int::bigint FROM sizes", 1000_u64.pow(count))
+        };
+        let go_on = async {
+            match isolation {
+                "read committed" => until(&database, &tried(2)).await,
+                _ => until(&database, BLOCKED).await,
+            }
+            other.batch_execute("COMMIT").await.unwrap();
+        };
+        let ask = Ask { left: Duration::from_secs(20), ..ASK };
+        let ((ended, report), ()) = tokio::join!(run(&session, ADAPTED, ask), go_on);
+        let ended = ended.unwrap();
+        assert_eq!((ended.end, ended.rows, report.rows), (JobEnd::Finished, 100, 100));
+        assert_eq!(database.number("SELECT count(*) FROM marks").await, 0);
+        let counted = "SELECT rows FROM job_runs WHERE status = 'finished'";
+        assert_eq!(database.number(counted).await, 100);
+        let sizes = database.number("SELECT last_value FROM sizes").await.to_string();
+        assert!(sizes.starts_with("1064016"), "{isolation}: {sizes}");
+        database.server.stop().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_job_pins_nothing_behind_rds_proxy() {
     let database = Database::start(|options| Options { proxy: true, ..options }).await;
