@@ -1,7 +1,7 @@
 //! Aurora MySQL: connections that a token opens, and statements of query files on them.
 //!
 //! `connect` logs in over verified TLS, and `login_error` explains a failed login. `lexer` finds the words of a
-//! statement: by them `statement` tells a read from a write, and `leftovers` what stays in the session.
+//! statement: by them `statement` and `effects` tell a read from a write, and `leftovers` what stays in the session.
 //! `script` writes the packet of a run with the parameters of `literal` and the entry of `ledger`; `execute`
 //! sends it, `collect` takes its results, and `json` renders rows. `error` says what a refusal means and
 //! whether the statement may run again, and `warning` logs values that the server changed.
@@ -20,6 +20,7 @@ mod built_in;
 mod collect;
 #[cfg(feature = "mysql")]
 mod connect;
+mod effects;
 #[cfg(feature = "mysql")]
 mod error;
 #[cfg(feature = "mysql")]

@@ -5,6 +5,7 @@
 //! that write on another server, and on MariaDB sequences. So a read is one of a few statements without
 //! those, which is checked before anything is sent.
 
+use super::effects::effect;
 use super::lexer::{Kind, Reading, Token, readings, tokens};
 use crate::error::{Error, ErrorKind};
 use crate::query::{Mode, Query};
@@ -16,20 +17,6 @@ const VERBS_OF_ROWS: [&str; 3] = ["SELECT", "VALUES", "TABLE"];
 const VERBS_OF_WRITES: [&str; 4] = ["DELETE", "UPDATE", "INSERT", "REPLACE"];
 /// Statements with others inside, whose bodies have semicolons: MariaDB runs some outside of procedures too.
 const WITH_BODIES: [&str; 8] = ["BEGIN", "IF", "CASE", "LOOP", "REPEAT", "WHILE", "FOR", "CREATE"];
-/// MariaDB's functions that change a sequence. LASTVAL changes nothing, and a reset of the session ends its value.
-const OF_SEQUENCES: [&str; 2] = ["NEXTVAL", "SETVAL"];
-/// Functions with effects elsewhere: Spider's, which send SQL to another server, Aurora's, which invoke a Lambda
-/// function, and those that run a command on the server's machine.
-const WITH_EFFECTS: [&str; 8] = [
-    "SPIDER_DIRECT_SQL",
-    "SPIDER_BG_DIRECT_SQL",
-    "SPIDER_COPY_TABLES",
-    "SPIDER_FLUSH_TABLE_MON_CACHE",
-    "LAMBDA_SYNC",
-    "LAMBDA_ASYNC",
-    "SYS_EXEC",
-    "SYS_EVAL",
-];
 
 /// Checks a query file without a server: whether a read can only read, and whether the statement has one `?`
 /// for each of `params`.
@@ -147,26 +134,6 @@ fn into_target<'a>(tokens: &[Token<'a>]) -> Option<&'a str> {
         (pair[0].is("INTO") && written).then_some(target.text)
     };
     tokens.windows(2).find_map(target)
-}
-
-/// What a statement does that a read-only transaction does not prevent. A stored function of the same name
-/// counts too.
-fn effect(tokens: &[Token<'_>]) -> Option<String> {
-    let is_sequence =
-        |three: &[Token<'_>]| three[0].is("NEXT") && three[1].is("VALUE") && three[2].is("FOR");
-    if tokens.windows(3).any(is_sequence) {
-        return Some("it uses a sequence, with NEXT VALUE FOR".to_owned());
-    }
-    tokens.windows(2).find_map(|pair| {
-        let name = pair[0].text.trim_matches('`').to_ascii_uppercase();
-        let is_called = matches!(pair[0].kind, Kind::Word | Kind::Name) && pair[1].is_mark("(");
-        let is_one_of = |names: &[&str]| is_called && names.contains(&name.as_str());
-        if is_one_of(&OF_SEQUENCES) {
-            return Some(format!("it uses a sequence, with {name}"));
-        }
-        let why = || format!("{name} has effects outside of the transaction");
-        is_one_of(&WITH_EFFECTS).then(why)
-    })
 }
 
 /// The server's warnings and errors are of the statement before, with its values.
@@ -316,6 +283,8 @@ mod tests {
             ("SELECT lambda_sync('arn:aws:lambda:x', '{}')", "LAMBDA_SYNC"),
             ("SELECT mysql.`lambda_async`('arn', '{}')", "LAMBDA_ASYNC"),
             ("VALUES (sys_exec('id'))", "SYS_EXEC"),
+            // With ANSI_QUOTES.
+            ("SELECT \"sys_exec\"('id')", "SYS_EXEC"),
             ("WITH a AS (SELECT sys_eval('id') AS x) TABLE a", "SYS_EVAL"),
             ("EXPLAIN ANALYZE SELECT NEXTVAL(s)", "NEXTVAL"),
             ("WITH a AS (SELECT 1) INSERT INTO t SELECT * FROM a", "WITH … INSERT"),

@@ -61,13 +61,13 @@ fn refuse_second_statement(query: &Query) -> Result<(), Error> {
     // Statements of a function's or a rule's body have semicolons of their own.
     let has_body = tokens.windows(2).any(|pair| is(pair[0], "begin") && is(pair[1], "atomic"));
     let mut depth = 0_i32;
-    let mut outside = tokens.iter().map(|token| {
+    let outside = tokens.iter().map(|token| {
         depth += i32::from(*token == "(") - i32::from(*token == ")");
         (depth == 0, *token)
     });
-    let mut outside = outside.by_ref().skip_while(|(_, token)| *token == ";");
-    let ends = outside.any(|(is_outside, token)| is_outside && token == ";");
-    if has_body || !ends || outside.all(|(_, token)| token == ";") {
+    let mut statement = outside.skip_while(|(_, token)| *token == ";");
+    let ends = statement.any(|(is_outside, token)| is_outside && token == ";");
+    if has_body || !ends || statement.all(|(_, token)| token == ";") {
         return Ok(());
     }
     Err(Error::new(ErrorKind::QueryInvalid, format!("query {} is not valid", query.name))
