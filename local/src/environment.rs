@@ -30,7 +30,7 @@ pub fn write_sam_json(path: &Path, variables: &Variables) -> Result<()> {
     let variables: BTreeMap<&str, &str> =
         variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let json = serde_json::json!({ "Parameters": variables });
-    write_private(path, &format!("{json:#}\n"))
+    write_private(path, format!("{json:#}\n"))
 }
 
 /// Reads what [`write_dotenv`] wrote.

@@ -59,7 +59,7 @@ impl MariaDb {
         .await?;
 
         let first = home.folder.join("first.sql");
-        crate::environment::write_private(&first, &first_statements(&administrator))?;
+        crate::environment::write_private(&first, first_statements(&administrator))?;
         home.give(&first)?;
         let settings = settings(&home.folder, data, &first);
         let log = home.log.clone();

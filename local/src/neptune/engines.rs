@@ -202,7 +202,7 @@ impl Installed {
         ];
         // Not on the command line, which every user of the machine can read.
         let file = folder.join("java-arguments");
-        environment::write_private(&file, &arguments.concat())?;
+        environment::write_private(&file, arguments.concat())?;
         let mut command = supervised(&self.arcadedb.join("jre/bin/java"));
         command
             .args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"])

@@ -185,7 +185,7 @@ fn serve(
     fs::write(&root, &certificates.root_pem)
         .map_err(|error| format!("cannot write {}: {error}", root.display()))?;
     let variables = variables(developer, &iam, address, apis.address, &root);
-    environment::write_private(&dir.join("credentials"), &iam.credentials_file())?;
+    environment::write_private(&dir.join("credentials"), iam.credentials_file())?;
     let container = container_variables(&variables, address, apis.address, certificates.root_pem);
     environment::write_sam_json(&dir.join("env.json"), &container)?;
     let shared = Arc::new(Shared {
