@@ -133,7 +133,7 @@ impl Rows {
     fn read_case(&mut self, case: &SyntaxNode, scope: &Scope<'_>) -> Formula {
         let (mut ways, mut before) = (Vec::new(), Vec::new());
         for (condition, result) in self.read_whens(case, scope) {
-            let reached = [&before[..], &[condition.clone()]].concat();
+            let reached = [&before[..], std::slice::from_ref(&condition)].concat();
             before.push(condition.opposite());
             ways.extend(self.result_of(&result, reached, scope));
         }
