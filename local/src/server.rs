@@ -197,9 +197,9 @@ async fn serve(
         variables.push(("EXPORT_PREFIX", format!("s3://{}/", s3::BUCKET)));
     }
     if options.engine == Engine::Mysql {
-        environment::write_private(&dir.join("my.cnf"), &mysql_client_options(options, &root))?;
+        environment::write_private(&dir.join("my.cnf"), mysql_client_options(options, &root))?;
     }
-    environment::write_private(&dir.join("credentials"), &iam.credentials_file())?;
+    environment::write_private(&dir.join("credentials"), iam.credentials_file())?;
     environment::write_private(&dir.join("web-identity-token"), &iam.web_identity_token)?;
     environment::write_sam_json(
         &dir.join("env.json"),
