@@ -1,13 +1,14 @@
 //! `rds-doctor configure`: fills a function's template with what RDS and EC2 say of a database.
 //!
 //! ```text
-//! rds::find ─▶ Database ◀─ network::choose (EC2)
+//! find ─▶      Database ◀─ network::choose (EC2)
 //!                 ▼
 //!  template ─▶ changes ─▶ samconfig.toml
 //! ```
 
 mod database;
 mod ec2;
+mod find;
 mod network;
 mod note;
 mod proxy;
@@ -212,7 +213,7 @@ async fn describe(options: &Options) -> Result<(Database, Vec<Note>), String> {
     let client = aws_sdk_rds::Client::new(&sdk);
     let name = options.database.trim_end_matches('.');
     let wanted = rds::Wanted { name, reader: options.reader, region: &region };
-    let mut database = rds::find(&client, &wanted, &mut notes).await?;
+    let mut database = find::find(&client, &wanted, &mut notes).await?;
     // The partition's suffix is that of the database's own name.
     let suffix = database.host.rsplit_once(&format!("{region}.")).map(|(_, suffix)| suffix);
     let suffix = suffix.map_or("amazonaws.com", |suffix| suffix.trim_start_matches("rds."));

@@ -1,5 +1,5 @@
-//! Finds a database in RDS by the name of an instance, a cluster or a proxy, or by an endpoint's. Aurora
-//! Serverless and Multi-AZ clusters are clusters, and so are Neptune's, which RDS lists too.
+//! Databases of RDS: lists and describes instances and clusters. Aurora Serverless and Multi-AZ clusters are
+//! clusters, and so are Neptune's, which RDS lists too.
 
 use aws_sdk_rds::Client;
 use aws_sdk_rds::error::{ProvideErrorMetadata, SdkError};
@@ -11,7 +11,6 @@ use rds_iam::endpoint::Endpoint;
 
 use super::database::{Database, Engine, Iam, Kind};
 use super::note::{Note, Refusal, Right};
-use super::proxy;
 
 /// How the database is asked for.
 pub(super) struct Wanted<'a> {
@@ -28,46 +27,10 @@ pub(super) struct Seen {
 }
 
 /// A database that has the name, and the endpoint, if that was the name.
-enum Found<'a> {
+pub(super) enum Found<'a> {
     Instance(&'a DbInstance),
     Cluster(&'a DbCluster, Option<String>),
     Proxy(&'a DbProxy),
-}
-
-/// Describes the database. What the caller may not ask is a note.
-pub(super) async fn find(
-    client: &Client,
-    wanted: &Wanted<'_>,
-    notes: &mut Vec<Note>,
-) -> Result<Database, String> {
-    let seen = Seen::list(client, notes).await?;
-    let region = wanted.region.to_owned();
-    match seen.named(wanted.name).as_slice() {
-        [Found::Instance(_)] if wanted.reader => {
-            Err(format!("--reader is for clusters and proxies, and {} is neither", wanted.name))
-        }
-        [Found::Instance(instance)] => Ok(Database { region, ..seen.instance(instance)? }),
-        [Found::Cluster(cluster, host)] => {
-            let host = match (wanted.reader, cluster.reader_endpoint()) {
-                (false, _) => host.clone(),
-                (true, Some(reader)) => Some(reader.to_owned()),
-                (true, None) => return Err(format!("{} has no reader endpoint", wanted.name)),
-            };
-            let database = seen.cluster(cluster, host)?;
-            let (vpc, subnets) = subnet_group(client, cluster, notes).await?;
-            Ok(Database { region, vpc, subnets, ..database })
-        }
-        [Found::Proxy(proxy)] => proxy::describe(client, &seen, proxy, wanted, notes).await,
-        [] => match proxy::at_endpoint(client, &seen, wanted, notes).await? {
-            Some(database) => Ok(database),
-            None => seen.nothing(wanted, notes),
-        },
-        several => Err(format!(
-            "{} is the name of several: give the endpoint's name, which is one of {}",
-            wanted.name,
-            several.iter().filter_map(Found::address).collect::<Vec<_>>().join(", ")
-        )),
-    }
 }
 
 /// Every page of a list, as [`allowed`].
@@ -113,7 +76,7 @@ pub(super) fn refusal<E: ProvideErrorMetadata>(error: SdkError<E>) -> Refusal {
 }
 
 impl Found<'_> {
-    fn address(&self) -> Option<&str> {
+    pub(super) fn address(&self) -> Option<&str> {
         match self {
             Self::Instance(instance) => instance.endpoint()?.address(),
             Self::Cluster(cluster, _) => cluster.endpoint(),
@@ -123,7 +86,7 @@ impl Found<'_> {
 }
 
 impl Seen {
-    async fn list(client: &Client, notes: &mut Vec<Note>) -> Result<Self, String> {
+    pub(super) async fn list(client: &Client, notes: &mut Vec<Note>) -> Result<Self, String> {
         let instances = client.describe_db_instances().into_paginator().items().send();
         let clusters = client.describe_db_clusters().into_paginator().items().send();
         let proxies = client.describe_db_proxies().into_paginator().items().send();
@@ -135,7 +98,7 @@ impl Seen {
     }
 
     /// Every database with this name, or with an endpoint of this name.
-    fn named(&self, name: &str) -> Vec<Found<'_>> {
+    pub(super) fn named(&self, name: &str) -> Vec<Found<'_>> {
         let is = |text: Option<&str>| text.is_some_and(|text| text.eq_ignore_ascii_case(name));
         let mut found = Vec::new();
         for instance in &self.instances {
@@ -161,7 +124,7 @@ impl Seen {
         found
     }
 
-    fn instance(&self, instance: &DbInstance) -> Result<Database, String> {
+    pub(super) fn instance(&self, instance: &DbInstance) -> Result<Database, String> {
         let id = instance.db_instance_identifier().unwrap_or_default();
         let endpoint = instance.endpoint();
         let host = endpoint.and_then(|endpoint| endpoint.address());
@@ -212,7 +175,11 @@ impl Seen {
         Ok(database)
     }
 
-    fn cluster(&self, cluster: &DbCluster, host: Option<String>) -> Result<Database, String> {
+    pub(super) fn cluster(
+        &self,
+        cluster: &DbCluster,
+        host: Option<String>,
+    ) -> Result<Database, String> {
         let id = cluster.db_cluster_identifier().unwrap_or_default();
         let writer = cluster.endpoint().ok_or_else(|| no_endpoint(id, cluster.status()))?;
         let members = self.instances.iter().filter(|i| i.db_cluster_identifier() == Some(id));
@@ -251,7 +218,7 @@ impl Seen {
         }
     }
 
-    fn nothing(&self, wanted: &Wanted<'_>, notes: &[Note]) -> Result<Database, String> {
+    pub(super) fn nothing(&self, wanted: &Wanted<'_>, notes: &[Note]) -> Result<Database, String> {
         let Wanted { name, region, .. } = *wanted;
         let denied = notes.iter().any(|note| matches!(note, Note::Unasked(_, Refusal::Denied)));
         if denied && region_of(name).is_some() {
@@ -271,7 +238,7 @@ impl Seen {
 }
 
 /// VPC and subnets of a cluster, whose description has the name of its subnet group only.
-async fn subnet_group(
+pub(super) async fn subnet_group(
     client: &Client,
     cluster: &DbCluster,
     notes: &mut Vec<Note>,

@@ -10,6 +10,7 @@ use rds_local::iam::{Identity, dbuser_arn};
 use rds_local::testing::ports::free_port;
 use rds_local::{DATABASE, HOST, Options, Server};
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, UnixStream};
 
 use crate::common;
@@ -256,14 +257,17 @@ async fn without_tls(world: &mut World) {
     let fill = [("tunnel to the RDS", gate.as_str())];
     world.variables("no TLS", "mysql-no-tls", &changes, &fill).await;
 
-    world.run("SET GLOBAL max_connections = 10").await;
+    world.run("SET GLOBAL max_connections = 10, GLOBAL connect_timeout = 600").await;
     let mut held = Vec::new();
     for _ in 0..12 {
-        held.push(UnixStream::connect(&socket).await.unwrap());
+        let mut connection = UnixStream::connect(&socket).await.unwrap();
+        // A greeting or a refusal: the server has counted this connection.
+        connection.read_exact(&mut [0]).await.unwrap();
+        held.push(connection);
     }
     let failure = world.staged.fails("full", "mysql-full", &changes).await;
     drop(held);
-    world.run("SET GLOBAL max_connections = 200").await;
+    world.run("SET GLOBAL max_connections = 200, GLOBAL connect_timeout = 10").await;
     let mut repaired = failure;
     repaired.variables.insert("DB_TUNNEL".into(), gate);
     world.staged.repairs(repaired, &[]).await;
