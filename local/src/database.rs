@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 use crate::dump::{self, Adapted};
 use crate::gate::{Fault, Upstream};
 use crate::mariadb::MariaDb;
-use crate::postgres::Postgres;
+use crate::postgres::{Postgres, refused};
 use crate::{DATABASE, READ_ONLY_USER, READ_WRITE_USER, Result, environment};
 
 /// Which protocol the gate speaks.
@@ -277,13 +277,6 @@ async fn check_database(admin: &Client) -> Result<()> {
              CREATE DATABASE and \\connect from it, or run pg_dump without --create",
             row.get::<_, String>(0)
         )),
-    }
-}
-
-pub(crate) fn refused(error: tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(db) => format!("PostgreSQL refused the set-up: {}", db.message()),
-        None => format!("PostgreSQL refused the set-up: {error}"),
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use tokio_postgres::Client;
 
 use crate::Result;
-use crate::database::refused;
+use crate::postgres::refused;
 
 /// Names that are no roles.
 const NO_ROLES: [&str; 6] =

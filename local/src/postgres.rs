@@ -211,6 +211,14 @@ fn outcome(script: &str, psql: std::io::Result<Output>) -> Result<()> {
     Err(format!("{script} failed: {}", said.join("\n")))
 }
 
+/// The message of a statement that a set-up needs.
+pub(crate) fn refused(error: tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(db) => format!("PostgreSQL refused the set-up: {}", db.message()),
+        None => format!("PostgreSQL refused the set-up: {error}"),
+    }
+}
+
 /// A connection as the superuser of the cluster whose socket lies in this folder.
 pub(crate) async fn superuser(socket_folder: &Path, database: &str) -> Result<Client> {
     let (client, connection) = tokio_postgres::Config::new()
