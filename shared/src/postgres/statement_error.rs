@@ -97,7 +97,8 @@ pub(super) fn names_an_object(db: &DbError) -> bool {
 fn located(query: &Query, db: &DbError, wrapped_after: usize) -> String {
     let code = db.code().code();
     match (db.position(), own_words(db)) {
-        (Some(_), Some(message)) => {
+        // An internal position is in a text that an argument may have brought.
+        (Some(ErrorPosition::Original(_)), Some(message)) => {
             let at = place(query, db, wrapped_after).map(|offset| location(&query.sql, offset));
             format!("{message} ({code}){}", at.unwrap_or_default())
         }
