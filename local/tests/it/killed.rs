@@ -79,53 +79,47 @@ impl Drop for Started {
     }
 }
 
+/// Waits half a minute for what no event tells: the state of other processes and of their files.
+fn wait_until(mut is_so: impl FnMut() -> bool) -> bool {
+    (0..600).any(|_| {
+        if is_so() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        false
+    })
+}
+
 /// Kills the process, below which programs of these names run, and waits until all of them have ended.
 fn kill_and_wait(killed: Started, names: &[&str]) {
     let id = killed.0.id();
-    let mut below = descendants(id);
-    for _ in 0..600 {
-        if names.iter().all(|name| below.values().any(|found| found == name)) {
-            break;
-        }
-        // Between its fork and its exec, a program has its parent's name.
-        std::thread::sleep(Duration::from_millis(50));
+    let mut below = BTreeMap::new();
+    // Between its fork and its exec, a program has its parent's name.
+    wait_until(|| {
         below = descendants(id);
-    }
+        names.iter().all(|name| below.values().any(|found| found == name))
+    });
     for name in names {
         assert!(below.values().any(|found| found == name), "no {name} in {below:?}");
     }
     drop(killed);
-    let mut left = below.clone();
-    for _ in 0..600 {
+    let mut left = below;
+    let ended = wait_until(|| {
         let all = processes();
         left.retain(|process, _| all.contains_key(process));
-        if left.is_empty() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("still running: {left:?}");
+        left.is_empty()
+    });
+    assert!(ended, "still running: {left:?}");
 }
 
 fn wait_until_gone(path: &Path) {
-    for _ in 0..600 {
-        if !path.exists() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("{} is still there", path.display());
+    assert!(wait_until(|| !path.exists()), "{} is still there", path.display());
 }
 
 /// Started by root, a server runs as another user, who cannot remove its folder from the folder above.
 fn wait_until_empty(folder: &Path) {
-    for _ in 0..600 {
-        if std::fs::read_dir(folder).map_or(0, Iterator::count) == 0 {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("{} still holds files", folder.display());
+    let is_empty = || std::fs::read_dir(folder).map_or(0, Iterator::count) == 0;
+    assert!(wait_until(is_empty), "{} still holds files", folder.display());
 }
 
 fn write_function(folder: &Path) -> PathBuf {
@@ -212,10 +206,9 @@ fn a_server_in_the_background_outlives_its_shell() {
         .unwrap();
     let server = Pid::from_raw(text(&shell.stdout).trim().parse().unwrap());
     let ready = folder.path().join("ready.json");
-    let started = (0..1200).any(|_| {
-        std::thread::sleep(Duration::from_millis(50));
-        std::fs::read_to_string(&ready).is_ok_and(|line| line.contains(r#""event":"ready""#))
-    });
+    let is_ready =
+        || std::fs::read_to_string(&ready).is_ok_and(|line| line.contains(r#""event":"ready""#));
+    let started = wait_until(is_ready) || wait_until(is_ready);
     assert!(started && kill(server, None).is_ok());
     kill(server, Signal::SIGTERM).unwrap();
     wait_until_gone(&folder.path().join("env"));
