@@ -3,6 +3,7 @@
 pub mod aws;
 pub mod broken_setup;
 pub mod front;
+pub mod project;
 pub mod staged;
 
 use std::collections::BTreeMap;
