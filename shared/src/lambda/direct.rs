@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use aws_smithy_async::time::SharedTimeSource;
 use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorKind};
 use crate::json::Object;
-use crate::query::{is_query_name, time_of};
+use crate::query::{is_query_name, now, time_of};
 
 /// A query's name and its parameters' values, both optional.
 #[derive(Clone, Default)]
@@ -91,7 +90,7 @@ pub fn invalid_event(why: &str, others: &str) -> Error {
 /// [`EventInvalid`](ErrorKind::EventInvalid) if its `time` is not in the form of RFC 3339.
 pub fn event_time(object: &Object<'_>, others: &str) -> Result<SystemTime, Error> {
     let Some(raw) = object.get("time").map(RawValue::get).filter(|raw| *raw != "null") else {
-        return Ok(SharedTimeSource::default().now());
+        return Ok(now());
     };
     let text: Option<String> = serde_json::from_str(raw).ok();
     text.as_deref().and_then(time_of).ok_or_else(|| {

@@ -5,6 +5,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use aws_smithy_async::time::SharedTimeSource;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{Duration, OffsetDateTime, UtcOffset};
@@ -28,6 +29,11 @@ pub fn date_at(name: &str, time: SystemTime) -> Option<String> {
     let local = time.checked_to_offset(from_utc(offset)?)?;
     let date = local.date().checked_add(Duration::days(days))?;
     date.format(format_description!("[year]-[month]-[day]")).ok()
+}
+
+/// The time that dates count from where an event has none.
+pub(crate) fn now() -> SystemTime {
+    SharedTimeSource::default().now()
 }
 
 /// A time in the form of RFC 3339, such as `2026-11-24T06:00:00Z`.

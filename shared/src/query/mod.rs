@@ -9,6 +9,8 @@ mod bounds;
 mod dates;
 mod declared;
 mod front_matter;
+#[cfg(test)]
+mod given;
 mod lexer;
 mod library;
 mod markers;
@@ -35,6 +37,8 @@ pub(crate) use bounds::{
     NO_TIME_LEFT, OWN_TIMEOUT_GRACE, answer_bound, cancelled, no_answer_in_time, server_timeout,
     timed_out,
 };
+#[cfg(feature = "lambda")]
+pub(crate) use dates::now;
 pub use dates::{DATE_FORMS, date_at, time_of};
 pub use declared::{Mode, Param, ParamType, ResultKind};
 #[cfg(feature = "postgres")]

@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::pick::{Picked, not_in_event, not_in_message, now, pick_at, unusable};
+use super::dates::now;
+use super::pick::{Picked, not_in_event, not_in_message, pick_at, unusable};
 use super::text::to_text;
 use super::{ParamType, Query};
 use crate::error::{Error, ErrorKind};
@@ -168,19 +169,8 @@ impl fmt::Debug for Parameters {
 
 #[cfg(test)]
 mod tests {
+    use super::super::given::{query, values};
     use super::*;
-
-    fn raw(json: &str) -> Box<RawValue> {
-        RawValue::from_string(json.to_owned()).unwrap()
-    }
-
-    fn query(front: &str) -> Query {
-        Query::parse("q", &format!("/*+++\n{front}\n+++*/ SELECT $1")).unwrap()
-    }
-
-    fn values(pairs: &[(&str, &str)]) -> BTreeMap<String, Box<RawValue>> {
-        pairs.iter().map(|(name, json)| ((*name).to_owned(), raw(json))).collect()
-    }
 
     #[test]
     fn names_are_checked_and_values_never_shown() {

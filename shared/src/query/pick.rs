@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use aws_smithy_async::time::SharedTimeSource;
 use serde_json::value::RawValue;
 
 use super::text::dated;
@@ -24,7 +23,7 @@ pub(crate) fn pick<'a>(
     query: &'a Query,
     values: &'a BTreeMap<String, Box<RawValue>>,
 ) -> Result<Vec<Picked<'a>>, Error> {
-    pick_at(query, values, Some(now()), not_in_event)
+    pick_at(query, values, Some(super::dates::now()), not_in_event)
 }
 
 pub(super) fn not_in_event() -> String {
@@ -46,10 +45,6 @@ pub(super) fn not_in_message(text: &str) -> String {
         }
     };
     format!("it has no default, and {why}")
-}
-
-pub(super) fn now() -> SystemTime {
-    SharedTimeSource::default().now()
 }
 
 pub(super) fn pick_at<'a>(
@@ -111,19 +106,8 @@ fn signature(query: &Query) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::Parameters;
+    use super::super::given::{query, values};
     use super::*;
-
-    fn raw(json: &str) -> Box<RawValue> {
-        RawValue::from_string(json.to_owned()).unwrap()
-    }
-
-    fn query(front: &str) -> Query {
-        Query::parse("q", &format!("/*+++\n{front}\n+++*/ SELECT $1")).unwrap()
-    }
-
-    fn values(pairs: &[(&str, &str)]) -> BTreeMap<String, Box<RawValue>> {
-        pairs.iter().map(|(name, json)| ((*name).to_owned(), raw(json))).collect()
-    }
 
     #[test]
     fn a_message_that_is_not_json_is_said_to_be_not_json() {

@@ -111,11 +111,8 @@ fn quote(text: &str, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::given::raw;
     use super::*;
-
-    fn raw(json: &str) -> Box<RawValue> {
-        RawValue::from_string(json.to_owned()).unwrap()
-    }
 
     fn text(json: &str, declared: Option<ParamType>) -> Result<Option<String>, &'static str> {
         to_text(&raw(json), declared)
