@@ -115,6 +115,8 @@ async fn outcome(
             while world.rows(waits).await.is_empty() {
                 sleep(Duration::from_millis(5)).await;
             }
+            // The answer to BEGIN may still be on its way: a stall that held it would be the row above.
+            sleep(Duration::from_millis(300)).await;
             world.server.inject(fault).await.unwrap();
             drop(holder);
         };
