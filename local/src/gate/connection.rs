@@ -1,5 +1,4 @@
-//! One client's connection, whatever its protocol: faults of the network, the check of its token, and
-//! what the log says.
+//! One client's connection, whatever its protocol: its TLS, the check of its token, and what the log says.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,21 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::faults::{self, Fault};
-use super::link::{self, Link};
 use super::log::Record;
+use super::settings::Shared;
 use super::token::{Expected, verify};
-use super::{Engine, Shared, silence};
 
 /// How long a login takes while [`Fault::SlowLogin`] is on.
 const SLOW_LOGIN: Duration = Duration::from_secs(2);
-
-const SESSION_ENDED: &str = "session ended: ";
 
 pub(super) struct Connection {
     pub(super) peer: SocketAddr,
@@ -33,52 +28,6 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(peer: SocketAddr, shared: Arc<Shared>) -> Self {
         Self { peer, shared, in_session: AtomicBool::new(false) }
-    }
-
-    /// Serves the client until it ends.
-    pub(super) async fn serve(self, stream: TcpStream) {
-        let shared = self.shared.clone();
-        let settings = &shared.settings;
-        let log = |text: &str| settings.log.line(text, settings.clock.now());
-        if stream.set_nodelay(true).is_err() {
-            return;
-        }
-        let watch = shared.faults.watch();
-        let (link, near) = Link::new(stream, settings.latency, watch.clone());
-        let Ok(socket) = link.socket() else { return };
-        let mut carry = std::pin::pin!(link.carry());
-        let mut run = std::pin::pin!(self.run(near));
-        let (ended, gone) = tokio::select! {
-            () = watch.clone().reset() => (Err(faults::Reset.into()), false),
-            () = drop_on_demand(watch, &socket, &log) => return,
-            result = &mut run => (result, false),
-            // The client is gone. The session finds its end closed, and has its line in the log.
-            () = &mut carry => ((&mut run).await, true),
-        };
-        match ended {
-            Err(error) if faults::is_reset(&error) => {
-                let is_session = self.in_session.load(Ordering::Relaxed);
-                log(&format!("{}{error}", if is_session { SESSION_ENDED } else { "" }));
-                // Makes the coming close a reset.
-                let _ = socket.set_linger(Some(Duration::ZERO));
-                return;
-            }
-            // A client that closes its connection is not worth a line, a malformed message is.
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                log(&format!("connection dropped: {error}"));
-            }
-            _ => {}
-        }
-        if !gone {
-            carry.await;
-        }
-    }
-
-    async fn run(&self, near: link::Stream) -> io::Result<()> {
-        match &self.shared.engine {
-            Engine::Postgres(engine) => engine.serve(self, near).await,
-            Engine::Mysql(engine) => engine.serve(self, near).await,
-        }
     }
 
     /// The TLS handshake, and the version for the log.
@@ -140,28 +89,26 @@ impl Connection {
         settings.log.login(record, settings.clock.now());
     }
 
-    /// A session begins, and ends with [`Connection::session_ended`] or a fault's reset.
+    /// A session begins. It ends with [`Connection::session_ended`] or a fault's reset.
     pub(super) fn session_begins(&self) {
         self.in_session.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn session_ended(&self, how: &str) {
-        self.log(&format!("{SESSION_ENDED}{how}"));
+        self.in_session.store(false, Ordering::Relaxed);
+        self.log(&format!("session ended: {how}"));
+    }
+
+    /// Logs a reset, as the end of the session if one is open.
+    pub(super) fn log_reset(&self, error: &io::Error) {
+        match self.in_session.load(Ordering::Relaxed) {
+            true => self.session_ended(&error.to_string()),
+            false => self.log(&error.to_string()),
+        }
     }
 
     pub(super) fn log(&self, text: &str) {
         let settings = &self.shared.settings;
         settings.log.line(text, settings.clock.now());
     }
-}
-
-/// Waits for the fault that silences open connections, then silences this one for good.
-async fn drop_on_demand(watch: faults::Watch, socket: &socket2::Socket, log: &impl Fn(&str)) {
-    watch.dropped().await;
-    match silence::silence(socket) {
-        Ok(()) => log("connection silenced: fault injection"),
-        Err(error) => log(&format!("connection ignored, but not silenced: {error}")),
-    }
-    // Closing it would tell the client.
-    std::future::pending().await
 }

@@ -10,18 +10,18 @@ mod link;
 mod log;
 mod mysql;
 mod postgres;
+mod serve;
+mod settings;
 mod silence;
 mod sql;
 mod throttle;
 mod token;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use aws_smithy_async::time::SharedTimeSource;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -30,75 +30,15 @@ use tokio::time::sleep;
 pub use faults::Fault;
 pub use log::{Log, Record};
 pub(crate) use mysql::{native_hash, script_for_mariadb};
+pub(crate) use settings::Secret;
+pub use settings::{Settings, Upstream};
 pub use throttle::Throttle;
 pub use token::{Expected, verify};
 
-use crate::iam::Iam;
 use connection::Connection;
 use faults::Faults;
-
-/// A gate's settings.
-#[derive(Debug)]
-pub struct Settings {
-    /// The endpoint's name, which tokens must be signed for.
-    pub host: String,
-    /// The endpoint's port, likewise.
-    pub port: u16,
-    /// The database's region, likewise.
-    pub region: String,
-    /// Who may do what.
-    pub iam: Arc<Iam>,
-    /// The certificate.
-    pub tls: Arc<rustls::ServerConfig>,
-    /// The database behind the gate.
-    pub upstream: Upstream,
-    /// The wall clock.
-    pub clock: SharedTimeSource,
-    /// The limit on logins a second, if any.
-    pub throttle: Option<Throttle>,
-    /// Whether tokens of the short form are refused, see [`Expected::strict`].
-    pub strict: bool,
-    /// Whether a token opens connections for replication: RDS's `rds.iam_auth_for_replication`.
-    pub iam_auth_for_replication: bool,
-    /// The network's latency in each direction.
-    pub latency: Duration,
-    /// Whether to behave as RDS Proxy does: no start-up options, no cancel, and statements that
-    /// would pin a session are counted.
-    pub proxy: bool,
-    /// Where the gate logs its decisions.
-    pub log: Log,
-}
-
-/// How the gate reaches a database, over its private socket.
-#[derive(Clone, Debug)]
-pub enum Upstream {
-    /// PostgreSQL, which trusts the gate: the socket's folder.
-    Postgres(PathBuf),
-    /// MariaDB, and the secret that is the password of every user who logs in with a token.
-    Mysql {
-        /// The socket.
-        socket: PathBuf,
-        /// The secret, which no client learns.
-        secret: Secret,
-    },
-}
-
-/// A password that only the gate knows. Its `Debug` hides it.
-#[derive(Clone)]
-pub struct Secret(pub(crate) String);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(_)")
-    }
-}
-
-/// The protocol that the gate speaks.
-#[derive(Debug)]
-enum Engine {
-    Postgres(postgres::Postgres),
-    Mysql(mysql::Mysql),
-}
+use serve::{Engine, serve};
+use settings::Shared;
 
 /// A running gate. Dropping it closes the listener and every connection.
 #[derive(Debug)]
@@ -107,32 +47,17 @@ pub struct Gate {
     task: JoinHandle<()>,
 }
 
-/// What a gate's connections share.
-#[derive(Debug)]
-struct Shared {
-    settings: Settings,
-    engine: Engine,
-    faults: Faults,
-    pinned: AtomicUsize,
-    refusing: watch::Sender<bool>,
-}
-
 impl Gate {
     /// Serves a bound listener.
     pub fn start(listener: TcpListener, settings: Settings, fault: Fault) -> Self {
-        let engine = match &settings.upstream {
-            Upstream::Postgres(folder) => Engine::Postgres(postgres::Postgres::new(folder)),
-            Upstream::Mysql { socket, secret } => Engine::Mysql(mysql::Mysql::new(socket, secret)),
-        };
-        let faults = Faults::new(fault);
+        let engine = Arc::new(Engine::of(&settings.upstream));
         let shared = Arc::new(Shared {
             settings,
-            engine,
-            faults,
+            faults: Faults::new(fault),
             pinned: AtomicUsize::new(0),
             refusing: watch::Sender::new(false),
         });
-        let task = tokio::spawn(accept(listener, shared.clone()));
+        let task = tokio::spawn(accept(listener, engine, shared.clone()));
         Self { shared, task }
     }
 
@@ -179,14 +104,15 @@ impl Drop for Gate {
     }
 }
 
-async fn accept(mut listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(mut listener: TcpListener, engine: Arc<Engine>, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     let mut faults = shared.faults.watch();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    connections.spawn(Connection::new(peer, shared.clone()).serve(stream));
+                    let connection = Connection::new(peer, shared.clone());
+                    connections.spawn(serve(connection, engine.clone(), stream));
                 }
                 // Out of file descriptors, say: give connections time to end.
                 Err(_) => sleep(Duration::from_millis(50)).await,

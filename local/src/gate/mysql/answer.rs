@@ -2,8 +2,7 @@
 //! (<https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_response.html>,
 //! <https://mariadb.com/kb/en/result-set-packets/>).
 
-use super::packet::FULL;
-use super::{ERROR, OK};
+use super::packet::{ERROR, FULL, OK};
 
 const END: u8 = 0xfe;
 const FILE: u8 = 0xfb;

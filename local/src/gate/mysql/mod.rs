@@ -23,19 +23,18 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::connection::Connection;
-use super::{Secret, faults, link};
+use super::settings::Secret;
+use super::{faults, link};
 use answer::status_of_ok;
 pub(crate) use handshake::native_hash;
 use handshake::{First, Greeting, Response};
-use packet::Packet;
+use packet::{ERROR, OK, Packet};
 use relay::{End, relay};
 use traffic::Traffic;
 pub(crate) use users::script_for_mariadb;
 
 /// MySQL's default `connect_timeout`.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
-const OK: u8 = 0x00;
-const ERROR: u8 = 0xff;
 
 /// The MariaDB behind a gate.
 #[derive(Debug)]

@@ -12,6 +12,10 @@ const LONGEST: usize = 256 * 1024;
 pub(super) const FULL: usize = 0xff_ffff;
 const BUFFER: usize = 64 * 1024;
 
+/// The first byte of an answer that is good, or that is an error.
+pub(super) const OK: u8 = 0x00;
+pub(super) const ERROR: u8 = 0xff;
+
 /// One packet.
 #[derive(Debug)]
 pub(super) struct Packet {

@@ -10,8 +10,8 @@ use tokio::net::UnixStream;
 use super::packet::{self, FULL, Packets};
 use super::traffic::{Sent, Traffic};
 use super::users::for_mariadb;
-use crate::gate::Secret;
 use crate::gate::faults::{Faults, Passage, Reset, only_reset};
+use crate::gate::settings::Secret;
 
 /// How many bytes go together, and how many of an answer wait for its end.
 const BUFFER: usize = 64 * 1024;

@@ -2,7 +2,7 @@
 //! gate knows.
 
 use super::handshake::native_hash;
-use crate::gate::Secret;
+use crate::gate::settings::Secret;
 use crate::gate::sql::{Dialect, Token, tokens};
 
 /// What Aurora's users are created with (<https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.IAMDBAuth.DBAccounts.html>).

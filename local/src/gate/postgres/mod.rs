@@ -21,7 +21,8 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use super::connection::Connection;
-use super::{Shared, faults, link};
+use super::settings::Shared;
+use super::{faults, link};
 use crate::postgres::SOCKET;
 use members::Members;
 use relay::End;
