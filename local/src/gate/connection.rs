@@ -89,7 +89,7 @@ impl Connection {
         settings.log.login(record, settings.clock.now());
     }
 
-    /// A session begins. It ends with [`Connection::session_ended`] or a fault's reset.
+    /// A session begins. It ends with [`Connection::session_ended`], a fault's reset, or the gate.
     pub(super) fn session_begins(&self) {
         self.in_session.store(true, Ordering::Relaxed);
     }
@@ -110,5 +110,13 @@ impl Connection {
     pub(super) fn log(&self, text: &str) {
         let settings = &self.shared.settings;
         settings.log.line(text, settings.clock.now());
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.in_session.load(Ordering::Relaxed) {
+            self.session_ended("closed by the gate");
+        }
     }
 }

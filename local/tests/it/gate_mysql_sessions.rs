@@ -52,16 +52,36 @@ async fn every_session_that_ends_has_a_line_in_the_log() {
         drop((raw, socket));
     }
     assert_eq!(ended_sessions(folder, 30).await, 30);
+    // One whose program is killed in the middle of a statement.
+    let mut client = std::process::Command::new("mysql");
+    client.arg(format!("--defaults-file={}", folder.join("my.cnf").display()));
+    client.args(["--user=iam_ro_user", "--execute=SELECT SLEEP(600)"]);
+    client.arg(format!("--port={}", server.address.port())).env("MYSQL_PWD", &token);
+    let mut client = client.spawn().unwrap();
+    let mariadb = server.database.mariadb().unwrap();
+    let sleeps =
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'SELECT SLEEP%'";
+    while mariadb.run("mysql", sleeps).await.unwrap().trim() != "1" {
+        assert!(client.try_wait().unwrap().is_none(), "the client has ended by itself");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    client.kill().unwrap();
+    client.wait().unwrap();
+    assert_eq!(ended_sessions(folder, 31).await, 31);
     // Those that a fault ends: at once, or at a statement.
     let mut open = [logged_in(&server, &token), logged_in(&server, &token)];
     server.gate.set_fault(Fault::ResetBeforeQuery);
     open[0].send(0, b"\x03SELECT 1");
-    assert_eq!(ended_sessions(folder, 31).await, 31);
-    server.gate.set_fault(Fault::Reset);
     assert_eq!(ended_sessions(folder, 32).await, 32);
+    server.gate.set_fault(Fault::Reset);
+    assert_eq!(ended_sessions(folder, 33).await, 33);
     let log = std::fs::read_to_string(folder.join("gate.log")).unwrap();
     assert_eq!(log.matches("session ended: connection reset: fault injection").count(), 2, "{log}");
+    // Those that the server's own end finds open.
+    server.gate.set_fault(Fault::None);
+    let _open = [logged_in(&server, &token), logged_in(&server, &token)];
     server.stop().await.unwrap();
+    assert_eq!(ended_sessions(folder, 35).await, 35);
 }
 
 /// Clients report an end of the connection without TLS's own as an error.
