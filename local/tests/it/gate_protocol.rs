@@ -58,6 +58,14 @@ async fn the_gate_checks_the_user_whom_the_server_takes() {
             denied("42501", "permission denied to set role \"postgres\""),
         ),
         (
+            vec![RO, DATABASE, ("options", "-c session_authorization=postgres")],
+            denied("42501", "permission denied to set session authorization \"postgres\""),
+        ),
+        (
+            vec![RO, DATABASE, ("options", "-crole=iam_rw_user --role=postgres")],
+            denied("42501", "permission denied to set role \"iam_rw_user\""),
+        ),
+        (
             vec![RO, DATABASE, ("role", "postgres")],
             denied("42501", "permission denied to set role \"postgres\""),
         ),
@@ -214,19 +222,33 @@ async fn every_connection_ends_with_tls_own_end() {
     let mut wire = encrypted(&server, false, &[]).await;
     wire.packet(&[4, 210, 22, 46, 0, 0, 0, 1, 0, 0, 0, 1]).await;
     assert_eq!(wire.next().await.unwrap(), None);
-    // A message that is none.
+    // A second request for TLS.
     let mut wire = encrypted(&server, false, &[]).await;
     wire.packet(&[4, 210, 22, 47]).await;
-    assert_eq!(wire.next().await.unwrap(), None);
-    // Data that would have to be TLS already.
-    let mut wire = clear(&server).await;
-    wire.stream.write_all(&[0, 0, 0, 8, 4, 210, 22, 47, 0x16, 3, 1]).await.unwrap();
+    let told = wire.until('E').await.unwrap();
+    assert_eq!(
+        told[0].field('M').split(':').next(),
+        Some("unsupported frontend protocol 1234.5679")
+    );
     assert_eq!(wire.next().await.unwrap(), None);
     // Terminate.
     let mut wire = session(&server, "iam_ro_user").await;
     wire.send(&[('X', b"")]).await;
     assert_eq!(wire.next().await.unwrap(), None);
     server.stop().await.unwrap();
+}
+
+/// A session that is open when the server stops has its line, too.
+#[tokio::test]
+async fn a_session_that_the_gate_ends_has_a_line_in_the_log() {
+    let (server, folder) = start(|options| options).await;
+    let mut open = [session(&server, "iam_ro_user").await, session(&server, "iam_rw_user").await];
+    server.stop().await.unwrap();
+    for wire in &mut open {
+        while let Ok(Some(_)) = wire.next().await {}
+    }
+    let log = std::fs::read_to_string(folder.path().join("gate.log")).unwrap();
+    assert_eq!(log.matches("session ended: closed by the gate").count(), 2, "{log}");
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ mod gate_mysql;
 mod gate_mysql_answers;
 mod gate_mysql_faults;
 mod gate_mysql_sessions;
+mod gate_odd_packets;
 mod gate_protocol;
 mod gate_proxy;
 mod killed;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::frames::Frame;
 use super::proxy;
+use super::startup::LONGEST_NAME;
 use crate::gate::sql::{Dialect, Token, statements};
 
 /// What the statements of a text do.
@@ -63,9 +64,6 @@ pub(super) fn is_commit_tag(tag: &[u8]) -> bool {
     [b"COMMIT\0".as_slice(), b"COMMIT PREPARED\0", b"PREPARE TRANSACTION\0"].contains(&tag)
 }
 
-/// PostgreSQL tells names of statements and portals apart by this many bytes.
-const LONGEST_NAME: usize = 63;
-
 /// What one message asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -119,6 +117,7 @@ impl Prepared {
     }
 }
 
+/// PostgreSQL tells statements and portals apart by as many bytes as users.
 fn name(name: &[u8]) -> &[u8] {
     &name[..name.len().min(LONGEST_NAME)]
 }

@@ -17,9 +17,6 @@ const IS_MEMBER: &str = "
         UNION SELECT roleid FROM pg_auth_members a JOIN member m ON a.member = m.oid)
     SELECT 1 FROM member JOIN pg_roles USING (oid) WHERE rolname = 'rds_iam'";
 
-/// PostgreSQL's names have no more bytes; it would cut a longer one off.
-const LONGEST_NAME: usize = 63;
-
 /// Reads roles as PostgreSQL's superuser.
 #[derive(Debug)]
 pub(super) struct Members {
@@ -32,11 +29,9 @@ impl Members {
         Self { socket_folder, client: Mutex::default() }
     }
 
-    /// Whether this user logs in with a token.
-    pub(super) async fn contains(&self, user: &str) -> io::Result<bool> {
-        if user.len() > LONGEST_NAME {
-            return Ok(false);
-        }
+    /// Whether this user logs in with a token. A name that is no text is nobody's.
+    pub(super) async fn contains(&self, user: &[u8]) -> io::Result<bool> {
+        let Ok(user) = std::str::from_utf8(user) else { return Ok(false) };
         let client = self.client().await?;
         let row = client.query_opt(IS_MEMBER, &[&user]).await.map_err(io::Error::other)?;
         Ok(row.is_some())

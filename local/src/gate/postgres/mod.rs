@@ -26,7 +26,7 @@ use super::{faults, link};
 use crate::postgres::SOCKET;
 use members::Members;
 use relay::End;
-use startup::{First, Startup};
+use startup::{First, Password, Startup};
 
 /// PostgreSQL's default `authentication_timeout`.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -42,6 +42,14 @@ const NO_REPLICATION: &str = "a replication connection, and rds.iam_auth_for_rep
 pub(super) struct Postgres {
     socket: PathBuf,
     members: Members,
+}
+
+/// Why a client is not let in.
+enum Refusal {
+    /// PostgreSQL is stopped or starting.
+    Down,
+    /// The reason for the log, and the error for the client.
+    Login { reason: String, sqlstate: &'static str, message: String },
 }
 
 async fn within_login_timeout<T>(step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
@@ -60,7 +68,10 @@ impl Postgres {
             return Ok(());
         };
         let (mut stream, version) = within_login_timeout(gate.accept_tls(stream)).await?;
-        let ended = if start.is_satisfied(stream.get_ref().1) {
+        let ended = if start == tls::Start::Injected {
+            gate.log("connection refused: data between the request for TLS and TLS");
+            startup::refuse(&mut stream, "08P01", &startup::unencrypted_data("SSL")).await
+        } else if start.is_satisfied(stream.get_ref().1) {
             self.serve_encrypted(gate, &mut stream, version).await
         } else {
             gate.log("connection refused: direct TLS without the ALPN protocol postgresql");
@@ -93,8 +104,8 @@ impl Postgres {
             First::Malformed(packet) => {
                 within_login_timeout(self.refuse_malformed(gate, stream, &packet)).await
             }
-            First::Ssl | First::GssEnc => {
-                Err(startup::invalid("the client asked for encryption twice"))
+            First::Ssl(packet) | First::GssEnc(packet) => {
+                within_login_timeout(self.refuse_second_request(gate, stream, &packet)).await
             }
         }
     }
@@ -109,19 +120,32 @@ impl Postgres {
         if stream.fill_buf().await?.first() == Some(&0x16) {
             return Ok(Some(tls::Start::Direct));
         }
+        let mut asked_for_gss = false;
         loop {
-            match startup::read_first(stream).await? {
-                // As PostgreSQL, since CVE-2021-23214: what came before TLS is not read as if inside it.
-                First::Ssl if !stream.buffer().is_empty() => {
-                    return Err(startup::invalid(
-                        "the client sent data between its request and TLS",
-                    ));
-                }
-                First::Ssl => {
+            let first = startup::read_first(stream).await?;
+            // As PostgreSQL, since CVE-2021-23214: what came before TLS is not read as if inside it.
+            let early = stream.buffer().len();
+            match first {
+                First::Ssl(_) => {
+                    stream.consume(early);
                     stream.write_all(b"S").await?;
-                    return Ok(Some(tls::Start::Requested));
+                    let is_clean = early == 0;
+                    let start = if is_clean { tls::Start::Requested } else { tls::Start::Injected };
+                    return Ok(Some(start));
                 }
-                First::GssEnc => stream.write_all(b"N").await?,
+                First::GssEnc(packet) if asked_for_gss => {
+                    self.refuse_second_request(gate, stream, &packet).await?;
+                    return Ok(None);
+                }
+                First::GssEnc(_) => {
+                    asked_for_gss = true;
+                    stream.write_all(b"N").await?;
+                    if early > 0 {
+                        let message = startup::unencrypted_data("GSSAPI encryption");
+                        startup::refuse(stream, "08P01", &message).await?;
+                        return Ok(None);
+                    }
+                }
                 First::Cancel(packet) => {
                     self.cancel(gate, &packet).await?;
                     return Ok(None);
@@ -168,22 +192,42 @@ impl Postgres {
         stream.shutdown().await
     }
 
+    /// Has PostgreSQL itself refuse a request for encryption that comes a second time: then it takes the
+    /// number for that of a protocol.
+    async fn refuse_second_request<S: AsyncWrite + Unpin>(
+        &self,
+        gate: &Connection,
+        stream: &mut S,
+        packet: &[u8],
+    ) -> io::Result<()> {
+        let Ok(mut upstream) = self.upstream().await else {
+            return self.refuse_while_down(gate, stream).await;
+        };
+        gate.log("connection refused: encryption is asked for twice");
+        upstream.write_all(packet).await?;
+        // A socket has no encryption: N.
+        upstream.read_u8().await?;
+        pass_before_login(upstream, stream, packet, &[relay::ERROR]).await?;
+        stream.shutdown().await
+    }
+
     async fn refuse_without_tls<S: AsyncWrite + Unpin>(
         &self,
         gate: &Connection,
         stream: &mut S,
         startup: &Startup,
     ) -> io::Result<()> {
-        gate.record(&startup.user, Err("no TLS".into()), None);
+        let user = String::from_utf8_lossy(&startup.user);
+        gate.record(&user, Err("no TLS".into()), None);
         let message = format!(
-            "pg_hba.conf rejects connection for host \"{}\", user \"{}\", database \"{}\", no encryption",
+            "pg_hba.conf rejects connection for host \"{}\", user \"{user}\", database \"{}\", no encryption",
             gate.peer.ip(),
-            startup.user,
             startup.database
         );
         startup::refuse(stream, "28000", &message).await
     }
 
+    /// Returns whether the client is let in. If it is not, it has its answer already.
     async fn authenticate<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         gate: &Connection,
@@ -192,46 +236,64 @@ impl Postgres {
         tls: Option<String>,
     ) -> io::Result<bool> {
         gate.before_login()?;
-        if gate.shared.settings.proxy && startup.has_options {
-            gate.record(&startup.user, Err("start-up options, behind RDS Proxy".into()), tls);
+        let user = String::from_utf8_lossy(&startup.user);
+        match self.check(gate, stream, startup, &user).await? {
+            Ok(principal) => {
+                gate.record(&user, Ok(principal), tls);
+                Ok(true)
+            }
+            Err(Refusal::Down) => {
+                self.refuse_while_down(gate, stream).await?;
+                Ok(false)
+            }
+            Err(Refusal::Login { reason, sqlstate, message }) => {
+                gate.record(&user, Err(reason), tls);
+                startup::refuse(stream, sqlstate, &message).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Asks for the token. Returns who signed it, or the refusal.
+    async fn check<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        gate: &Connection,
+        stream: &mut S,
+        startup: &Startup,
+        user: &str,
+    ) -> io::Result<Result<String, Refusal>> {
+        let settings = &gate.shared.settings;
+        let refusal = |reason: &str, sqlstate, message: String| {
+            Ok(Err(Refusal::Login { reason: reason.to_owned(), sqlstate, message }))
+        };
+        if settings.proxy && startup.has_options {
             let message =
                 "Feature not supported: RDS Proxy currently doesn't support command-line options.";
-            startup::refuse(stream, "0A000", message).await?;
-            return Ok(false);
+            return refusal("start-up options, behind RDS Proxy", "0A000", message.into());
         }
         self.negotiate_protocol(stream, startup).await?;
-        let password = startup::ask_password(stream).await?;
+        let password = match startup::ask_password(stream).await? {
+            Password::Sent(password) => password,
+            Password::Refused(sqlstate, message) => {
+                return refusal(&message, sqlstate, message.clone());
+            }
+        };
         gate.slow_login().await;
-        let user = &startup.user;
-        let Ok(member) = self.members.contains(user).await else {
-            self.refuse_while_down(gate, stream).await?;
-            return Ok(false);
+        let Ok(member) = self.members.contains(&startup.user).await else {
+            return Ok(Err(Refusal::Down));
         };
         if !member {
             let reason =
                 "rds_iam is not granted to this user: PostgreSQL takes the token for a password";
-            gate.record(&startup.user, Err(reason.into()), tls);
             let message = format!("password authentication failed for user \"{user}\"");
-            startup::refuse(stream, "28P01", &message).await?;
-            return Ok(false);
+            return refusal(reason, "28P01", message);
         }
-        let checked = match startup.is_replication && !gate.shared.settings.iam_auth_for_replication
-        {
+        let checked = match startup.is_replication && !settings.iam_auth_for_replication {
             true => Err(NO_REPLICATION.into()),
             false => gate.check(user, &password),
         };
-        match checked {
-            Ok(principal) => {
-                gate.record(&startup.user, Ok(principal), tls);
-                Ok(true)
-            }
-            Err(reason) => {
-                gate.record(&startup.user, Err(reason), tls);
-                let message = format!("PAM authentication failed for user \"{user}\"");
-                startup::refuse(stream, "28000", &message).await?;
-                Ok(false)
-            }
-        }
+        let message = format!("PAM authentication failed for user \"{user}\"");
+        checked.map_or_else(|reason| refusal(&reason, "28000", message), |arn| Ok(Ok(arn)))
     }
 
     async fn upstream(&self) -> io::Result<UnixStream> {

@@ -8,8 +8,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 /// PostgreSQL's own bound for a start-up packet: 10,000 bytes (`MAX_STARTUP_PACKET_LENGTH`) and its length.
 /// PostgreSQL closes the connection at a longer one, without an error.
 const LONGEST_STARTUP: usize = 10_004;
-/// A token with a session token has one to two kilobytes; PostgreSQL's bound is 64 KiB.
-const LONGEST_PASSWORD: usize = 65_536;
+/// PostgreSQL's bound for a message with a password (`PG_MAX_AUTH_TOKEN_LENGTH`). A token with a session token has
+/// one to two kilobytes.
+const LONGEST_PASSWORD: usize = 65_535;
+/// PostgreSQL cuts longer names off, wherever a character ends (`NAMEDATALEN`).
+pub(super) const LONGEST_NAME: usize = 63;
 
 const SSL_REQUEST: u32 = 80_877_103;
 const GSSENC_REQUEST: u32 = 80_877_104;
@@ -23,10 +26,10 @@ const READ_HERE: [&[u8]; 4] = [b"user", b"database", b"replication", b"options"]
 /// The first packet of a connection.
 #[derive(Debug)]
 pub(super) enum First {
-    /// Asks for TLS.
-    Ssl,
-    /// Asks for GSSAPI encryption.
-    GssEnc,
+    /// Asks for TLS; the whole packet.
+    Ssl(Vec<u8>),
+    /// Asks for GSSAPI encryption; the whole packet.
+    GssEnc(Vec<u8>),
     /// Asks to stop a query; the whole packet.
     Cancel(Vec<u8>),
     /// Starts a session.
@@ -39,7 +42,9 @@ pub(super) enum First {
 #[derive(Debug)]
 pub(super) struct Startup {
     version: u32,
-    pub(super) user: String,
+    /// The user, as the server reads it. Its bytes may be no text.
+    pub(super) user: Vec<u8>,
+    /// The database, for messages.
     pub(super) database: String,
     /// Whether the packet has command-line options for the server.
     pub(super) has_options: bool,
@@ -59,8 +64,8 @@ pub(super) async fn read_first<S: AsyncRead + Unpin>(stream: &mut S) -> io::Resu
     let code = u32::from_be_bytes([body[0], body[1], body[2], body[3]]);
     let packet = || packet(&body);
     Ok(match code {
-        SSL_REQUEST => First::Ssl,
-        GSSENC_REQUEST => First::GssEnc,
+        SSL_REQUEST => First::Ssl(packet()),
+        GSSENC_REQUEST => First::GssEnc(packet()),
         CANCEL_REQUEST => First::Cancel(packet()),
         _ => Startup::parse(code, &body[4..])
             .map_or_else(|| First::Malformed(packet()), First::Startup),
@@ -90,15 +95,18 @@ impl Startup {
             if READ_HERE.contains(&name) {
                 parameters.retain(|(earlier, _)| earlier != name);
             }
-            parameters.push((name.to_vec(), value.to_vec()));
+            let is_name = name == b"user" || name == b"database";
+            let longest = if is_name { LONGEST_NAME } else { value.len() };
+            parameters.push((name.to_vec(), value[..value.len().min(longest)].to_vec()));
         }
         let find = |name: &[u8]| parameters.iter().find(|(other, _)| other == name);
         let text = |name: &[u8]| {
             let (_, value) = find(name).filter(|(_, value)| !value.is_empty())?;
-            String::from_utf8(value.clone()).ok()
+            Some(value.clone())
         };
         let user = text(b"user").filter(|_| rest.is_empty() && version >> 16 == 3)?;
         let database = text(b"database").unwrap_or_else(|| user.clone());
+        let database = String::from_utf8_lossy(&database).into_owned();
         let has_options = find(b"options").is_some();
         Some(Self { version, user, database, has_options, is_replication, parameters })
     }
@@ -169,23 +177,45 @@ pub(super) async fn read_message<S: AsyncRead + Unpin>(
     Ok(Some((kind, [&[kind], &length.to_be_bytes()[..], &contents].concat())))
 }
 
-/// Asks for a clear-text password, as RDS does for `rds_iam` logins, and reads it.
+/// A client's answer to the request for a password.
+#[derive(Debug)]
+pub(super) enum Password {
+    /// The password. What is not UTF-8 in it is replaced: no token has such bytes.
+    Sent(String),
+    /// PostgreSQL's SQLSTATE and message for an answer that holds none.
+    Refused(&'static str, String),
+}
+
+/// Asks for a clear-text password, as RDS does for `rds_iam` logins, and reads the answer by the rules of
+/// PostgreSQL's `recv_password_packet`.
+///
+/// Fails where PostgreSQL closes the connection without a word.
 pub(super) async fn ask_password<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
-) -> io::Result<String> {
+) -> io::Result<Password> {
     stream.write_all(&[b'R', 0, 0, 0, 8, 0, 0, 0, 3]).await?;
     stream.flush().await?;
-    if stream.read_u8().await? != b'p' {
-        return Err(invalid("the client sent another message instead of a password"));
+    let kind = stream.read_u8().await?;
+    if kind != b'p' {
+        let message = format!("expected password response, got message type {kind}");
+        return Ok(Password::Refused("08P01", message));
     }
     let length = stream.read_u32().await? as usize;
-    if !(5..=LONGEST_PASSWORD).contains(&length) {
+    if !(4..=LONGEST_PASSWORD).contains(&length) {
         return Err(invalid("the password has an impossible length"));
     }
     let mut body = vec![0; length - 4];
     stream.read_exact(&mut body).await?;
-    body.pop();
-    String::from_utf8(body).map_err(|_| invalid("the password is not UTF-8"))
+    let end = body.iter().position(|byte| *byte == 0);
+    Ok(match end {
+        Some(0) if body.len() == 1 => {
+            Password::Refused("28P01", "empty password returned by client".into())
+        }
+        Some(end) if end + 1 == body.len() => {
+            Password::Sent(String::from_utf8_lossy(&body[..end]).into_owned())
+        }
+        _ => Password::Refused("08P01", "invalid password packet size".into()),
+    })
 }
 
 /// Sends a FATAL error in PostgreSQL's form, which ends the connection.
@@ -207,7 +237,12 @@ pub(super) async fn refuse<S: AsyncWrite + Unpin>(
     stream.shutdown().await
 }
 
-pub(super) fn invalid(what: &str) -> io::Error {
+/// PostgreSQL's message for data that came before the encryption that its client has asked for.
+pub(super) fn unencrypted_data(encryption: &str) -> String {
+    format!("received unencrypted data after {encryption} request")
+}
+
+fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
@@ -227,7 +262,7 @@ mod tests {
         );
         let startup = startup.unwrap();
         let Startup { user, database, is_replication, has_options, .. } = &startup;
-        assert_eq!((user.as_str(), database.as_str()), ("b", "e"));
+        assert_eq!((user.as_slice(), database.as_str()), (b"b".as_slice(), "e"));
         assert_eq!((*is_replication, *has_options), (false, true));
         let packet = startup.packet("added", "z");
         assert_eq!(packet[..4], u32::try_from(packet.len()).unwrap().to_be_bytes());
@@ -237,6 +272,21 @@ mod tests {
             "user b application_name x database e replication off options p application_name y added z  "
         );
         assert!(startup.negotiation().is_none());
+    }
+
+    #[test]
+    fn a_name_is_cut_where_the_server_cuts_it() {
+        let long = "\u{e9}".repeat(32);
+        let startup = parse(&format!("user {long} database {long} options {long}  ")).unwrap();
+        assert_eq!(startup.user, long.as_bytes()[..63]);
+        let lengths: Vec<_> = startup.parameters.iter().map(|(_, value)| value.len()).collect();
+        assert_eq!(lengths, [63, 63, 64]);
+        // Bytes that are no text are the server's to read, too.
+        let startup = Startup::parse(3 << 16, b"user\0a\xff\0database\0\xff\0\0").unwrap();
+        assert_eq!(
+            (startup.user.as_slice(), startup.database.as_str()),
+            (b"a\xff".as_slice(), "\u{fffd}")
+        );
     }
 
     #[test]

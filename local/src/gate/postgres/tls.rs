@@ -11,6 +11,8 @@ pub(super) const PARAMETER: &str = "rds_local.tls";
 pub(super) enum Start {
     /// The client asked for it in PostgreSQL's protocol.
     Requested,
+    /// The same, but data came between the request and TLS: PostgreSQL then refuses, inside TLS.
+    Injected,
     /// The client began with it, as `sslnegotiation=direct` does.
     Direct,
 }
@@ -18,7 +20,7 @@ pub(super) enum Start {
 impl Start {
     /// Whether the client has named the protocol by ALPN where PostgreSQL insists on that.
     pub(super) fn is_satisfied(self, connection: &ServerConnection) -> bool {
-        self == Self::Requested || connection.alpn_protocol().is_some()
+        self != Self::Direct || connection.alpn_protocol().is_some()
     }
 }
 

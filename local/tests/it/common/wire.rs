@@ -16,7 +16,7 @@ use super::recipe::Recipe;
 
 /// Protocol 3.0.
 pub const V3: u32 = 3 << 16;
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+pub const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 /// A message of the server's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,15 @@ pub struct Wire<S = TlsStream<TcpStream>> {
 
 /// Connects with TLS: after PostgreSQL's request, or directly; with these names for ALPN.
 pub async fn encrypted(server: &Server, is_direct: bool, alpn: &[&str]) -> Wire {
+    secured(server, if is_direct { &[] } else { &SSL_REQUEST }, alpn).await
+}
+
+/// Connects with TLS after these bytes, which begin with PostgreSQL's request for it.
+pub async fn encrypted_after(server: &Server, first: &[u8]) -> Wire {
+    secured(server, first, &[]).await
+}
+
+async fn secured(server: &Server, first: &[u8], alpn: &[&str]) -> Wire {
     let root = &server.variables()["PGSSLROOTCERT"];
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(root).unwrap()).unwrap();
@@ -55,8 +64,8 @@ pub async fn encrypted(server: &Server, is_direct: bool, alpn: &[&str]) -> Wire 
     let mut config = config.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    if !is_direct {
-        stream.write_all(&SSL_REQUEST).await.unwrap();
+    if !first.is_empty() {
+        stream.write_all(first).await.unwrap();
         assert_eq!(stream.read_u8().await.unwrap(), b'S');
     }
     let name = ServerName::try_from(server.variables()["PGHOST"].clone()).unwrap();
