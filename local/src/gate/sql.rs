@@ -73,8 +73,7 @@ impl Depth {
 mod tests {
     use super::*;
 
-    use Dialect::Postgres;
-
+    const POSTGRES: Dialect = Dialect::Postgres { escapes: false };
     const MYSQL: Dialect = Dialect::Mysql { escapes: true };
 
     fn words(text: &str, dialect: Dialect) -> Vec<String> {
@@ -108,8 +107,13 @@ mod tests {
             ("/* open", vec![]),
             ("\"open", vec!["\"open\""]),
         ] {
-            assert_eq!(words(text, Postgres), expected, "{text}");
+            assert_eq!(words(text, POSTGRES), expected, "{text}");
         }
+        let escapes = Dialect::Postgres { escapes: true };
+        assert_eq!(
+            words(r#"SELECT 'a\'; SET', $$\$$, "b\", n'\''; END"#, escapes),
+            [r#"SELECT ? , ? , "b\" , ?"#, "END"]
+        );
     }
 
     #[test]
@@ -150,12 +154,12 @@ mod tests {
     #[test]
     fn a_semicolon_inside_a_statement_does_not_end_it() {
         let rule = "CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2)";
-        assert_eq!(words(&format!("{rule}; SELECT 3"), Postgres).len(), 2);
+        assert_eq!(words(&format!("{rule}; SELECT 3"), POSTGRES).len(), 2);
         let body = "BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END";
         for head in ["CREATE FUNCTION f() RETURNS int", "create or replace procedure p()"] {
-            assert_eq!(words(&format!("{head} {body}; COMMIT"), Postgres).len(), 2, "{head}");
+            assert_eq!(words(&format!("{head} {body}; COMMIT"), POSTGRES).len(), 2, "{head}");
         }
-        assert_eq!(words("BEGIN; SELECT CASE WHEN true THEN 1 END; END", Postgres).len(), 3);
+        assert_eq!(words("BEGIN; SELECT CASE WHEN true THEN 1 END; END", POSTGRES).len(), 3);
         let body = "BEGIN IF a THEN SET b = 1; END IF; CASE a WHEN 1 THEN BEGIN END; END CASE; \
                     WHILE a DO COMMIT; END WHILE; END";
         for head in [

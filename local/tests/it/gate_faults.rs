@@ -314,3 +314,45 @@ async fn once_strikes_one_connection_only() {
     assert_eq!(log.matches("session ended: connection reset: fault injection").count(), 1, "{log}");
     server.stop().await.unwrap();
 }
+
+/// To prepare a statement, or to declare a cursor, is not to run it.
+#[tokio::test]
+async fn a_write_is_struck_where_it_runs_in_every_form() {
+    let (server, _folder) = world(false).await;
+    let select = "SELECT 1 UNION ALL SELECT 2";
+    for (way, before, sql) in [
+        ("execute", "PREPARE z AS INSERT INTO t VALUES ('execute')", "EXECUTE z"),
+        (
+            "fetch",
+            "BEGIN; DECLARE z CURSOR FOR SELECT 1",
+            "FETCH z; INSERT INTO t VALUES ('fetch')",
+        ),
+        ("cte", "", "WITH x AS (INSERT INTO t VALUES ('cte') RETURNING way) TABLE x"),
+        ("plan", "", "EXPLAIN ANALYZE INSERT INTO t VALUES ('plan')"),
+        ("do", "", "DO $$ BEGIN INSERT INTO t VALUES ('do'); END $$"),
+        (
+            "merge",
+            "",
+            "MERGE INTO t USING (VALUES ('merge')) v(w) ON false
+                WHEN NOT MATCHED THEN INSERT VALUES (v.w)",
+        ),
+        ("copy", "", "INSERT INTO t VALUES ('copy'); COPY (SELECT 1) TO STDOUT"),
+        ("union", "", &format!("{select}; INSERT INTO t SELECT 'union'")),
+    ] {
+        for (fault, written) in [(Fault::ResetBeforeQuery, 0), (Fault::ResetBeforeAnswer, 1)] {
+            server.gate.set_fault(Fault::None);
+            let mut wire = session(&server, "iam_rw_user").await;
+            server.gate.set_fault(fault);
+            if !before.is_empty() {
+                let told = query(&mut wire, before).await;
+                assert!(told.iter().all(|message| message.kind != 'E'), "{way}: {told:?}");
+            }
+            wire.send(&[('Q', format!("{sql}\0").as_bytes())]).await;
+            is_reset(&mut wire, way).await;
+            // What is in a transaction ends with its connection.
+            let written = if way == "fetch" { 0 } else { written };
+            assert_eq!(count(&server, way).await, written, "{way} {fault:?}");
+        }
+    }
+    server.stop().await.unwrap();
+}

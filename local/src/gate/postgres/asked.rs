@@ -9,44 +9,53 @@ use super::startup::LONGEST_NAME;
 use crate::gate::sql::{Dialect, Token, statements};
 
 /// What the statements of a text do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Meaning {
     /// Whether one does more than to begin or end a transaction, or to change or reset the session.
     pub(super) queries: bool,
     /// Whether one ends a transaction so that its work stays.
     pub(super) commits: bool,
-    /// Why the text pins a session of RDS Proxy.
-    pub(super) pins: Option<&'static str>,
+    /// Why each statement pins a session of RDS Proxy when it has run, as far as its text tells.
+    pub(super) pins: Vec<Option<&'static str>>,
 }
 
 impl Meaning {
     /// A statement whose text the gate has not seen.
-    const UNKNOWN: Self = Self { queries: true, commits: false, pins: None };
+    const UNKNOWN: Self = Self { queries: true, commits: false, pins: Vec::new() };
 
-    fn of(text: &[u8], is_cut: bool) -> Self {
+    fn of(text: &[u8], dialect: Dialect, is_cut: bool) -> Self {
         let mut meaning = Self { queries: is_cut, ..Self::default() };
-        for statement in statements(text, Dialect::Postgres) {
+        for statement in statements(text, dialect) {
             meaning.queries |= !is_control(&statement);
             meaning.commits |= is_commit(&statement);
-            meaning.pins = meaning.pins.or_else(|| proxy::pins(&statement));
+            meaning.pins.push(proxy::pins(&statement));
         }
         if text.len() > proxy::LONGEST_UNPINNED {
-            meaning.pins = Some(proxy::TOO_LONG);
+            meaning.pins = vec![Some(proxy::TOO_LONG)];
         }
         meaning
     }
 }
 
-/// Whether a statement is about transactions only, or changes a setting, or gives up what the session
-/// holds, as pools of connections do.
+/// Whether a statement is about transactions only, or changes what the session holds: settings, prepared
+/// statements, cursors. It is EXECUTE that reads or writes, and FETCH, not PREPARE and DECLARE.
 fn is_control(statement: &[Token<'_>]) -> bool {
     const TRANSACTIONS: [&str; 8] =
         ["BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"];
-    const SESSIONS: [&str; 6] = ["SET", "RESET", "DISCARD", "DEALLOCATE", "CLOSE", "UNLISTEN"];
+    const SESSIONS: [&str; 10] = [
+        "SET",
+        "RESET",
+        "DISCARD",
+        "PREPARE",
+        "DEALLOCATE",
+        "DECLARE",
+        "CLOSE",
+        "LISTEN",
+        "UNLISTEN",
+        "LOAD",
+    ];
     let first = statement.first();
-    let is_control =
-        first.is_some_and(|first| first.is_any(&TRANSACTIONS) || first.is_any(&SESSIONS));
-    is_control || prepares_transaction(statement)
+    first.is_some_and(|first| first.is_any(&TRANSACTIONS) || first.is_any(&SESSIONS))
 }
 
 fn is_commit(statement: &[Token<'_>]) -> bool {
@@ -65,7 +74,7 @@ pub(super) fn is_commit_tag(tag: &[u8]) -> bool {
 }
 
 /// What one message asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     /// To prepare a statement, or to bind it.
     Prepare(Meaning),
@@ -83,23 +92,23 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// What a client's message asks for.
-    pub(super) fn asks(&mut self, frame: Frame<'_>) -> Asked {
+    /// What a client's message asks for. `dialect` is how PostgreSQL reads SQL in this session now.
+    pub(super) fn asks(&mut self, frame: Frame<'_>, dialect: Dialect) -> Asked {
         match frame.kind {
-            b'Q' => Asked::Run(Meaning::of(frame.bytes(0), frame.is_cut())),
+            b'Q' => Asked::Run(Meaning::of(frame.bytes(0), dialect, frame.is_cut())),
             b'P' => {
-                let meaning = Meaning::of(frame.bytes(1), frame.is_cut());
-                self.statements.insert(name(frame.bytes(0)).to_vec(), meaning);
+                let meaning = Meaning::of(frame.bytes(1), dialect, frame.is_cut());
+                self.statements.insert(name(frame.bytes(0)).to_vec(), meaning.clone());
                 Asked::Prepare(meaning)
             }
             b'B' => {
-                let meaning = self.statements.get(name(frame.bytes(1))).copied();
+                let meaning = self.statements.get(name(frame.bytes(1))).cloned();
                 let meaning = meaning.unwrap_or(Meaning::UNKNOWN);
-                self.portals.insert(name(frame.bytes(0)).to_vec(), meaning);
+                self.portals.insert(name(frame.bytes(0)).to_vec(), meaning.clone());
                 Asked::Prepare(meaning)
             }
             b'E' => {
-                let meaning = self.portals.get(name(frame.bytes(0))).copied();
+                let meaning = self.portals.get(name(frame.bytes(0))).cloned();
                 Asked::Run(meaning.unwrap_or(Meaning::UNKNOWN))
             }
             // A call of a function by its number.
@@ -126,8 +135,10 @@ fn name(name: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
 
+    const DIALECT: Dialect = Dialect::Postgres { escapes: false };
+
     fn meaning(text: &str) -> (bool, bool) {
-        let Meaning { queries, commits, .. } = Meaning::of(text.as_bytes(), false);
+        let Meaning { queries, commits, .. } = Meaning::of(text.as_bytes(), DIALECT, false);
         (queries, commits)
     }
 
@@ -169,7 +180,14 @@ mod tests {
             "FETCH 1 FROM c",
             "EXECUTE p",
             "SET a = 1; SELECT 1",
+            "PREPARE p AS INSERT INTO t VALUES (1); EXECUTE p",
             "CALL p()",
+            "EXPLAIN INSERT INTO t VALUES (1)",
+            "MERGE INTO t USING u ON true WHEN MATCHED THEN DELETE",
+            "WITH x AS (INSERT INTO t VALUES (1) RETURNING 1) SELECT 1",
+            "SELECT 1 INTO t",
+            "CREATE TABLE t AS SELECT 1",
+            "NOTIFY c",
         ] {
             assert_eq!(meaning(text), (true, false), "{text}");
         }
@@ -187,6 +205,9 @@ mod tests {
             "BEGIN; SET LOCAL a = 1",
             "RESET ALL",
             "close all; unlisten *; DEALLOCATE ALL; DISCARD ALL",
+            "PREPARE z AS INSERT INTO t VALUES (1)",
+            "DECLARE c CURSOR FOR SELECT 1",
+            "LISTEN c; LOAD 'auto_explain'",
         ] {
             assert_eq!(meaning(text), (false, false), "{text}");
         }
@@ -195,18 +216,20 @@ mod tests {
     #[test]
     fn an_execute_means_what_was_prepared() {
         let mut prepared = Prepared::default();
-        let mut asks =
-            |kind: u8, start: &[u8]| prepared.asks(Frame { kind, start, length: start.len() });
-        let commit = Meaning { commits: true, ..Meaning::default() };
-        assert_eq!(asks(b'P', b"c\0COMMIT\0\0\0"), Asked::Prepare(commit));
-        assert_eq!(asks(b'P', b"\0SELECT 1\0\0\0"), Asked::Prepare(Meaning::UNKNOWN));
+        let mut asks = |kind: u8, start: &[u8]| {
+            prepared.asks(Frame { kind, start, length: start.len() }, DIALECT)
+        };
+        let commit = Meaning { commits: true, pins: vec![None], ..Meaning::default() };
+        let select = Meaning { pins: vec![None], ..Meaning::UNKNOWN };
+        assert_eq!(asks(b'P', b"c\0COMMIT\0\0\0"), Asked::Prepare(commit.clone()));
+        assert_eq!(asks(b'P', b"\0SELECT 1\0\0\0"), Asked::Prepare(select.clone()));
         for (bind, expected) in
-            [(b"\0c\0".as_slice(), commit), (b"p\0c\0", commit), (b"\0\0\0", Meaning::UNKNOWN)]
+            [(b"\0c\0".as_slice(), &commit), (b"p\0c\0", &commit), (b"\0\0\0", &select)]
         {
-            assert_eq!(asks(b'B', bind), Asked::Prepare(expected));
+            assert_eq!(asks(b'B', bind), Asked::Prepare(expected.clone()));
         }
-        assert_eq!(asks(b'E', b"p\0\0\0\0\0"), Asked::Run(commit));
-        assert_eq!(asks(b'E', b"\0\0\0\0\0"), Asked::Run(Meaning::UNKNOWN));
+        assert_eq!(asks(b'E', b"p\0\0\0\0\0"), Asked::Run(commit.clone()));
+        assert_eq!(asks(b'E', b"\0\0\0\0\0"), Asked::Run(select));
         assert_eq!(asks(b'C', b"Sc\0"), Asked::Other);
         assert_eq!(asks(b'B', b"\0c\0"), Asked::Prepare(Meaning::UNKNOWN));
         let long = "n".repeat(LONGEST_NAME);

@@ -4,6 +4,7 @@
 mod asked;
 mod frames;
 mod members;
+mod pins;
 mod proxy;
 mod relay;
 mod startup;
@@ -332,9 +333,8 @@ impl Postgres {
         };
         upstream.write_all(packet).await?;
         let Shared { settings, faults, pinned, .. } = &*gate.shared;
-        if !relay::start_session(stream, &mut upstream, !settings.proxy).await? {
-            return Ok(());
-        }
+        let started = relay::start_session(stream, &mut upstream, !settings.proxy).await?;
+        let Some(traffic) = started else { return Ok(()) };
         let pins = |why: &'static str| {
             if settings.proxy {
                 pinned.fetch_add(1, Ordering::Relaxed);
@@ -342,7 +342,7 @@ impl Postgres {
             }
         };
         gate.session_begins();
-        gate.session_ended(match relay::relay(stream, upstream, faults, pins).await? {
+        gate.session_ended(match relay::relay(stream, upstream, traffic, faults, pins).await? {
             End::Terminated => "Terminate",
             End::Closed => "connection closed without Terminate",
         });

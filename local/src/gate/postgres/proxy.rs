@@ -1,4 +1,4 @@
-//! What RDS Proxy does differently from a database
+//! Statements that pin a session of RDS Proxy, by their tags and texts
 //! (<https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-proxy-pinning.html>).
 //!
 //! Statements of the extended protocol pin a session when they run, not when they are prepared; a
@@ -12,9 +12,10 @@ pub(super) const LONGEST_UNPINNED: usize = 16 * 1024;
 /// Why it does.
 pub(super) const TOO_LONG: &str = "a statement longer than 16 KB";
 
-/// Statements that change a session's state begin so.
-const PINNING_STARTS: [&str; 9] =
-    ["SET", "RESET", "DISCARD", "PREPARE", "DEALLOCATE", "EXECUTE", "LISTEN", "LOAD", "DECLARE"];
+/// The tags of statements that change a session's state begin with these words.
+const PINNING_TAGS: [&str; 8] =
+    ["SET", "RESET", "DISCARD", "PREPARE", "DEALLOCATE", "LISTEN", "LOAD", "DECLARE"];
+const EXECUTE: &str = "EXECUTE";
 /// Functions that change a session's state.
 const PINNING_FUNCTIONS: [&str; 3] = ["set_config", "nextval", "setval"];
 /// Functions of locks that the session holds, and not the transaction, begin so.
@@ -27,7 +28,16 @@ const TEMPORARY: [&str; 2] = ["TEMP", "TEMPORARY"];
 /// The schema of temporary objects.
 const TEMPORARY_SCHEMA: &str = "pg_temp";
 
-/// The reason why a statement pins its client to one database connection, or `None`.
+/// Why the statement pins its client to one database connection that PostgreSQL has run under this tag, as far
+/// as the tag tells.
+pub(super) fn pins_by_tag(tag: &[u8]) -> Option<&'static str> {
+    let tag = tag.strip_suffix(&[0]).unwrap_or(tag);
+    let first = tag.split(|byte| *byte == b' ').next()?;
+    let pinning = PINNING_TAGS.into_iter().find(|word| word.as_bytes() == first);
+    pinning.filter(|_| tag != b"PREPARE TRANSACTION")
+}
+
+/// The same, as far as the text tells: what has a tag of its own is left to that.
 pub(super) fn pins(statement: &[Token<'_>]) -> Option<&'static str> {
     let (&first, rest) = statement.split_first()?;
     if first.is("EXPLAIN") {
@@ -36,11 +46,8 @@ pub(super) fn pins(statement: &[Token<'_>]) -> Option<&'static str> {
         let is_cursor = explained.first().is_some_and(|word| word.is("DECLARE"));
         return if is_cursor { calls(explained) } else { pins(explained) };
     }
-    if first.is("PREPARE") && rest.first().is_some_and(|second| second.is("TRANSACTION")) {
-        return None;
-    }
-    if let Some(start) = PINNING_STARTS.into_iter().find(|start| first.is(start)) {
-        return Some(start);
+    if first.is(EXECUTE) {
+        return Some(EXECUTE);
     }
     if first.is("CREATE") {
         return creation(rest);
@@ -193,22 +200,36 @@ mod tests {
     use crate::gate::sql::{Dialect, statements};
 
     fn pinned(text: &str) -> Option<&'static str> {
-        statements(text.as_bytes(), Dialect::Postgres).iter().find_map(|statement| pins(statement))
+        let dialect = Dialect::Postgres { escapes: false };
+        statements(text.as_bytes(), dialect).iter().find_map(|statement| pins(statement))
+    }
+
+    #[test]
+    fn tags_tell_what_changes_a_sessions_state() {
+        for (tag, why) in [
+            ("SET", Some("SET")),
+            ("SET CONSTRAINTS", Some("SET")),
+            ("RESET", Some("RESET")),
+            ("LISTEN", Some("LISTEN")),
+            ("PREPARE", Some("PREPARE")),
+            ("PREPARE TRANSACTION", None),
+            ("DEALLOCATE ALL", Some("DEALLOCATE")),
+            ("DISCARD ALL", Some("DISCARD")),
+            ("LOAD", Some("LOAD")),
+            ("DECLARE CURSOR", Some("DECLARE")),
+            ("SELECT 1", None),
+            ("BEGIN", None),
+            ("", None),
+        ] {
+            assert_eq!(pins_by_tag(format!("{tag}\0").as_bytes()), why, "{tag}");
+        }
     }
 
     #[test]
     fn statements_that_change_a_sessions_state_pin_it() {
         for (text, why) in [
-            ("BEGIN READ ONLY; SET LOCAL statement_timeout = 1", "SET"),
-            ("/*+++ result = \"affected\" +++*/ SET TimeZone TO 'UTC'", "SET"),
-            ("-- one\nreset all", "RESET"),
-            ("/* a /* b */ */ LISTEN c", "LISTEN"),
-            ("PREPARE p AS SELECT 1", "PREPARE"),
             ("EXECUTE p", "EXECUTE"),
-            ("DEALLOCATE ALL", "DEALLOCATE"),
-            ("DISCARD ALL", "DISCARD"),
-            ("LOAD 'auto_explain'", "LOAD"),
-            ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", "DECLARE"),
+            ("/* a /* b */ */ execute p", "EXECUTE"),
             ("create temp table t (n int)", "CREATE TEMPORARY"),
             ("CREATE LOCAL TEMPORARY TABLE IF NOT EXISTS t (n int)", "CREATE TEMPORARY"),
             ("CREATE OR REPLACE TEMP RECURSIVE VIEW v (n) AS SELECT 1", "CREATE TEMPORARY"),

@@ -28,19 +28,20 @@ pub(super) enum End {
     Closed,
 }
 
-/// Relays until either side ends, and calls `pinned` for each statement that would pin a session of
-/// RDS Proxy.
+/// Relays until either side ends, and calls `pinned` for each statement that has run, and that would pin a
+/// session of RDS Proxy.
 pub(super) async fn relay<S: AsyncRead + AsyncWrite + Unpin>(
     client: S,
     server: UnixStream,
+    traffic: Traffic,
     faults: &Faults,
     pinned: impl Fn(&'static str),
 ) -> io::Result<End> {
-    let traffic = Mutex::new(Traffic::default());
+    let traffic = Mutex::new(traffic);
     let (from_client, to_client) = tokio::io::split(client);
     let (from_server, to_server) = server.into_split();
-    let up = queries(from_client, to_server, &traffic, faults, pinned);
-    let down = answers(from_server, to_client, &traffic, faults);
+    let up = queries(from_client, to_server, &traffic, faults);
+    let down = answers(from_server, to_client, &traffic, faults, pinned);
     // When either side ends, so does the other.
     let ended = tokio::select! {
         result = up => result,
@@ -56,7 +57,6 @@ async fn queries(
     mut to: impl AsyncWrite + Unpin,
     traffic: &Mutex<Traffic>,
     faults: &Faults,
-    pinned: impl Fn(&'static str),
 ) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     let mut frames = Frames::default();
@@ -68,11 +68,7 @@ async fn queries(
         let mut is_reset = false;
         frames.feed(&buffer[..length], |frame| {
             let mut traffic = traffic.lock().unwrap_or_else(PoisonError::into_inner);
-            let (resets, pins) = traffic.sent(frame, faults);
-            is_reset |= resets;
-            if let Some(why) = pins {
-                pinned(why);
-            }
+            is_reset |= traffic.sent(frame, faults);
         });
         if is_reset {
             return Err(Reset.into());
@@ -86,6 +82,7 @@ async fn answers(
     mut to: impl AsyncWrite + Unpin,
     traffic: &Mutex<Traffic>,
     faults: &Faults,
+    pinned: impl Fn(&'static str),
 ) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     let mut frames = Frames::default();
@@ -95,7 +92,12 @@ async fn answers(
         let passage = {
             let mut traffic = traffic.lock().unwrap_or_else(PoisonError::into_inner);
             let mut is_reset = false;
-            frames.feed(&buffer[..length], |frame| is_reset |= traffic.answered(frame, faults));
+            frames.feed(&buffer[..length], |frame| {
+                if let Some(why) = traffic.pinned(frame) {
+                    pinned(why);
+                }
+                is_reset |= traffic.answered(frame, faults);
+            });
             if is_reset { Passage::Reset } else { traffic.passage() }
         };
         let is_last = length == 0;
@@ -118,14 +120,15 @@ async fn answers(
     }
 }
 
-/// Passes PostgreSQL's answer to a start-up packet on, up to its first ReadyForQuery, and returns
-/// whether the session is open. Leaves out the protocol's negotiation, which the client has had, and
+/// Passes PostgreSQL's answer to a start-up packet on, up to its first ReadyForQuery, and returns the
+/// session's state, if it is open. Leaves out the protocol's negotiation, which the client has had, and
 /// without `with_key` the key for cancel requests.
 pub(super) async fn start_session<S: AsyncWrite + Unpin>(
     client: &mut S,
     server: &mut UnixStream,
     with_key: bool,
-) -> io::Result<bool> {
+) -> io::Result<Option<Traffic>> {
+    let mut traffic = Traffic::default();
     while let Some((kind, message)) = startup::read_message(server).await? {
         let is_known = kind == NEGOTIATE_PROTOCOL_VERSION || kind == BACKEND_KEY_DATA && !with_key;
         if !is_known {
@@ -133,10 +136,11 @@ pub(super) async fn start_session<S: AsyncWrite + Unpin>(
         }
         if kind == READY_FOR_QUERY {
             client.flush().await?;
-            return Ok(true);
+            return Ok(Some(traffic));
         }
+        Frames::default().feed(&message, |frame| traffic.told(frame));
     }
     // PostgreSQL closes the connection after an error.
     client.shutdown().await?;
-    Ok(false)
+    Ok(None)
 }

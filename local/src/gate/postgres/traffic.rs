@@ -1,13 +1,18 @@
-//! Where a session stands, from the messages of both sides: what faults depend on.
+//! Where a session stands, from the messages of both sides: faults and pins depend on it.
 
 use super::asked::{Asked, Prepared, is_commit_tag};
 use super::frames::Frame;
+use super::pins::Pins;
 use crate::gate::faults::{Fault, Faults, Passage};
+use crate::gate::sql::Dialect;
 
 /// The state of one session.
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
     prepared: Prepared,
+    pins: Pins,
+    /// A backslash escapes in a plain string: standard_conforming_strings is off.
+    escapes: bool,
     /// Messages ReadyForQuery that the client has asked for, one by each Query and Sync, and those that came.
     asked: usize,
     ready: usize,
@@ -31,16 +36,23 @@ pub(super) struct Traffic {
 
 impl Traffic {
     /// Takes a message of the client's on its way to PostgreSQL. Returns whether the connection is to be
-    /// reset before it gets there, and why RDS Proxy would pin the session.
-    pub(super) fn sent(
-        &mut self,
-        frame: Frame<'_>,
-        faults: &Faults,
-    ) -> (bool, Option<&'static str>) {
+    /// reset before it gets there.
+    pub(super) fn sent(&mut self, frame: Frame<'_>, faults: &Faults) -> bool {
+        let dialect = Dialect::Postgres { escapes: self.escapes };
+        let asked = self.prepared.asks(frame, dialect);
+        if let Asked::Run(meaning) = &asked {
+            match frame.kind {
+                b'Q' => self.pins.run(meaning.pins.iter().copied()),
+                b'E' => self.pins.run([meaning.pins.first().copied().flatten()]),
+                // The answer to a function call has no end of its own.
+                _ => {}
+            }
+        }
         match frame.kind {
             // Each ends what is open, and is answered up to a ReadyForQuery.
             b'S' if self.is_copying => {}
             b'Q' | b'F' | b'S' => {
+                self.pins.ready(frame.kind == b'S');
                 (self.asked, self.running) = (self.asked + 1, 0);
                 self.is_query = self.is_query && frame.kind == b'S' || frame.kind == b'Q';
             }
@@ -55,10 +67,8 @@ impl Traffic {
             b'X' => self.is_terminated = true,
             _ => {}
         }
-        match self.prepared.asks(frame) {
-            Asked::Prepare(meaning) => {
-                (meaning.queries && faults.hits(Fault::ResetBeforeQuery), None)
-            }
+        match asked {
+            Asked::Prepare(meaning) => meaning.queries && faults.hits(Fault::ResetBeforeQuery),
             Asked::Run(meaning) => {
                 let reset = meaning.queries && faults.hits(Fault::ResetBeforeQuery);
                 let withheld = meaning.queries && faults.hits(Fault::ResetBeforeAnswer);
@@ -69,15 +79,31 @@ impl Traffic {
                 }
                 self.is_withheld |= withheld;
                 self.is_held |= held;
-                (reset, meaning.pins)
+                reset
             }
-            Asked::Other => (false, None),
+            Asked::Other => false,
         }
+    }
+
+    /// Takes ParameterStatus, and leaves other messages of PostgreSQL's.
+    pub(super) fn told(&mut self, frame: Frame<'_>) {
+        if frame.kind == b'S' && frame.bytes(0) == b"standard_conforming_strings" {
+            self.escapes = frame.bytes(1) == b"off";
+        }
+    }
+
+    /// Takes a message of PostgreSQL's. Returns why RDS Proxy would pin the session now.
+    pub(super) fn pinned(&mut self, frame: Frame<'_>) -> Option<&'static str> {
+        if let (b'G' | b'W', is_query) = (frame.kind, self.is_query) {
+            self.pins.copies(is_query);
+        }
+        self.pins.answered(frame)
     }
 
     /// Takes a message of PostgreSQL's. Returns whether the connection is to be reset before it gets to
     /// the client.
     pub(super) fn answered(&mut self, frame: Frame<'_>, faults: &Faults) -> bool {
+        self.told(frame);
         match frame.kind {
             b'Z' => {
                 self.ready += 1;

@@ -10,7 +10,10 @@ use std::ops::Range;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::gate) enum Dialect {
     /// Comments nest, strings may stand in dollars, and double quotes hold names.
-    Postgres,
+    Postgres {
+        /// Whether a backslash escapes in a plain string, as it does without standard_conforming_strings.
+        escapes: bool,
+    },
     /// `#` begins a comment, `/*! … */` is none, and backquotes hold names.
     Mysql {
         /// Whether a backslash escapes in a string, as it does without NO_BACKSLASH_ESCAPES.
@@ -104,7 +107,7 @@ impl<'a> Iterator for Scanner<'a> {
         let from = self.at;
         let first = *self.rest().first()?;
         let is_mysql = self.is_mysql();
-        let escapes = matches!(self.dialect, Dialect::Mysql { escapes: true });
+        let (Dialect::Postgres { escapes } | Dialect::Mysql { escapes }) = self.dialect;
         let (kind, text) = match first {
             b'\'' => (Kind::Literal, self.quoted(b'\'', escapes)),
             b'"' if is_mysql => (Kind::Literal, self.quoted(b'"', escapes)),
@@ -134,7 +137,7 @@ impl<'a> Iterator for Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     fn is_mysql(&self) -> bool {
-        self.dialect != Dialect::Postgres
+        matches!(self.dialect, Dialect::Mysql { .. })
     }
 
     fn rest(&self) -> &'a [u8] {
