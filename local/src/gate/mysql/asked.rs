@@ -97,6 +97,10 @@ fn is_control(statement: &[Token<'_>]) -> bool {
         [start, ..] if start.is("START") => second_is("TRANSACTION"),
         // MariaDB's BEGIN NOT ATOMIC … END runs what it holds.
         [begin, ..] if begin.is("BEGIN") => !second_is("NOT"),
+        // These write.
+        [set, ..] if set.is("SET") && (second_is("PASSWORD") || second_is("DEFAULT")) => false,
+        // Of a two-phase transaction, the halves that keep nothing.
+        [xa, ..] if xa.is("XA") => ["START", "BEGIN", "END", "ROLLBACK"].into_iter().any(second_is),
         // And SET STATEMENT a = 1 FOR … what follows.
         [set, ..] if set.is("SET") && second_is("STATEMENT") => {
             let behind = statement.iter().position(|word| word.is("FOR"));
@@ -150,6 +154,13 @@ mod tests {
             "CREATE PROCEDURE p() BEGIN IF a THEN SET b = 1; END IF; COMMIT; END",
             "START SLAVE",
             "EXECUTE p",
+            "EXECUTE IMMEDIATE 'INSERT INTO t VALUES (1)'",
+            "PREPARE p FROM 'INSERT INTO t VALUES (1)'; EXECUTE p",
+            "CALL p()",
+            "REPLACE INTO t VALUES (1)",
+            "LOAD DATA LOCAL INFILE 'f' INTO TABLE t",
+            "SET PASSWORD FOR u = PASSWORD('p')",
+            "SET DEFAULT ROLE r FOR u",
             "SET a = 1; SELECT 1",
         ] {
             assert_eq!(meaning(text), (true, None), "{text}");
@@ -163,6 +174,9 @@ mod tests {
             "ROLLBACK TO s; RELEASE SAVEPOINT s; SAVEPOINT t",
             "SET STATEMENT a = 1 FOR SET b = 2",
             "use d",
+            "PREPARE p FROM 'INSERT INTO t VALUES (1)'; DEALLOCATE PREPARE p",
+            "SET ROLE r",
+            "XA START 'x'; XA END 'x'; XA ROLLBACK 'x'",
         ] {
             assert_eq!(meaning(text), (false, None), "{text}");
         }

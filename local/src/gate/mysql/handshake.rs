@@ -10,6 +10,8 @@ use super::packet::invalid;
 /// The plugin that asks for a password in the clear, as RDS does for tokens.
 pub(super) const CLEAR_PASSWORD: &str = "mysql_clear_password";
 const NATIVE_PASSWORD: &str = "mysql_native_password";
+/// The most characters of a user's name in MySQL.
+const LONGEST_USER: usize = 32;
 
 /// Bits of a client's or server's capabilities.
 mod capability {
@@ -74,7 +76,9 @@ impl Greeting {
     pub(super) fn login(&self, client: &Response, secret: &str) -> Vec<u8> {
         let not_here = capability::SSL | capability::COMPRESS | capability::ZSTD;
         let capabilities = client.capabilities & self.capabilities() & !not_here;
-        // The secret's proof has 20 bytes, which both forms of its length write alike.
+        // The secret's proof has 20 bytes, which both forms of its length write alike. Without either form, the
+        // server would look for a NUL.
+        let capabilities = capabilities | capability::SECURE_CONNECTION;
         let proof = native_proof(secret.as_bytes(), &self.scramble);
         let mut body = capabilities.to_le_bytes().to_vec();
         body.extend_from_slice(&client.settings);
@@ -156,6 +160,31 @@ impl First {
 }
 
 impl Response {
+    /// The user's name, if the server reads it as the gate does; else why not. MariaDB takes quotes off a name,
+    /// cuts a long one off, and converts it from the client's character set: the session could be that of
+    /// another user than the one whose token was checked.
+    pub(super) fn checked_user(&self) -> Result<&str, &'static str> {
+        let user = std::str::from_utf8(&self.user).map_err(|_| "the user's name is not UTF-8")?;
+        // These stand for other characters in some sets of 7 bits.
+        let is_plain = |c: char| c.is_ascii() && !"@[\\]^`{|}~".contains(c);
+        if user.starts_with('\'') && user.ends_with('\'') {
+            Err("the user's name is in quotes")
+        } else if user.chars().count() > LONGEST_USER {
+            Err("the user's name is longer than MySQL's 32 characters")
+        } else if !self.is_utf8() && !user.chars().all(is_plain) {
+            Err("the client's character set is not UTF-8, and the user's name is not plain ASCII")
+        } else {
+            Ok(user)
+        }
+    }
+
+    /// Whether the client's character set is UTF-8: by the number of its collation, of which the server reads
+    /// one byte.
+    fn is_utf8(&self) -> bool {
+        // The last stands for MySQL 8's collations, in whose place MariaDB takes its own default: utf8mb4.
+        matches!(self.settings[4], 33 | 45 | 46 | 83 | 192..=215 | 223..=247 | 255)
+    }
+
     /// Whether the client understands a switch to another plugin.
     pub(super) fn knows_plugins(&self) -> bool {
         self.capabilities & capability::PLUGIN_AUTH != 0
@@ -238,6 +267,30 @@ mod tests {
     fn a_stored_password_is_mysqls() {
         // SELECT PASSWORD('password')
         assert_eq!(native_hash("password"), "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19");
+    }
+
+    #[test]
+    fn a_user_is_checked_only_under_the_name_that_the_server_reads() {
+        let [utf8, latin1, swe7] = [45, 8, 10];
+        let long = "u".repeat(33);
+        for (collation, user, is_clear) in [
+            (utf8, b"iam_ro_user".as_slice(), true),
+            (latin1, b"iam_ro_user", true),
+            (swe7, b"iam_ro_user", true),
+            (255, "us\u{e9}r@home".as_bytes(), true),
+            (latin1, "us\u{e9}r".as_bytes(), false),
+            (swe7, b"user@home", false),
+            (utf8, b"us\xe9r", false),
+            (utf8, b"'iam_ro_user'", false),
+            (utf8, &long.as_bytes()[1..], true),
+            (utf8, long.as_bytes(), false),
+        ] {
+            let settings = [&[0; 4], &[collation][..], &[0; 23]].concat();
+            let capabilities = capability::PROTOCOL_41.to_le_bytes();
+            let login = [&capabilities[..], &settings, user, &[0, 0]].concat();
+            let First::Response(response) = First::parse(&login).unwrap() else { panic!() };
+            assert_eq!(response.checked_user().is_ok(), is_clear, "{collation} {user:?}");
+        }
     }
 
     #[test]

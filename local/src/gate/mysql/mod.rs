@@ -150,12 +150,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Login<'_, S> {
         // The plugin's password ends with a NUL.
         let token = token.strip_suffix(&[0]).unwrap_or(&token);
         let token = String::from_utf8_lossy(token);
-        let user = self.user();
-        // MariaDB would take such a name without its quotes, and so open the session of another user.
-        let checked = match user.starts_with('\'') && user.ends_with('\'') {
-            true => Err("the user's name is in quotes".to_owned()),
-            false => self.gate.check(&user, &token),
-        };
+        let user = self.response.checked_user().map_err(str::to_owned);
+        let checked = user.and_then(|user| self.gate.check(user, &token));
         let principal = match checked {
             Ok(principal) => principal,
             Err(reason) => return self.refuse(&reason).await.map(|()| None),
