@@ -137,6 +137,12 @@ impl Shared {
                     Language::Sparql => self.sparql(caller, form).await,
                 }
             }
+            // The SDKs ask for a plan here, with explain among the parameters.
+            (Some(Language::OpenCypher), ["explain"])
+                if method == Method::POST && form.get("explain").is_some() =>
+            {
+                self.open_cypher(caller, form).await
+            }
             (Some(language), ["status"]) => {
                 self.query_status(caller, language, method, form.get("queryId"), form)
             }

@@ -18,6 +18,7 @@ async fn answers_have_neptunes_form() {
     let signer = Signer::new(&cluster.variables());
     paths_may_have_more_slashes(&signer).await;
     what_is_to_be_explained_is_not_run(&signer).await;
+    each_clients_own_form_is_understood(&signer).await;
     let empty = get(&signer, "/propertygraph/statistics/summary").await;
     assert_eq!(empty["payload"]["graphSummary"]["numNodes"], 0);
     rows(
@@ -88,6 +89,45 @@ async fn paths_may_have_more_slashes(signer: &Signer) {
     }
 }
 
+/// The forms in which boto3, graph-notebook, the servers of MCP and awscurl send requests.
+async fn each_clients_own_form_is_understood(signer: &Signer) {
+    const JSON: Option<&str> = Some("application/json");
+    let cypher = "query=RETURN%20%24a%20AS%20n&parameters=%7B%22a%22%3A1%7D";
+    let as_text = r#"{"query": "RETURN $a AS n", "parameters": "{\"a\": 1}"}"#;
+    let as_object = r#"{"query": "RETURN $a AS n", "parameters": {"a": 1}}"#;
+    let sparql = "query=SELECT%20%281%20AS%20%3Fn%29%20%7B%7D";
+    for (method, path, content_type, body, expected) in [
+        ("POST", "/opencypher", JSON, as_text, r#"{"n":1}"#),
+        ("POST", "/opencypher", JSON, as_object, r#"{"n":1}"#),
+        ("POST", "/openCypher", FORM, cypher, r#"{"n":1}"#),
+        ("GET", "/openCypher", JSON, as_text, r#"{"n":1}"#),
+        ("GET", "/openCypher", JSON, cypher, r#"{"n":1}"#),
+        ("GET", &format!("/openCypher?{cypher}"), None, "", r#"{"n":1}"#),
+        ("POST", "//sparql", FORM, sparql, "bindings"),
+        ("GET", &format!("/sparql?{sparql}"), None, "", "bindings"),
+        ("POST", "/sparql", JSON, sparql, "<binding"),
+        ("GET", "/sparql", JSON, sparql, "<binding"),
+        ("POST", "/openCypher/status", FORM, "includeWaiting=true", "acceptedQueryCount"),
+        ("GET", "/opencypher/status?includeWaiting=true", None, "", "acceptedQueryCount"),
+        ("DELETE", "/opencypher/status/x?silent=true", None, "", "200 OK"),
+        ("POST", "/openCypher/status", FORM, "cancelQuery&queryId=x&silent=true", "200 OK"),
+        ("GET", "/sparql/status?cancelQuery&queryId=x&silent=true", None, "", "200 OK"),
+    ] {
+        let mut raw = signer.sign(method, path, content_type, body);
+        if content_type == JSON {
+            // awscurl's.
+            raw.headers.push(("accept".into(), "application/xml".into()));
+        }
+        let (status, answer) = signer.send(&raw).await;
+        let answer = answer.replace([' ', '\n'], "");
+        let expected = expected.replace(' ', "");
+        assert!(
+            status == 200 && answer.contains(&expected),
+            "{method} {path} {body}: {status} {answer}"
+        );
+    }
+}
+
 async fn what_is_to_be_explained_is_not_run(signer: &Signer) {
     for mode in ["static", "dynamic", "details", ""] {
         for (path, name, text) in [
@@ -101,8 +141,12 @@ async fn what_is_to_be_explained_is_not_run(signer: &Signer) {
         }
     }
     let in_json = r#"{"query": "CREATE (:Explained)", "explain": "static"}"#;
-    let raw = signer.sign("POST", "/opencypher", Some("application/json"), in_json);
-    assert_eq!(signer.send(&raw).await.0, 400);
+    // The SDKs have a path of its own for it.
+    for path in ["/opencypher", "/opencypher/explain"] {
+        let raw = signer.sign("POST", path, Some("application/json"), in_json);
+        let (status, body) = signer.send(&raw).await;
+        assert!(status == 400 && body.contains("UnsupportedOperationException"), "{path}: {body}");
+    }
     let in_query = "/openCypher?query=CREATE%20%28%3AExplained%29&explain=static";
     assert_eq!(signer.send(&signer.sign("GET", in_query, None, "")).await.0, 400);
     assert_eq!(rows(signer, "MATCH (n:Explained) RETURN count(n) AS n").await, json!([{ "n": 0 }]));
