@@ -121,7 +121,9 @@ fi
 if [ "${1:-}" = --cloud ] || [ "${1:-}" = --tests ]; then
   environment venv-cloud
 fi
-[ "${1:-}" != --bench ] || environment venv-duckdb
+if [ "${1:-}" = --bench ] || [ "${1:-}" = --tests ]; then
+  environment venv-duckdb
+fi
 if [ "${1:-}" = --tests ]; then
   environment venv-checkov
   environment venv-readers

@@ -11,6 +11,7 @@ mod common;
 mod events;
 mod faults;
 mod formats;
+mod readers;
 #[path = "../../../../shared/tests/it/samples.rs"]
 mod samples;
 mod split;
