@@ -47,6 +47,7 @@ step "tests" "8 minutes" local/tests/binaries.sh
 step "doc tests" "10 seconds" cargo test --locked --workspace --quiet --doc
 step "sets of features" "3 minutes, once" shared/features.sh
 step "templates" "2 minutes" local/tests/template/run.sh
+step "table of clients" "20 seconds" local/tests/clients/run.py
 step "commands of the documents" "a minute" docs/check.sh
 step "projects that rds-local new makes" "20 seconds" local/tests/new.sh
 step "wheel" "20 seconds" local/tests/wheel.sh
