@@ -32,7 +32,7 @@ pub struct Settings {
     pub clock: SharedTimeSource,
     /// The limit on logins a second, if any.
     pub throttle: Option<Throttle>,
-    /// Whether tokens of the short form are refused, see [`Expected::strict`].
+    /// Whether tokens of the short form are refused, see [`super::Expected::strict`].
     pub strict: bool,
     /// Whether a token opens connections for replication: RDS's `rds.iam_auth_for_replication`.
     pub iam_auth_for_replication: bool,
