@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::Client;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
+use super::begin::SessionLimits;
 use super::message_limit::{Limited, TooLong};
 use super::{read_only, tls};
 use crate::config::{Config, SslNegotiation, TargetSessionAttrs};
@@ -45,6 +46,7 @@ pub struct Connection {
     peer: SocketAddr,
     /// Whether it leads to RDS Proxy.
     proxy: bool,
+    pub(crate) limits: SessionLimits,
     /// Whether it serves no other invocation.
     spent: AtomicBool,
     /// Whether the driver keeps prepared statements of its own in the session.
@@ -153,6 +155,7 @@ impl Connector {
             too_long,
             peer,
             proxy: self.config.proxy,
+            limits: SessionLimits::default(),
             spent: AtomicBool::new(false),
             has_statements: AtomicBool::new(false),
         };

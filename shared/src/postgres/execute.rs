@@ -14,19 +14,17 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use futures_util::future::{join, try_join3};
-use tokio::time::Instant;
 use tokio_postgres::Client;
 use tokio_postgres::error::{DbError, Severity};
 
+use super::begin::{Limit, Transaction};
 use super::nearest::Missing;
 use super::outcome::{Failure, NoAnswer, Progress, Stage};
 use super::read_only::{self, Cause, refuses_writes, takes_no_writes};
-use super::statement_error::{condition, statement_error};
+use super::statement_error::statement_error;
 use super::{Connection, Leaves, text};
 use crate::error::Error;
-use crate::query::{
-    Answer, Mode, Parameters, Query, ResultKind, Rows, answer, cancelled, outcome_unknown,
-};
+use crate::query::{Answer, Mode, Parameters, Query, ResultKind, Rows, answer, outcome_unknown};
 
 /// The server ends the session with it (from version 17 on), and would again.
 pub(super) const TRANSACTION_TIMEOUT: &str = "25P04";
@@ -41,72 +39,32 @@ pub(crate) async fn run(
     keeps_rows: bool,
     progress: &mut Progress,
 ) -> Result<Answer, Failure> {
-    let begin = begin(query.mode, statement_timeout);
     let statement = if keeps_rows { Statement::new(query) } else { Statement::counting(query) };
-    let statement = statement.within(statement_timeout);
+    let statement = statement.within(connection.limits.limit(statement_timeout));
     let result = match query.mode {
-        Mode::Read => read(connection, &statement, parameters, &begin, progress).await,
-        Mode::Write => write(connection, &statement, parameters, &begin, progress).await,
+        Mode::Read => read(connection, &statement, parameters, statement_timeout, progress).await,
+        Mode::Write => write(connection, &statement, parameters, statement_timeout, progress).await,
     };
-    match (result, statement.missing.get(), statement.limit) {
-        (Err(failure), Some(missing), Some(limit)) if failure.usable => {
-            Err(missing.explain(&connection.client, limit.since + limit.timeout, failure).await)
+    let bound = statement.limit.as_ref().and_then(Limit::end);
+    match (result, statement.missing.get(), bound) {
+        (Err(failure), Some(missing), Some(bound)) if failure.usable => {
+            Err(missing.explain(&connection.client, bound, failure).await)
         }
         (result, ..) => result,
     }
-}
-
-/// Opens the transaction, with bounds for what may hold it up.
-pub(super) fn begin(mode: Mode, statement_timeout: Option<Duration>) -> String {
-    begin_with(mode, statement_timeout, Duration::MAX)
-}
-
-/// The same; a transaction that is left idle ends sooner, after `idle`.
-pub(super) fn begin_with(
-    mode: Mode,
-    statement_timeout: Option<Duration>,
-    idle: Duration,
-) -> String {
-    let begin = match mode {
-        Mode::Read => "BEGIN READ ONLY",
-        Mode::Write => "BEGIN",
-    };
-    bounded(begin, statement_timeout, idle)
-}
-
-/// The same for a read whose statements must all see one snapshot.
-pub(super) fn begin_repeatable_read(statement_timeout: Option<Duration>) -> String {
-    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-    bounded(begin, statement_timeout, Duration::MAX)
-}
-
-fn bounded(begin: &str, statement_timeout: Option<Duration>, idle: Duration) -> String {
-    let mut begin = begin.to_owned();
-    if let Some(timeout) = statement_timeout {
-        let idle = timeout.min(idle).as_millis().max(1);
-        let timeout = timeout.as_millis().max(1);
-        // Half for locks, so that there is time to run once they are granted; and a sandbox that
-        // freezes or dies in between holds its locks no longer than the statement could run.
-        let lock = (timeout / 2).max(1);
-        begin.push_str(&format!(
-            "; SET LOCAL statement_timeout = {timeout}; SET LOCAL lock_timeout = {lock}; \
-             SET LOCAL idle_in_transaction_session_timeout = {idle}"
-        ));
-    }
-    begin
 }
 
 async fn read(
     connection: &Connection,
     statement: &Statement<'_>,
     parameters: &Parameters,
-    begin: &str,
+    timeout: Option<Duration>,
     progress: &mut Progress,
 ) -> Result<Answer, Failure> {
     let (client, failed) = (&connection.client, |error| statement.failed_read(&error));
     let leaves = Leaves::of(statement.query);
     // Polled in this order, and each queues its message when first polled.
-    let begin = async { client.batch_execute(begin).await.map_err(failed) };
+    let begin = async { connection.begin(Transaction::Read, timeout).await.map_err(failed) };
     let answer = async {
         match statement.run(client, parameters, &mut progress.violations).await {
             // The rest of the rows is not waited for.
@@ -125,13 +83,13 @@ async fn write(
     connection: &Connection,
     statement: &Statement<'_>,
     parameters: &Parameters,
-    begin: &str,
+    timeout: Option<Duration>,
     progress: &mut Progress,
 ) -> Result<Answer, Failure> {
     let Progress { stage, violations } = progress;
     let (client, leaves) = (&connection.client, Leaves::of(statement.query));
     let begin = async {
-        let begun = client.batch_execute(begin).await;
+        let begun = connection.begin(Transaction::Write, timeout).await;
         if begun.is_ok() {
             *stage = Stage::Begun;
         }
@@ -163,6 +121,15 @@ async fn write(
 }
 
 impl Connection {
+    /// Opens a transaction, with bounds for what may hold it up.
+    pub(super) async fn begin(
+        &self,
+        transaction: Transaction,
+        timeout: Option<Duration>,
+    ) -> Result<(), tokio_postgres::Error> {
+        self.limits.begin(&self.client, transaction, timeout, Duration::MAX).await
+    }
+
     /// The failure of a write that was refused with 25006: after this, its transaction is rolled back.
     pub(super) async fn refused_write(&self, query: &Query) -> Failure {
         let Some(cause) = read_only::ask(&self.client).await else {
@@ -194,13 +161,6 @@ pub(super) struct Statement<'q> {
     missing: OnceLock<Missing>,
 }
 
-/// When a statement was sent, and how long the server lets it run.
-#[derive(Clone, Copy)]
-pub(super) struct Limit {
-    since: Instant,
-    timeout: Duration,
-}
-
 impl<'q> Statement<'q> {
     /// PostgreSQL renders each row, so every type works, extensions' too.
     pub(super) fn new(query: &'q Query) -> Self {
@@ -220,10 +180,8 @@ impl<'q> Statement<'q> {
         Self { query, text, prefix, keeps_rows: true, limit: None, missing: OnceLock::new() }
     }
 
-    /// With the time-out that its transaction sets, from now.
-    pub(super) fn within(self, timeout: Option<Duration>) -> Self {
-        let limit = timeout.map(|timeout| Limit { since: Instant::now(), timeout });
-        Self { limit, ..self }
+    pub(super) fn within(self, limit: Limit) -> Self {
+        Self { limit: Some(limit), ..self }
     }
 
     /// A statement that was sent already, to explain its errors.
@@ -231,23 +189,18 @@ impl<'q> Statement<'q> {
         Self { prefix, limit, ..Self::between(query, "", "") }
     }
 
-    fn explained(&self, error: &tokio_postgres::Error) -> Error {
-        match error.as_db_error().map(|db| db.code().code()) {
-            // Before its time-out can have passed on the server, which began later.
-            Some(code @ "57014")
-                if self.limit.is_some_and(|limit| limit.since.elapsed() < limit.timeout) =>
-            {
-                cancelled(self.query, &condition(code))
-            }
-            _ => {
-                let missing =
-                    error.as_db_error().and_then(|db| Missing::of(self.query, db, self.prefix));
-                if let Some(missing) = missing {
-                    self.missing.get_or_init(|| missing);
-                }
-                statement_error(self.query, error, self.prefix)
-            }
+    pub(super) fn explained(&self, error: &tokio_postgres::Error) -> Error {
+        let Some(db) = error.as_db_error() else {
+            return statement_error(self.query, error, self.prefix);
+        };
+        let limit = self.limit.as_ref().filter(|_| db.code().code() == "57014");
+        if let Some(canceled) = limit.and_then(|limit| limit.canceled(self.query)) {
+            return canceled;
         }
+        if let Some(missing) = Missing::of(self.query, db, self.prefix) {
+            self.missing.get_or_init(|| missing);
+        }
+        statement_error(self.query, error, self.prefix)
     }
 
     pub(super) async fn run(

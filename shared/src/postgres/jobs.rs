@@ -31,12 +31,13 @@ use self::failure::{chunk_failed, chunk_undone, code, is_contention, is_taken};
 pub(crate) use self::holder::{Holder, Undone};
 pub(crate) use self::row::{Position, Seen};
 use self::row::{as_i64, as_u64, position};
-use super::execute::{Statement, begin_with};
+use super::begin::{Limit, SessionLimits, Transaction};
+use super::execute::Statement;
 use super::leftovers::RELEASE;
 use super::outcome::{Failure, NoAnswer};
 use super::read_only::refuses_writes;
 use crate::error::Error;
-use crate::query::{Answer, Mode, Parameters, Query};
+use crate::query::{Answer, Parameters, Query};
 
 /// How long a parked run keeps its job to itself, in leases: its next invocation may be slow to come.
 const PARKED_LEASES: f64 = 10.0;
@@ -205,10 +206,11 @@ impl Holder<'_> {
     pub(crate) async fn begin(
         &self,
         client: &Client,
+        limits: &SessionLimits,
         timeout: Option<Duration>,
     ) -> Result<(), Failure> {
-        let begin = begin_with(Mode::Write, timeout, self.lease);
-        client.batch_execute(&begin).await.map_err(|error| self.failed(&error))
+        let begun = limits.begin(client, Transaction::Write, timeout, self.lease).await;
+        begun.map_err(|error| self.failed(&error))
     }
 
     /// Keeps the run for a statement that takes up to so long and only reads, outside of a chunk's
@@ -227,16 +229,17 @@ impl Holder<'_> {
         client: &Client,
         query: &Query,
         parameters: &Parameters,
+        limit: Limit,
     ) -> Result<Answer, Undone> {
-        let statement = Statement::counting(query);
+        let statement = Statement::counting(query).within(limit);
         let (mut violations, key) = (None, self.key());
         let hold = client.query_typed(HOLD, &key);
         let work = statement.run(client, parameters, &mut violations);
         let (held, answer) = join(hold, work).await;
         held.map_err(|error| self.undone(&error))?;
         answer.map_err(|why| match why {
-            NoAnswer::Postgres(error) => chunk_undone(query, &error, statement.prefix),
-            other => other.or(|error| chunk_failed(query, &error, statement.prefix)).into(),
+            NoAnswer::Postgres(error) => chunk_undone(&statement, &error),
+            other => other.or(|error| chunk_failed(&statement, &error)).into(),
         })
     }
 
@@ -245,6 +248,7 @@ impl Holder<'_> {
     pub(crate) async fn record(
         &self,
         client: &Client,
+        limits: &SessionLimits,
         entry: Entry<'_>,
         ending: Ending,
     ) -> Result<u64, Undone> {
@@ -264,7 +268,7 @@ impl Holder<'_> {
             Ending::Alone => (None, None),
             Ending::Commit => (Some("COMMIT"), None),
             Ending::CommitAndBegin(timeout) => {
-                (Some("COMMIT"), Some(begin_with(Mode::Write, timeout, self.lease)))
+                (Some("COMMIT"), Some(limits.text(Transaction::Write, timeout, self.lease)))
             }
         };
         let run = async |text: Option<&str>| match text {
@@ -280,7 +284,7 @@ impl Holder<'_> {
         let counted = counted.map_err(|error| self.undone(&error))?;
         for result in [committed, begun] {
             // What is checked at COMMIT is the statement's: deferred constraints, serializability.
-            result.map_err(|error| chunk_undone(entry.done, &error, 0))?;
+            result.map_err(|error| chunk_undone(&Statement::new(entry.done), &error))?;
         }
         released.map_err(|_| Failure { usable: false, repeat: true, ..self.broken() })?;
         let seconds = counted.first().and_then(|row| row.try_get::<_, Option<i64>>(1).ok());

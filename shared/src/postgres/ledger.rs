@@ -9,7 +9,8 @@ use futures_util::future::{join, join3};
 use tokio_postgres::error::ErrorPosition;
 use tokio_postgres::types::Type;
 
-use super::execute::{Statement, TRANSACTION_TIMEOUT, begin};
+use super::begin::Transaction;
+use super::execute::{Statement, TRANSACTION_TIMEOUT};
 use super::outcome::{Failure, NoAnswer, Progress, Stage};
 use super::read_only::refuses_writes;
 use super::statement_error::{condition, is_raised, names_an_object, own_words};
@@ -63,15 +64,15 @@ pub(crate) async fn in_one_statement(
 ) -> Result<Delivered, Failure> {
     let (client, leaves) = (&connection.client, Leaves::of(query));
     let statement = Statement::between(query, BEFORE, &entry(query, message_id));
-    let statement = statement.within(statement_timeout);
+    let statement = statement.within(connection.limits.limit(statement_timeout));
     let texts = text::texts(parameters);
     let typed = text::typed(&texts);
     progress.stage = Stage::Committing;
     let rows = client.query_typed(&statement.text, &typed);
     let rows = match statement_timeout {
         Some(_) => {
-            let begin = begin(Mode::Write, statement_timeout);
-            let (begun, commit) = (client.batch_execute(&begin), connection.end("COMMIT", leaves));
+            let begun = connection.begin(Transaction::Write, statement_timeout);
+            let commit = connection.end("COMMIT", leaves);
             // Polled in this order, and each queues its message when first polled.
             let (_, rows, committed) = join3(begun, rows, commit).await;
             rows.and_then(|rows| committed.map(|()| rows))
@@ -113,9 +114,9 @@ pub(crate) async fn step_by_step(
 ) -> Result<Delivered, Failure> {
     let Progress { stage, violations } = progress;
     let (client, leaves) = (&connection.client, Leaves::of(query));
-    let statement = Statement::new(query).within(statement_timeout);
+    let statement = Statement::new(query).within(connection.limits.limit(statement_timeout));
     let failed = |error: &_, whose, stage| failed(&statement, whose, error, stage);
-    let begun = client.batch_execute(&begin(Mode::Write, statement_timeout)).await;
+    let begun = connection.begin(Transaction::Write, statement_timeout).await;
     begun.map_err(|error| failed(&error, Whose::File, Stage::Begun))?;
     *stage = Stage::Begun;
     let entry: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =

@@ -1,13 +1,15 @@
 //! PostgreSQL: everything that knows its protocol, its SQL or its errors.
 //!
 //! The files are the steps of a statement's life: [`tls`](self) and `connect` make a connection,
-//! `refusal` classes a refused login and `login_error` explains it, `execute` runs a statement in its own transaction, `ledger`
+//! `refusal` classes a refused login and `login_error` explains it, `begin` opens a transaction
+//! with its time-outs, `execute` runs a statement in its own, `ledger`
 //! records a message together with its write, `jobs` the chunks of a batch job, `message_limit` keeps a
 //! huge row out of memory, `outcome`, `statement_error`, `sqlstates`, `nearest` and
 //! `read_only` describe how a statement ended, and `leftovers` releases what it left in the session. `stream` hands
 //! on the rows of a large result, with the types that `columns` knows. `describe` asks PostgreSQL about a
 //! query without running it, and `query_text` reads its text for what no connection should get.
 
+mod begin;
 mod columns;
 mod connect;
 mod describe;

@@ -6,8 +6,9 @@
 use std::pin::Pin;
 use std::time::Duration;
 
+use super::begin::{Limit, Transaction};
 use super::columns::{Column, Raw, Sent, Value, mapping};
-use super::execute::{AS_ROWS, Limit, SELECT_ROWS, Statement, begin_repeatable_read};
+use super::execute::{AS_ROWS, SELECT_ROWS, Statement};
 use super::outcome::Failure;
 use super::{Connection, text};
 use crate::error::{Error, ErrorKind};
@@ -79,8 +80,7 @@ pub(crate) async fn start(
 ) -> Result<Running, Failure> {
     let client = &connection.client;
     let plain = Statement::between(query, "", "");
-    let begin = begin_repeatable_read(statement_timeout);
-    let begin = client.batch_execute(&begin);
+    let begin = connection.begin(Transaction::Snapshot, statement_timeout);
     let (begun, described) = match form {
         RowForm::Json => join(begin, ready(Ok(None))).await,
         _ => join(begin, async { connection.prepare(&query.sql).await.map(Some) }).await,
@@ -92,7 +92,8 @@ pub(crate) async fn start(
     }
     let described = described.as_ref().map_or(&[][..], |statement| statement.columns());
     let mapped: Vec<_> = described.iter().map(mapping).collect();
-    let statement = wrapped(query, form, &mapped).within(statement_timeout);
+    let statement =
+        wrapped(query, form, &mapped).within(connection.limits.limit(statement_timeout));
     let columns = described.iter().zip(&mapped);
     let columns = columns
         .map(|(column, (kind, _))| Column { name: column.name().to_owned(), kind: *kind })
@@ -109,7 +110,7 @@ impl Running {
     pub(crate) async fn next(&mut self) -> Result<Option<StreamedRow>, Failure> {
         let next = self.rows.try_next().await;
         next.map(|row| row.map(StreamedRow)).map_err(|error| {
-            let statement = Statement::sent(&self.query, self.prefix, self.limit);
+            let statement = Statement::sent(&self.query, self.prefix, self.limit.clone());
             statement.failed_read(&error)
         })
     }

@@ -44,6 +44,14 @@ pub(crate) fn timed_out(query: &Query, why: &str) -> Error {
         .remedy("Make it faster (look at EXPLAIN), or give the function a longer Timeout")
 }
 
+/// The error of a statement that a limit of its session has ended, before the function's time was over.
+pub(crate) fn ended_by_a_limit(query: &Query, setting: &str, limit: Duration) -> Error {
+    let seconds = limit.as_secs_f64();
+    Error::new(ErrorKind::QueryTimeout, format!("query {} timed out", query.name))
+        .because(format!("it ran longer than the {setting} of {seconds} s that its user, database or server sets; the function had more time"))
+        .remedy(format!("Make it faster (look at EXPLAIN), or raise {setting} for the function's user"))
+}
+
 /// The error of a statement that the server gave up although it had time left: nobody but a person, or a program
 /// that watches the database, asks for that.
 pub(crate) fn cancelled(query: &Query, code: &str) -> Error {

@@ -34,8 +34,8 @@ use std::time::Duration;
 pub use answer::{Answer, Delivered, SHOWN_VIOLATIONS};
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(crate) use bounds::{
-    NO_TIME_LEFT, OWN_TIMEOUT_GRACE, answer_bound, cancelled, no_answer_in_time, server_timeout,
-    timed_out,
+    NO_TIME_LEFT, OWN_TIMEOUT_GRACE, answer_bound, cancelled, ended_by_a_limit, no_answer_in_time,
+    server_timeout, timed_out,
 };
 #[cfg(feature = "lambda")]
 pub(crate) use dates::now;

@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rds_iam::ErrorKind;
+use rds_iam::deadline::Deadline;
+use rds_iam::postgres::RowForm;
+use rds_iam::session::BatchItem;
+use rds_iam::{Error, ErrorKind, Work};
 use rds_local::Options;
 use rds_local::testing::{Function, World, example, postgres_17};
 
@@ -125,5 +128,88 @@ async fn a_transaction_timeout_is_a_time_out_and_costs_one_login() {
         assert_eq!(report.login_attempts, 1, "{error}");
     }
     assert_eq!(database.number("SELECT count(*) FROM marks").await, 0);
+    database.server.stop().await.unwrap();
+}
+
+/// From its first statement on, in reads, writes, batches and streams.
+#[tokio::test]
+async fn a_session_s_own_limit_wins_where_it_is_shorter_and_is_named() {
+    let newer = postgres_17(checkout());
+    for postgres_bin in [None].into_iter().chain(newer.map(Some)) {
+        let database = Database::start(|options| Options { postgres_bin, ..options }).await;
+        database.admin("ALTER ROLE iam_rw_user SET statement_timeout = '300ms'").await;
+        let session = database.session(&[]);
+        for (index, text) in [READ, WRITE, READ, "SELECT 1 AS n", READ].into_iter().enumerate() {
+            let (answer, report) =
+                common::run_within(&session, Duration::from_secs(20), text, "{}").await;
+            assert_eq!(report.reused, index > 0, "{text}");
+            match answer {
+                Ok(_) => assert_eq!(text, "SELECT 1 AS n"),
+                Err(error) => is_the_session_s(&error),
+            }
+        }
+        let mut deadline = Work::new(Deadline::after(Duration::from_secs(20)));
+        let (query, parameters) = common::prepare(WRITE, "{}");
+        for keeps_rows in [false, true] {
+            let session = database.session(&[]);
+            let items =
+                [BatchItem { query: &query, parameters: &parameters, message_id: "m", keeps_rows }];
+            let outcomes = session.run_batch(&items, &mut deadline).await.unwrap();
+            is_the_session_s(outcomes[0].as_ref().unwrap_err());
+        }
+        let (query, parameters) = common::prepare(READ, "{}");
+        let session = database.session(&[]);
+        let stream = session.stream(&query, &parameters, RowForm::Json, &mut deadline).await;
+        is_the_session_s(&stream.unwrap().next().await.unwrap_err());
+        assert_eq!(database.number("SELECT count(*) FROM marks").await, 0);
+        database.server.stop().await.unwrap();
+    }
+}
+
+const READ: &str = "SELECT pg_sleep(60)::text AS s";
+const WRITE: &str = "/*+++\nmode = \"write\"\n+++*/ INSERT INTO marks (id, note) SELECT 1, pg_sleep(60)::text RETURNING id";
+
+fn is_the_session_s(error: &Error) {
+    assert_eq!(error.kind(), ErrorKind::QueryTimeout, "{error}");
+    assert!(error.to_string().contains("the statement_timeout of 0.3 s"), "{error}");
+}
+
+/// Each setting as PostgreSQL writes it, beside the function's own of a little under two seconds.
+#[tokio::test]
+async fn the_shorter_of_two_limits_is_what_the_statement_sees() {
+    let database = Database::start(|options| options).await;
+    let show = "SELECT setting::int AS ms FROM pg_settings WHERE name = 'SETTING'";
+    for (setting, own, shorter) in [
+        ("statement_timeout", "'250ms'", Some("250")),
+        ("statement_timeout", "'1s'", Some("1000")),
+        ("statement_timeout", "'2min'", None),
+        ("statement_timeout", "'10d'", None),
+        ("statement_timeout", "0", None),
+        ("lock_timeout", "17", Some("17")),
+        ("lock_timeout", "'1h'", None),
+        ("idle_in_transaction_session_timeout", "'1s'", Some("1000")),
+        ("idle_in_transaction_session_timeout", "2147483647", None),
+    ] {
+        database.admin(&format!("ALTER ROLE iam_rw_user SET {setting} = {own}")).await;
+        let session = database.session(&[]);
+        for reused in [false, true] {
+            let text = show.replace("SETTING", setting);
+            let (answer, report) =
+                common::run_within(&session, Duration::from_secs(2), &text, "{}").await;
+            assert_eq!(report.reused, reused);
+            let answer = answer.unwrap();
+            let row = common::rows(&answer).remove(0);
+            let ms = row.trim_start_matches("{\"ms\":").trim_end_matches('}');
+            match shorter {
+                Some(shorter) => assert_eq!(ms, shorter, "{setting} = {own}"),
+                None => {
+                    let most = if setting == "lock_timeout" { 1000 } else { 2000 };
+                    let ms: u64 = ms.parse().unwrap();
+                    assert!((1..most).contains(&ms), "{setting} = {own}: {ms}");
+                }
+            }
+        }
+        database.admin(&format!("ALTER ROLE iam_rw_user RESET {setting}")).await;
+    }
     database.server.stop().await.unwrap();
 }

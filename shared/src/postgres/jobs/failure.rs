@@ -2,13 +2,12 @@
 
 use tokio_postgres::Client;
 
-use super::super::execute::{TRANSACTION_TIMEOUT, ends_session};
+use super::super::execute::{Statement, TRANSACTION_TIMEOUT, ends_session};
 use super::super::outcome::Failure;
 use super::super::read_only::{self, Cause, refuses_writes};
-use super::super::statement_error::{condition, own_words, statement_error};
+use super::super::statement_error::{condition, own_words};
 use super::holder::{Holder, Undone};
 use crate::error::{Error, ErrorKind};
-use crate::query::Query;
 
 impl Holder<'_> {
     fn what(&self) -> String {
@@ -76,20 +75,20 @@ impl Holder<'_> {
 }
 
 /// The failure of a chunk's statement. Nothing of it was committed, or the row says so.
-pub(super) fn chunk_failed(query: &Query, error: &tokio_postgres::Error, prefix: usize) -> Failure {
+pub(super) fn chunk_failed(statement: &Statement<'_>, error: &tokio_postgres::Error) -> Failure {
     if refuses_writes(error) {
         // The lease was locked in the same transaction, which takes one that writes.
-        let what = format!("query {} could not write", query.name);
+        let what = format!("query {} could not write", statement.query.name);
         return Failure::refused(Cause::Transaction.error(what));
     }
     let usable = error.as_db_error().is_some_and(|db| !ends_session(db));
     // transaction_timeout: another connection would meet it again.
     let repeat = !usable && code(error) != TRANSACTION_TIMEOUT;
-    Failure { error: statement_error(query, error, prefix), usable, repeat }
+    Failure { error: statement.explained(error), usable, repeat }
 }
 
-pub(super) fn chunk_undone(query: &Query, error: &tokio_postgres::Error, prefix: usize) -> Undone {
-    let failure = chunk_failed(query, error, prefix);
+pub(super) fn chunk_undone(statement: &Statement<'_>, error: &tokio_postgres::Error) -> Undone {
+    let failure = chunk_failed(statement, error);
     if is_contention(error) { Undone::Contention(failure.error) } else { failure.into() }
 }
 

@@ -83,8 +83,10 @@ impl Schedule<'_> {
             &[("run", &self.run)].into_iter().collect::<std::collections::BTreeMap<_, _>>(),
         )
         .unwrap();
-        self.holder(i).begin(client, Some(Duration::from_secs(60))).await.unwrap();
-        let done = self.holder(i).chunk(client, &self.query, &parameters).await;
+        let (limits, timeout) = (SessionLimits::default(), Some(Duration::from_secs(60)));
+        self.holder(i).begin(client, &limits, timeout).await.unwrap();
+        let limit = limits.limit(timeout);
+        let done = self.holder(i).chunk(client, &self.query, &parameters, limit).await;
         let mine = !self.model.finished && self.model.owner == Some(self.actors[i].owner);
         match done {
             Ok(Answer::Affected(1)) => {
@@ -109,7 +111,8 @@ impl Schedule<'_> {
         let before = self.model.chunks;
         let entry =
             Entry { done: query, before, step, query, step_chunks: 0, rows: 1, finished, pause };
-        self.holder(i).record(&self.clients[i], entry, Ending::Commit).await.unwrap();
+        let limits = SessionLimits::default();
+        self.holder(i).record(&self.clients[i], &limits, entry, Ending::Commit).await.unwrap();
         self.model.chunks += 1;
         (self.model.locked, self.model.expired) = (None, false);
         (self.model.finished, self.actors[i].in_chunk) = (finished, false);
@@ -171,12 +174,13 @@ async fn a_chunk_counts_once(client: &Client) {
         finished: false,
         pause,
     };
-    holder.record(client, entry(0), Ending::Alone).await.unwrap();
-    let late = holder.record(client, entry(0), Ending::Alone).await;
+    let limits = SessionLimits::default();
+    holder.record(client, &limits, entry(0), Ending::Alone).await.unwrap();
+    let late = holder.record(client, &limits, entry(0), Ending::Alone).await;
     assert!(matches!(late, Err(Undone::LeaseLost)), "{late:?}");
     let Claim::Mine(at) = holder.claim(client, query).await.unwrap() else { panic!() };
     assert_eq!((at.chunks, at.rows), (1, 1));
-    holder.record(client, entry(1), Ending::Alone).await.unwrap();
+    holder.record(client, &limits, entry(1), Ending::Alone).await.unwrap();
 }
 
 #[tokio::test]

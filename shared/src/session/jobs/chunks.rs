@@ -66,7 +66,7 @@ impl<'a> Runner<'_, 'a> {
         let timeout = self.timeout(query)?;
         let Some(loan) = &self.loan else { return Err(Undone::LeaseLost) };
         let (connection, parameters) = (loan.connection(), &self.current.1);
-        let client = &connection.client;
+        let (client, limits) = (&connection.client, &connection.limits);
         let by = deadline.answer_by();
         let start = Instant::now();
         let answer = match query.mode {
@@ -86,15 +86,16 @@ impl<'a> Runner<'_, 'a> {
             Mode::Write => {
                 in_time(by, query, async {
                     if !open {
-                        holder.begin(client, timeout).await?;
+                        holder.begin(client, limits, timeout).await?;
                     }
-                    let answer = holder.chunk(client, query, parameters).await?;
+                    let chunk = || holder.chunk(client, query, parameters, limits.limit(timeout));
+                    let answer = chunk().await?;
                     if query.repeat.is_none() || !matches!(answer, Answer::Affected(0)) {
                         return Ok(answer);
                     }
                     // It may have waited for rows that another session then changed: those count as gone, and a new
                     // snapshot of the same transaction has them.
-                    holder.chunk(client, query, parameters).await
+                    chunk().await
                 })
                 .await
             }
@@ -152,7 +153,8 @@ impl<'a> Runner<'_, 'a> {
         };
         let (holder, deadline) = (self.holder(), self.work.deadline);
         let Some(loan) = &self.loan else { return Err(Undone::LeaseLost) };
-        let recorded = holder.record(&loan.connection().client, entry, ending);
+        let connection = loan.connection();
+        let recorded = holder.record(&connection.client, &connection.limits, entry, ending);
         let late = |_| Err(Failure::lost(timed_out(query, NO_ANSWER_TO_COMMIT)).into());
         let recorded = timeout_at(deadline.answer_by(), recorded).await;
         let seconds = recorded.unwrap_or_else(late)?;
