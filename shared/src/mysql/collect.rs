@@ -1,5 +1,7 @@
 //! The results of a packet, read to their end.
 
+use std::time::Duration;
+
 use mysql_async::prelude::Queryable;
 use mysql_async::{Error as MysqlError, Row};
 
@@ -86,6 +88,10 @@ pub(super) async fn collect(
                 collected.warnings.extend(code(&row));
                 continue;
             }
+            if script.limit == Some(at) {
+                connection.limit = milliseconds(&row);
+                continue;
+            }
             collected.take(query, &row);
             if collected.is_too_large(query) {
                 return Ok(collected);
@@ -121,6 +127,11 @@ pub(super) async fn end(
     }
     results.drop_result().await?;
     Ok(codes)
+}
+
+fn milliseconds(row: &Row) -> Option<Duration> {
+    let milliseconds = row.get_opt::<f64, _>(0)?.ok()?;
+    Duration::try_from_secs_f64(milliseconds / 1000.0).ok()
 }
 
 /// The code in a row of SHOW WARNINGS. Its message has values.

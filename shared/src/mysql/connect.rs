@@ -43,6 +43,18 @@ pub struct Connection {
     /// Whether the server runs statements at a login, which no reset repeats.
     init_connect: Option<bool>,
     longest_packet: Option<usize>,
+    /// The time limit that user and server give the session, once it is known; zero is none. A reset returns to
+    /// the server's.
+    pub(super) limit: Option<Duration>,
+}
+
+/// The state of the session that a packet depends on.
+#[derive(Clone, Copy)]
+pub(super) struct SessionState<'a> {
+    /// The database to choose, after a reset of the session.
+    pub(super) database: Option<&'a str>,
+    /// The session's own time limit, once a packet has shown it; zero is none.
+    pub(super) limit: Option<Duration>,
 }
 
 impl Connector {
@@ -140,8 +152,9 @@ pub fn login_settings(config: &MysqlConfig, token: &AuthToken, address: SocketAd
 
 impl Connection {
     fn new(conn: Conn, opts: Opts) -> Self {
-        let (init_connect, longest_packet) = (None, None);
-        Self { conn, opts, broken: false, was_reset: false, init_connect, longest_packet }
+        let (broken, was_reset) = (false, false);
+        let (init_connect, longest_packet, limit) = (None, None, None);
+        Self { conn, opts, broken, was_reset, init_connect, longest_packet, limit }
     }
 
     /// Whether the connection can run nothing more.
@@ -187,9 +200,10 @@ impl Connection {
         Ok(self.init_connect == Some(false))
     }
 
-    /// The database that the next statement has to choose: a reset keeps another.
-    pub(super) fn database_to_choose(&self) -> Option<&str> {
-        self.opts.db_name().filter(|_| self.was_reset)
+    /// The session's state that the next packet has to know: a reset keeps another database.
+    pub(super) fn state(&self) -> SessionState<'_> {
+        let database = self.opts.db_name().filter(|_| self.was_reset);
+        SessionState { database, limit: self.limit }
     }
 
     /// Asks the server, over another connection, to end this one's session with what it runs and holds. A

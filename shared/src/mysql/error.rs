@@ -74,14 +74,23 @@ fn takes_no_writes(query: &Query, code: u16) -> Error {
         .remedy("Use the cluster (writer) endpoint; after a failover its name follows within a minute")
 }
 
+/// The setting that has ended a statement.
+pub(super) fn time_limit(error: &MysqlError) -> Option<&'static str> {
+    let MysqlError::Server(refusal) = error else { return None };
+    match refusal.code {
+        1969 => Some("max_statement_time"),
+        3024 => Some("max_execution_time"),
+        _ => None,
+    }
+}
+
 fn statement_error(query: &Query, error: &MysqlError, parsing: bool) -> Error {
     let MysqlError::Server(refusal) = error else { return connection_broke(query) };
     let (code, state) = (refusal.code, refusal.state.as_str());
     match code {
         // KILL QUERY, of another session: the time-outs of the servers have codes of their own.
         1317 => return cancelled(query, &format!("error {code}, SQLSTATE {state}")),
-        // max_statement_time, max_execution_time
-        1969 | 3024 => return timed_out(query, &ran_too_long(query)),
+        _ if time_limit(error).is_some() => return timed_out(query, &ran_too_long(query)),
         TOO_LONG => return too_long(query),
         _ => {}
     }
@@ -145,7 +154,7 @@ fn meaning(query: &Query, code: u16, parsing: bool) -> (ErrorKind, &'static str,
     }
 }
 
-/// What to do about a name that the server does not know. Its message says which, and only PREPARE's is
+/// The remedy for a name that the server does not know. Its message says which, and only PREPARE's is
 /// passed on.
 fn name_remedy(code: u16) -> Option<&'static str> {
     match code {

@@ -5,12 +5,14 @@
 //! answer was looked at. The entry in the ledger is one more statement of the first packet. What the
 //! statement left in its session is released before the answer.
 
+use std::time::Duration;
+
 use mysql_async::Error as MysqlError;
 use tokio::time::timeout_at;
 
 use super::collect::{Collected, collect, end};
 use super::connect::Connection;
-use super::error::{connection_broke, lost, not_committed, refused, too_long};
+use super::error::{connection_broke, lost, not_committed, refused, time_limit, too_long};
 use super::ledger;
 use super::leftovers::Leftovers;
 use super::script::Script;
@@ -20,7 +22,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
 use crate::query::{
     Answer, Delivered, Failure, Mode, NO_TIME_LEFT, OWN_TIMEOUT_GRACE, Parameters, Query, Stage,
-    answer_bound, no_answer_in_time, server_timeout, timed_out,
+    answer_bound, ended_by_a_limit, no_answer_in_time, server_timeout, timed_out,
 };
 
 /// A server may take no longer packets. It is asked before a packet that is longer than this.
@@ -77,8 +79,7 @@ pub(crate) async fn run(
     let timeout = server_timeout(query, deadline);
     let timeout = timeout.ok_or_else(|| Failure::refused(timed_out(query, NO_TIME_LEFT)))?;
     let left = Leftovers::of(query);
-    let database = connection.database_to_choose();
-    let script = Script::new(query, parameters, message_id, timeout, &left, database);
+    let script = Script::new(query, parameters, message_id, timeout, &left, connection.state());
     let script = script.map_err(Failure::refused)?;
     let bound = answer_bound(query, deadline, OWN_TIMEOUT_GRACE);
 
@@ -88,7 +89,7 @@ pub(crate) async fn run(
     let mut stage = Stage::Begun;
     let work = async {
         check_length(connection, query, &script).await?;
-        attempt(connection, query, &script, &mut stage, violations).await
+        attempt(connection, query, &script, timeout, &mut stage, violations).await
     };
     let Ok(result) = timeout_at(bound, work).await else {
         connection.kill(deadline.cancel_by()).await;
@@ -129,6 +130,7 @@ async fn attempt(
     connection: &mut Connection,
     query: &Query,
     script: &Script,
+    timeout: Duration,
     stage: &mut Stage,
     violations: &mut Option<u64>,
 ) -> Result<Delivered, Failure> {
@@ -148,7 +150,10 @@ async fn attempt(
         Err((_, failed)) if failed.is_fatal() => {
             return Err(lost(query, &failed, *stage, entered));
         }
-        Err((at, failed)) => failed_at(query, script, at, &failed),
+        Err((at, failed)) => {
+            let limit = connection.limit.filter(|limit| !limit.is_zero() && *limit < timeout);
+            failed_at(query, script, at, &failed, limit)
+        }
     };
     let answered = matches!(outcome, Ok(Delivered::Answered(_)));
     if query.mode == Mode::Read && answered {
@@ -174,12 +179,14 @@ async fn attempt(
     }
 }
 
-/// The failure for a refusal of the script's statement with this index.
+/// The failure for a refusal of the script's statement with this index. `limit` is the session's own time limit,
+/// where it is shorter than the function's.
 fn failed_at(
     query: &Query,
     script: &Script,
     at: usize,
     failed: &MysqlError,
+    limit: Option<Duration>,
 ) -> Result<Delivered, Failure> {
     if script.entry == Some(at) {
         if ledger::is_duplicate(failed) {
@@ -189,5 +196,11 @@ fn failed_at(
             return Err(Failure::refused(error));
         }
     }
-    Err(refused(query, failed, at == script.prepare, script.entry.is_some()))
+    let failure = refused(query, failed, at == script.prepare, script.entry.is_some());
+    match limit.zip(time_limit(failed)) {
+        Some((limit, setting)) => {
+            Err(Failure { error: ended_by_a_limit(query, setting, limit), ..failure })
+        }
+        None => Err(failure),
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::connect::LOGIN_COLLATION;
+use super::connect::{LOGIN_COLLATION, SessionState};
 use super::leftovers::Leftovers;
 use super::{ledger, literal};
 use crate::error::Error;
@@ -13,6 +13,11 @@ use crate::query::{Mode, Parameters, Query};
 
 /// A few warnings are enough to know that there are some.
 pub(super) const SHOW_WARNINGS: &str = "SHOW WARNINGS LIMIT 8";
+
+/// Shows the session's own `max_statement_time` (MariaDB) or `max_execution_time` (MySQL) in milliseconds; 0 is
+/// none. Only MariaDB reads the first comment, and only MySQL the second.
+const SHOW_LIMIT: &str =
+    "SELECT 0 /*M!100101 + @@max_statement_time * 1000 */ /*!50704 + @@max_execution_time */";
 
 /// Everything up to EXECUTE, and for a read the end of the transaction too.
 pub(super) struct Script {
@@ -23,24 +28,29 @@ pub(super) struct Script {
     pub(super) prepare: usize,
     /// Which of them shows the warnings of EXECUTE.
     pub(super) warnings: Option<usize>,
+    /// Which of them shows the session's own time limit.
+    pub(super) limit: Option<usize>,
     /// The SET after the transaction.
     release: Option<String>,
 }
 
 impl Script {
-    /// `database` is the one to choose, after a reset of the session.
     pub(super) fn new(
         query: &Query,
         parameters: &Parameters,
         message_id: Option<&str>,
         timeout: Duration,
         left: &Leftovers,
-        database: Option<&str>,
+        session: SessionState<'_>,
     ) -> Result<Self, Error> {
         let literals = literal::literals(query, parameters)?;
         let mut statements = Vec::new();
         let mut set = String::from("SET ");
-        if let Some(database) = database {
+        let limit = session.limit.is_none().then_some(0);
+        if limit.is_some() {
+            statements.push(SHOW_LIMIT.to_owned());
+        }
+        if let Some(database) = session.database {
             statements.push(format!("USE `{}`", database.replace('`', "``")));
             set.push_str(&format!("NAMES utf8mb4 COLLATE {LOGIN_COLLATION}, "));
         }
@@ -49,7 +59,7 @@ impl Script {
             Mode::Write => "START TRANSACTION",
         };
         statements.push(start.to_owned());
-        set.push_str(&bounds(query.mode, timeout));
+        set.push_str(&bounds(query.mode, timeout, session.limit));
         set.push_str(&format!(", @rds_iam_sql = {}", literal::text(&query.sql)));
         for (index, literal) in literals.iter().enumerate() {
             set.push_str(&format!(", @rds_iam_{index} = {literal}"));
@@ -79,7 +89,7 @@ impl Script {
             statements.push("COMMIT".to_owned());
             statements.extend(release.clone());
         }
-        Ok(Self { text: statements.join("; "), entry, prepare, warnings, release })
+        Ok(Self { text: statements.join("; "), entry, prepare, warnings, limit, release })
     }
 
     /// The packet that ends a transaction by this statement.
@@ -106,9 +116,9 @@ fn release(mode: Mode, left: &Leftovers) -> Option<String> {
     (!assignments.is_empty()).then(|| format!("SET {}", assignments.join(", ")))
 }
 
-/// The bounds of a transaction, as a SET takes them.
-fn bounds(mode: Mode, timeout: Duration) -> String {
-    let (seconds, milliseconds) = (timeout.as_secs_f64(), timeout.as_millis().max(1));
+/// The bounds of a transaction, as a SET takes them. Of the function's time and the session's own limit, the
+/// shorter one is set; the server compares them if no packet has shown the session's yet.
+fn bounds(mode: Mode, timeout: Duration, limit: Option<Duration>) -> String {
     // Half for locks, so that there is time to run once they are granted; and a sandbox that freezes or
     // dies half-way holds its own locks no longer than it could have worked.
     let lock = (timeout.as_secs() / 2).max(1);
@@ -116,10 +126,25 @@ fn bounds(mode: Mode, timeout: Duration) -> String {
         Mode::Read => String::new(),
         Mode::Write => format!("wait_timeout = {}, ", timeout.as_secs() + 1),
     };
+    let time = match limit {
+        Some(limit) if !limit.is_zero() => timeout.min(limit),
+        _ => timeout,
+    };
+    let (seconds, milliseconds) = (time.as_secs_f64(), time.as_millis().max(1));
+    let (seconds, milliseconds) = match limit {
+        Some(_) => (format!("{seconds:.3}"), milliseconds.to_string()),
+        // NULLIF takes a session without a limit out. max_execution_time takes integers only.
+        None => (
+            format!("LEAST(IFNULL(NULLIF(@@max_statement_time, 0), {seconds:.3}), {seconds:.3})"),
+            format!(
+                "CAST(LEAST(IFNULL(NULLIF(@@max_execution_time, 0), {milliseconds}), {milliseconds}) AS UNSIGNED)"
+            ),
+        ),
+    };
     // Only MariaDB reads the first comment, and only MySQL the second: each has the variable in it.
     format!(
         "{idle}innodb_lock_wait_timeout = {lock}, lock_wait_timeout = {lock}\
-         /*M!100101 , max_statement_time = {seconds:.3} */\
+         /*M!100101 , max_statement_time = {seconds} */\
          /*!50704 , max_execution_time = {milliseconds} */"
     )
 }
@@ -132,7 +157,8 @@ mod tests {
         let query = Query::parse("q", &format!("/*+++\n{front}\n+++*/ {sql}")).unwrap();
         let parameters = Parameters::none(&query).unwrap();
         let left = Leftovers::of(&query);
-        Script::new(&query, &parameters, id, Duration::from_secs(9), &left, database).unwrap()
+        let session = SessionState { database, limit: Some(Duration::ZERO) };
+        Script::new(&query, &parameters, id, Duration::from_secs(9), &left, session).unwrap()
     }
 
     /// The statements, without what is in the SET.

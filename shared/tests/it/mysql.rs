@@ -428,3 +428,42 @@ async fn without_verified_tls_no_token_is_sent() {
     assert_eq!(refused.retry, Retry::Again);
     server.stop().await.unwrap();
 }
+
+/// The user's or the server's, from the first statement of a connection on and after a reset of its session.
+#[tokio::test]
+async fn a_session_s_own_limit_wins_where_it_is_shorter_and_is_named() {
+    let (server, _folder) = start().await;
+    let mariadb = server.database.mariadb().unwrap();
+    for (set, reset) in [
+        (
+            "ALTER USER iam_ro_user WITH MAX_STATEMENT_TIME 0.3",
+            "ALTER USER iam_ro_user WITH MAX_STATEMENT_TIME 0",
+        ),
+        ("SET GLOBAL max_statement_time = 0.3", "SET GLOBAL max_statement_time = 0"),
+    ] {
+        mariadb.run(DATABASE, set).await.unwrap();
+        let mut connection = login(&server, "iam_ro_user").await;
+        let call = "SELECT @@max_statement_time AS s, SLEEP(0) AS z, UUID_SHORT() > 0 AS u";
+        for sql in
+            ["SELECT SLEEP(60)", "SELECT 1 AS n", "SELECT SLEEP(60)", call, "SELECT SLEEP(60)"]
+        {
+            match run(&mut connection, sql, &[]).await {
+                Ok(answer) => assert!(!sql.contains("60"), "{set}: {sql}: {answer:?}"),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::QueryTimeout, "{set}: {error}");
+                    let told = error.to_string();
+                    assert!(told.contains("the max_statement_time of 0.3 s"), "{set}: {told}");
+                }
+            }
+        }
+        mariadb.run(DATABASE, reset).await.unwrap();
+        let mut connection = login(&server, "iam_ro_user").await;
+        for _ in 0..2 {
+            let answer =
+                json(&run(&mut connection, "SELECT @@max_statement_time AS s", &[]).await.unwrap());
+            let seconds: Vec<BTreeMap<String, f64>> = serde_json::from_str(&answer).unwrap();
+            assert!((1.0..10.0).contains(&seconds[0]["s"]), "{answer}");
+        }
+    }
+    server.stop().await.unwrap();
+}
