@@ -1,6 +1,8 @@
 //! How RDS describes the database: an instance, a cluster or a proxy.
 
+use aws_sdk_rds::Client;
 use aws_sdk_rds::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_rds::types::{DbCluster, IamAuthMode, VpcSecurityGroupMembership};
 use aws_types::SdkConfig;
 use rds_iam::Config;
 use rds_iam::endpoint::EndpointKind;
@@ -31,8 +33,9 @@ pub(crate) async fn describe(
             "STS is this machine's, so the keys are not AWS's: set AWS_ENDPOINT_URL_RDS to ask";
         return (Rds::Unknown, Step::skipped("rds", why));
     };
-    let client = aws_sdk_rds::Client::new(&sdk);
-    let rds = match timeout_at(until, of_kind(&client, config, dates)).await {
+    let settings = aws_sdk_rds::config::Builder::from(&sdk).interceptor(dates.clone());
+    let client = Client::from_conf(settings.build());
+    let rds = match timeout_at(until, of_kind(&client, config)).await {
         Err(_) => Rds::Unreachable,
         Ok(rds) => rds,
     };
@@ -40,25 +43,25 @@ pub(crate) async fn describe(
     (rds, Step::new("rds", status, start.elapsed(), found))
 }
 
-async fn of_kind(client: &aws_sdk_rds::Client, config: &Config, dates: &Dates) -> Rds {
+async fn of_kind(client: &Client, config: &Config) -> Rds {
     let id = config.endpoint.host.split('.').next().unwrap_or_default();
     match config.endpoint.kind {
-        EndpointKind::Proxy => proxy(client, id, dates).await,
-        EndpointKind::Instance => instance(client, id, dates).await,
-        _ => cluster(client, id, &config.endpoint.host, dates).await,
+        EndpointKind::Proxy => proxy(client, id).await,
+        EndpointKind::Instance => instance(client, id).await,
+        _ => cluster(client, id, &config.endpoint.host).await,
     }
 }
 
-async fn instance(client: &aws_sdk_rds::Client, id: &str, dates: &Dates) -> Rds {
+async fn instance(client: &Client, id: &str) -> Rds {
     // All of them: a name that does not exist may be a misspelling of one that does.
-    let call = client.describe_db_instances().customize().interceptor(dates.clone()).send();
-    let all = match call.await {
+    let pages = client.describe_db_instances().into_paginator().items().send();
+    let all = match pages.collect::<Result<Vec<_>, _>>().await {
         Ok(all) => all,
         Err(error) => return failed(&error),
     };
-    let found = all.db_instances().iter().find(|i| i.db_instance_identifier() == Some(id));
+    let found = all.iter().find(|i| i.db_instance_identifier() == Some(id));
     let Some(found) = found else {
-        let endpoints = all.db_instances().iter().filter_map(|i| i.endpoint()?.address());
+        let endpoints = all.iter().filter_map(|i| i.endpoint()?.address());
         return Rds::NotFound { endpoints: endpoints.map(str::to_owned).collect() };
     };
     let pending = found.pending_modified_values();
@@ -79,7 +82,7 @@ async fn instance(client: &aws_sdk_rds::Client, id: &str, dates: &Dates) -> Rds 
     };
     // An instance of Aurora is reached under its cluster's resource id, which has the log too.
     if let Some(cluster_id) = found.db_cluster_identifier()
-        && let Rds::Is(cluster) = cluster(client, cluster_id, "", dates).await
+        && let Rds::Is(cluster) = cluster(client, cluster_id, "").await
     {
         database.resource_id = cluster.resource_id;
         database.iam = cluster.iam;
@@ -88,18 +91,18 @@ async fn instance(client: &aws_sdk_rds::Client, id: &str, dates: &Dates) -> Rds 
     Rds::Is(Box::new(database))
 }
 
-async fn cluster(client: &aws_sdk_rds::Client, id: &str, host: &str, dates: &Dates) -> Rds {
-    let call = client.describe_db_clusters().customize().interceptor(dates.clone()).send();
-    let all = match call.await {
+async fn cluster(client: &Client, id: &str, host: &str) -> Rds {
+    let pages = client.describe_db_clusters().into_paginator().items().send();
+    let all = match pages.collect::<Result<Vec<_>, _>>().await {
         Ok(all) => all,
         Err(error) => return failed(&error),
     };
-    let is_meant = |cluster: &&aws_sdk_rds::types::DbCluster| {
+    let is_meant = |cluster: &&DbCluster| {
         cluster.db_cluster_identifier() == Some(id)
             || cluster.custom_endpoints().iter().any(|name| name == host)
     };
-    let Some(found) = all.db_clusters().iter().find(is_meant) else {
-        let endpoints = all.db_clusters().iter().filter_map(|c| c.endpoint());
+    let Some(found) = all.iter().find(is_meant) else {
+        let endpoints = all.iter().filter_map(|c| c.endpoint());
         return Rds::NotFound { endpoints: endpoints.map(str::to_owned).collect() };
     };
     let pending = found.pending_modified_values();
@@ -123,22 +126,22 @@ async fn cluster(client: &aws_sdk_rds::Client, id: &str, host: &str, dates: &Dat
     }))
 }
 
-async fn proxy(client: &aws_sdk_rds::Client, id: &str, dates: &Dates) -> Rds {
-    let call = client.describe_db_proxies().customize().interceptor(dates.clone()).send();
-    let all = match call.await {
+async fn proxy(client: &Client, id: &str) -> Rds {
+    let pages = client.describe_db_proxies().into_paginator().items().send();
+    let all = match pages.collect::<Result<Vec<_>, _>>().await {
         Ok(all) => all,
         Err(error) => return failed(&error),
     };
-    let named = |name: &str| all.db_proxies().iter().find(|p| p.db_proxy_name() == Some(name));
+    let named = |name: &str| all.iter().find(|p| p.db_proxy_name() == Some(name));
     let found = match named(id) {
         Some(found) => Some(found),
         None => proxy_of_endpoint(client, id).await.as_deref().and_then(named),
     };
     let Some(found) = found else {
-        let endpoints = all.db_proxies().iter().filter_map(|p| p.endpoint());
+        let endpoints = all.iter().filter_map(|p| p.endpoint());
         return Rds::NotFound { endpoints: endpoints.map(str::to_owned).collect() };
     };
-    let disabled = aws_sdk_rds::types::IamAuthMode::Disabled;
+    let disabled = IamAuthMode::Disabled;
     let scheme = found.default_auth_scheme() == Some("IAM_AUTH");
     let iam = scheme || found.auth().iter().any(|a| a.iam_auth().is_some_and(|m| *m != disabled));
     let arn = found.db_proxy_arn();
@@ -155,13 +158,13 @@ async fn proxy(client: &aws_sdk_rds::Client, id: &str, dates: &Dates) -> Rds {
 }
 
 /// The proxy that an additional endpoint belongs to.
-async fn proxy_of_endpoint(client: &aws_sdk_rds::Client, name: &str) -> Option<String> {
+async fn proxy_of_endpoint(client: &Client, name: &str) -> Option<String> {
     let all =
         client.describe_db_proxy_endpoints().db_proxy_endpoint_name(name).send().await.ok()?;
     all.db_proxy_endpoints().first()?.db_proxy_name().map(str::to_owned)
 }
 
-fn groups(memberships: &[aws_sdk_rds::types::VpcSecurityGroupMembership]) -> Vec<String> {
+fn groups(memberships: &[VpcSecurityGroupMembership]) -> Vec<String> {
     memberships.iter().filter_map(|m| m.vpc_security_group_id().map(str::to_owned)).collect()
 }
 

@@ -39,6 +39,7 @@ async fn rds_says_what_a_client_cannot_know() {
     a_tunnels_port_is_not_the_databases(&variables, port).await;
 
     clusters_and_proxies_are_described_too(&aws, &variables).await;
+    a_database_beyond_the_first_page_is_found(&aws, &variables).await;
     a_stopped_database_is_named_whatever_answers(&mut server, &aws, &variables).await;
 
     // IAM authentication off: the gate cannot have it off, so a refused token stands for it.
@@ -100,6 +101,23 @@ async fn clusters_and_proxies_are_described_too(aws: &Aws, variables: &BTreeMap<
         let found = step(&report, "rds");
         assert!(expected.iter().all(|part| found.contains(part)), "{host}: {found}");
     }
+}
+
+/// RDS lists a hundred at a time.
+async fn a_database_beyond_the_first_page_is_found(
+    aws: &Aws,
+    variables: &BTreeMap<String, String>,
+) {
+    let last = aws
+        .call(
+            "[rds.create_db_instance(DBInstanceIdentifier=f'db{n}', Engine='postgres', \
+             DBInstanceClass='db.t3.micro', MasterUsername='postgres', MasterUserPassword='secret99', \
+             AllocatedStorage=20)['DBInstance']['DbiResourceId'] for n in range(120)][-1]",
+        )
+        .await;
+    let host = "db119.c0ffee.us-east-1.rds.amazonaws.com";
+    let report = doctor(variables, &[("PGHOST", host)]).await;
+    assert!(step(&report, "rds").contains(&last), "{report:#}");
 }
 
 async fn a_policys_resource_is_known_to_the_last_letter(
