@@ -19,6 +19,7 @@ mod statement;
 #[cfg(test)]
 mod tests;
 mod uncounted;
+mod views;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,6 +33,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::statement::Write;
 use self::uncounted::Written;
+use self::views::Choice;
 use crate::Result;
 use crate::database::Engine;
 
@@ -120,7 +122,11 @@ async fn check(
     let client = &connection.client;
     let asked = async {
         let description = describe(client, &query).await?;
-        Ok((description, review.written.uncounted(client, &query).await?))
+        let mut warnings = review.written.uncounted(client, &query).await?;
+        for choice in &review.choices {
+            warnings.extend(choice.views(client, &query).await?);
+        }
+        Ok((description, warnings))
     };
     let asked = timeout_at(Instant::now() + TIMEOUT, asked).await;
     let (description, warnings) =
@@ -137,6 +143,8 @@ struct Review {
     found: Vec<Error>,
     /// The tables that a job writes to again and again.
     written: Written,
+    /// The writes that choose their rows by reading others.
+    choices: Vec<Choice>,
     note: Option<&'static str>,
 }
 
@@ -155,6 +163,7 @@ fn review(query: &Query) -> Review {
             .chain(outside::check(query, root))
             .collect(),
         written: query.repeat.as_ref().map(|_| Written::read(root)).unwrap_or_default(),
+        choices: if query.mode == Mode::Write { Choice::all(root) } else { Vec::new() },
         note: None,
     });
     let note = "purges are not looked for: the text is too long, or of a form that rds-local does not know";

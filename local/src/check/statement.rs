@@ -49,6 +49,12 @@ impl Table {
         self.path.last().map_or("", String::as_str)
     }
 
+    /// The name as PostgreSQL's functions take it.
+    pub(super) fn quoted(&self) -> String {
+        let quoted = self.path.iter().map(|part| format!("\"{}\"", part.replace('"', "\"\"")));
+        quoted.collect::<Vec<_>>().join(".")
+    }
+
     /// The schema; without one, a name is taken for one of `public`, because `search_path` is not known.
     fn schema(&self) -> &str {
         self.path.iter().rev().nth(1).map_or("public", String::as_str)

@@ -57,9 +57,7 @@ impl Written {
     pub(super) fn read(root: &SyntaxNode) -> Self {
         let mut written = Self::default();
         for write in Write::all(root) {
-            let quoted =
-                write.table.path.iter().map(|part| format!("\"{}\"", part.replace('"', "\"\"")));
-            written.names.push(quoted.collect::<Vec<_>>().join("."));
+            written.names.push(write.table.quoted());
             written.events.push(match write.node.kind() {
                 SyntaxKind::INSERT => INSERT,
                 SyntaxKind::DELETE => DELETE,

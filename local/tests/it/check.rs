@@ -260,3 +260,49 @@ async fn with_a_database_it_warns_of_triggers_and_rules_that_hide_rows() {
     }
     server.stop().await.unwrap();
 }
+
+/// Rows that a purge chooses through a view are a second reading of the table behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_database_it_warns_of_purges_through_a_view() {
+    let (server, folder) = common::start(|options| options).await;
+    let admin = server.database.superuser(rds_local::DATABASE).await.unwrap();
+    let tables = "CREATE TABLE o (id int, at timestamptz) PARTITION BY RANGE (at);
+        CREATE TABLE o_default PARTITION OF o DEFAULT;
+        CREATE TABLE other (id int, at timestamptz);
+        CREATE VIEW due AS SELECT * FROM o WHERE at < now() - interval '30 days';
+        CREATE VIEW oldest AS SELECT id FROM due WHERE id > 0;
+        CREATE VIEW plain AS SELECT * FROM o;
+        CREATE VIEW apart AS SELECT * FROM other WHERE at < now();
+        GRANT SELECT, UPDATE, DELETE ON o, o_default, other, due, oldest, plain, apart TO iam_ro_user";
+    admin.batch_execute(tables).await.unwrap();
+    let variables: Vec<(String, String)> = server.variables().into_iter().collect();
+    for (name, sql, view) in [
+        ("in", "DELETE FROM o WHERE id IN (SELECT id FROM due LIMIT 10)", Some("view due;")),
+        ("partition", "DELETE FROM o_default WHERE id IN (SELECT id FROM due)", Some("view due;")),
+        ("using", "DELETE FROM o USING public.due AS d WHERE o.id = d.id", Some("view due;")),
+        (
+            "with",
+            "WITH d AS MATERIALIZED (SELECT id FROM due LIMIT 10) UPDATE o SET at = now() WHERE id IN (SELECT id FROM d)",
+            Some("view due;"),
+        ),
+        ("nested", "DELETE FROM o WHERE id IN (SELECT id FROM oldest)", Some("view oldest;")),
+        ("locked", "DELETE FROM o WHERE id IN (SELECT id FROM due FOR UPDATE SKIP LOCKED)", None),
+        ("plain", "DELETE FROM o WHERE id IN (SELECT id FROM plain)", None),
+        ("apart", "DELETE FROM o WHERE id IN (SELECT id FROM apart)", None),
+        ("itself", "DELETE FROM due WHERE id < 5", None),
+        ("read", "SELECT * FROM due", None),
+    ] {
+        let front = "/*+++\nmode = \"write\"\nresult = \"affected\"\n+++*/\n";
+        let front = if name == "read" { "" } else { front };
+        let file = write(folder.path(), &format!("{name}.sql"), &format!("{front}{sql}"));
+        let (told, well) = check(&["--database", &file], &variables);
+        assert!(well, "{name}: {told}");
+        assert_eq!(
+            told.matches("warning: query").count(),
+            usize::from(view.is_some()),
+            "{name}: {told}"
+        );
+        assert!(view.is_none_or(|view| told.contains(view)), "{name}: {told}");
+    }
+    server.stop().await.unwrap();
+}
