@@ -40,7 +40,7 @@ pub enum Fault {
     Failover,
 }
 
-/// What a fault does to an answer of the server's.
+/// The effect of a fault on an answer of the server's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Passage {
     /// It passes, and so does what was held.

@@ -37,7 +37,7 @@ pub use token::{Expected, verify};
 
 use connection::Connection;
 use faults::Faults;
-use serve::{Engine, serve};
+use serve::{Protocol, serve};
 use settings::Shared;
 
 /// A running gate. Dropping it closes the listener and every connection.
@@ -50,14 +50,14 @@ pub struct Gate {
 impl Gate {
     /// Serves a bound listener.
     pub fn start(listener: TcpListener, settings: Settings, fault: Fault) -> Self {
-        let engine = Arc::new(Engine::of(&settings.upstream));
+        let protocol = Arc::new(Protocol::of(&settings.upstream));
         let shared = Arc::new(Shared {
             settings,
             faults: Faults::new(fault),
             pinned: AtomicUsize::new(0),
             refusing: watch::Sender::new(false),
         });
-        let task = tokio::spawn(accept(listener, engine, shared.clone()));
+        let task = tokio::spawn(accept(listener, protocol, shared.clone()));
         Self { shared, task }
     }
 
@@ -104,7 +104,7 @@ impl Drop for Gate {
     }
 }
 
-async fn accept(mut listener: TcpListener, engine: Arc<Engine>, shared: Arc<Shared>) {
+async fn accept(mut listener: TcpListener, protocol: Arc<Protocol>, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     let mut faults = shared.faults.watch();
     loop {
@@ -112,7 +112,7 @@ async fn accept(mut listener: TcpListener, engine: Arc<Engine>, shared: Arc<Shar
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let connection = Connection::new(peer, shared.clone());
-                    connections.spawn(serve(connection, engine.clone(), stream));
+                    connections.spawn(serve(connection, protocol.clone(), stream));
                 }
                 // Out of file descriptors, say: give connections time to end.
                 Err(_) => sleep(Duration::from_millis(50)).await,

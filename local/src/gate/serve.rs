@@ -1,5 +1,5 @@
-//! Serves one client: its connection passes through the network, whose faults happen here, to the engine that
-//! speaks its protocol.
+//! Serves one client: its connection passes through the network, whose faults happen here, to the part of the gate
+//! that speaks its protocol.
 
 use std::io;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use super::{faults, mysql, postgres, silence};
 
 /// The protocol that the gate speaks.
 #[derive(Debug)]
-pub(super) enum Engine {
+pub(super) enum Protocol {
     Postgres(postgres::Postgres),
     Mysql(mysql::Mysql),
 }
 
-impl Engine {
+impl Protocol {
     pub(super) fn of(upstream: &Upstream) -> Self {
         match upstream {
             Upstream::Postgres(folder) => Self::Postgres(postgres::Postgres::new(folder)),
@@ -29,14 +29,14 @@ impl Engine {
 
     async fn serve(&self, connection: &Connection, near: link::Stream) -> io::Result<()> {
         match self {
-            Self::Postgres(engine) => engine.serve(connection, near).await,
-            Self::Mysql(engine) => engine.serve(connection, near).await,
+            Self::Postgres(postgres) => postgres.serve(connection, near).await,
+            Self::Mysql(mysql) => mysql.serve(connection, near).await,
         }
     }
 }
 
 /// Serves the client until it ends.
-pub(super) async fn serve(connection: Connection, engine: Arc<Engine>, stream: TcpStream) {
+pub(super) async fn serve(connection: Connection, protocol: Arc<Protocol>, stream: TcpStream) {
     let shared = connection.shared.clone();
     if stream.set_nodelay(true).is_err() {
         return;
@@ -45,7 +45,7 @@ pub(super) async fn serve(connection: Connection, engine: Arc<Engine>, stream: T
     let (link, near) = Link::new(stream, shared.settings.latency, watch.clone());
     let Ok(socket) = link.socket() else { return };
     let mut carry = std::pin::pin!(link.carry());
-    let mut run = std::pin::pin!(engine.serve(&connection, near));
+    let mut run = std::pin::pin!(protocol.serve(&connection, near));
     let (ended, gone) = tokio::select! {
         () = watch.clone().reset() => (Err(faults::Reset.into()), false),
         () = drop_on_demand(watch, &socket, &connection) => return,

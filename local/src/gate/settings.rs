@@ -1,4 +1,4 @@
-//! What a gate is given, and what its connections share.
+//! The settings of a gate, and the state that its connections share.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -24,7 +24,7 @@ const NAMES: [&str; 8] = [
 ];
 const SESSION_TOKEN: &str = "X-Amz-Security-Token";
 
-/// What a token must be for.
+/// The endpoint and user that a token must be for.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
     /// The endpoint's name, in lower case.

@@ -14,7 +14,7 @@ const MORE_RESULTS: u16 = 1 << 3;
 const CURSOR: u16 = 1 << 6;
 pub(super) const NO_BACKSLASH_ESCAPES: u16 = 1 << 9;
 
-/// What comes next.
+/// The packet that comes next in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// The only packet.
@@ -40,7 +40,7 @@ pub(super) struct Answer {
     pub(super) results: usize,
 }
 
-/// What one packet of an answer tells.
+/// The facts that one packet of an answer tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Told {
     /// It was the last.

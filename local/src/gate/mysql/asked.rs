@@ -1,4 +1,4 @@
-//! What a client asks MySQL to do, by the meaning of its commands
+//! The requests of a MySQL client, by the meaning of its commands
 //! (<https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_command_phase.html>).
 
 use crate::gate::sql::{Dialect, Token, statements};
@@ -56,7 +56,7 @@ impl<'a> Command<'a> {
     }
 }
 
-/// What the statements of a text do.
+/// The effects of the statements of a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Meaning {
     /// Whether one does more than to begin or end a transaction, or to change the session.

@@ -96,7 +96,7 @@ impl Greeting {
     }
 }
 
-/// What a client sends first.
+/// The first packet of a client.
 #[derive(Debug)]
 pub(super) enum First {
     /// Asks for TLS.

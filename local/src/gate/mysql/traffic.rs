@@ -41,7 +41,7 @@ enum Strike {
     AfterCommit(usize),
 }
 
-/// What happens to a packet of the client's.
+/// The treatment of one packet of the client's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sent {
     Pass,

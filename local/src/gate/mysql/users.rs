@@ -5,9 +5,9 @@ use super::handshake::native_hash;
 use crate::gate::settings::Secret;
 use crate::gate::sql::{Dialect, Token, tokens};
 
-/// What Aurora's users are created with (<https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.IAMDBAuth.DBAccounts.html>).
+/// The plugin of Aurora's users (<https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.IAMDBAuth.DBAccounts.html>).
 const PLUGIN: &[u8] = b"AWSAuthenticationPlugin";
-/// What follows the plugin's name, as a string or in hexadecimal digits.
+/// The text after the plugin's name, as a string or in hexadecimal digits.
 const OPTION: [&[u8]; 2] = [b"RDS", b"524453"];
 
 /// SQL with `IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS'` replaced, in each spelling that MySQL takes, and
@@ -138,7 +138,7 @@ mod tests {
         }
     }
 
-    /// What is a string in one mode is SQL in the other.
+    /// A string of one mode is SQL in the other.
     #[test]
     fn a_backslash_escapes_unless_the_session_says_otherwise() {
         let secret = Secret("password".into());

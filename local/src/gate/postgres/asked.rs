@@ -1,4 +1,4 @@
-//! What a client asks PostgreSQL to do, by the meaning of its messages: in the simple protocol a Query
+//! The requests of a PostgreSQL client, by the meaning of its messages: in the simple protocol a Query
 //! says it, in the extended one a Parse that may have come long before the Execute.
 
 use std::collections::HashMap;
@@ -8,7 +8,7 @@ use super::proxy;
 use super::startup::LONGEST_NAME;
 use crate::gate::sql::{Dialect, Token, statements};
 
-/// What the statements of a text do.
+/// The effects of the statements of a text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Meaning {
     /// Whether one does more than to begin or end a transaction, or to change or reset the session.
@@ -73,7 +73,7 @@ pub(super) fn is_commit_tag(tag: &[u8]) -> bool {
     [b"COMMIT\0".as_slice(), b"COMMIT PREPARED\0", b"PREPARE TRANSACTION\0"].contains(&tag)
 }
 
-/// What one message asks for.
+/// The request in one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     /// To prepare a statement, or to bind it.
@@ -92,7 +92,7 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// What a client's message asks for. `dialect` is how PostgreSQL reads SQL in this session now.
+    /// The request in a client's message. `dialect` is how PostgreSQL reads SQL in this session now.
     pub(super) fn asks(&mut self, frame: Frame<'_>, dialect: Dialect) -> Asked {
         match frame.kind {
             b'Q' => Asked::Run(Meaning::of(frame.bytes(0), dialect, frame.is_cut())),

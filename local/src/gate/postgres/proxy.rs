@@ -98,7 +98,7 @@ fn closing(tokens: &[Token<'_>]) -> usize {
     tokens.len()
 }
 
-/// What pins in a CREATE, from behind that word: a temporary table, view or sequence (`TEMP`, or the schema
+/// The part of a CREATE that pins, looked for behind that word: a temporary table, view or sequence (`TEMP`, or the schema
 /// `pg_temp`), and the query that fills a table. Others define a query, and run none.
 fn creation(rest: &[Token<'_>]) -> Option<&'static str> {
     let mut head = rest;

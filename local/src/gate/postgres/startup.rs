@@ -34,7 +34,7 @@ pub(super) enum First {
     Cancel(Vec<u8>),
     /// Starts a session.
     Startup(Startup),
-    /// What PostgreSQL refuses before it asks for a password; the whole packet.
+    /// A packet that PostgreSQL refuses before it asks for a password; all of it.
     Malformed(Vec<u8>),
 }
 

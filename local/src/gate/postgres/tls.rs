@@ -1,4 +1,4 @@
-//! What the gate's TLS looks like to PostgreSQL's clients: the name of the protocol that direct TLS needs,
+//! The gate's TLS as PostgreSQL's clients see it: the name of the protocol that direct TLS needs,
 //! and what `pg_stat_ssl` shows of a session.
 
 use rustls::{ServerConnection, SupportedCipherSuite};

@@ -143,7 +143,7 @@ impl Traffic {
         }
     }
 
-    /// What happens to the answers that have just been taken.
+    /// The treatment of the answers that have just been taken.
     pub(super) fn passage(&self) -> Passage {
         match (self.is_withheld, self.is_held) {
             (true, _) => Passage::Withhold,

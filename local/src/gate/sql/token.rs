@@ -208,7 +208,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// What stands between two quotes. A doubled quote does not end it, and with `escapes`, neither does
+    /// The text between two quotes. A doubled quote does not end it, and with `escapes`, neither does
     /// one behind a backslash.
     fn quoted(&mut self, quote: u8, escapes: bool) -> &'a [u8] {
         self.at += 1;
