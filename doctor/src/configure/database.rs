@@ -1,4 +1,4 @@
-//! What RDS and EC2 say of a database, and the parameters of a template that it fills.
+//! A database as RDS and EC2 describe it, and the parameters of a template that it fills.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ pub(super) struct Database {
     pub(super) kind: Kind,
     /// Its name in RDS.
     pub(super) id: String,
-    pub(super) engine: Option<Engine>,
+    pub(super) engine: Option<RdsEngine>,
     pub(super) version: Option<String>,
     pub(super) host: String,
     pub(super) port: Option<i32>,
@@ -39,9 +39,10 @@ pub(super) enum Kind {
     Proxy,
 }
 
+/// An engine by the name that RDS has for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Engine {
+pub(super) enum RdsEngine {
     Postgres,
     AuroraPostgresql,
     Mysql,
@@ -60,7 +61,7 @@ pub(super) enum Iam {
     Pending,
 }
 
-impl Engine {
+impl RdsEngine {
     /// By the name that RDS has for it; `None` if no function speaks its language.
     pub(super) fn named(name: &str) -> Option<Self> {
         match name {
@@ -92,7 +93,7 @@ impl Engine {
     }
 }
 
-impl fmt::Display for Engine {
+impl fmt::Display for RdsEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Postgres => "PostgreSQL",
@@ -133,7 +134,7 @@ impl Database {
                 "aws rds modify-db-instance --db-instance-identifier {id} {on} --region {region}"
             ),
             (Kind::Cluster, engine) => {
-                let service = if engine == Some(Engine::Neptune) { "neptune" } else { "rds" };
+                let service = if engine == Some(RdsEngine::Neptune) { "neptune" } else { "rds" };
                 format!(
                     "aws {service} modify-db-cluster --db-cluster-identifier {id} {on} --region {region}"
                 )
@@ -144,7 +145,7 @@ impl Database {
     /// Whether the built-in roots verify the server's certificate. Proxies and Neptune have Amazon's own.
     pub(super) fn has_built_in_root(&self) -> bool {
         let Some(ca) = &self.ca else { return true };
-        if self.kind == Kind::Proxy || self.engine == Some(Engine::Neptune) {
+        if self.kind == Kind::Proxy || self.engine == Some(RdsEngine::Neptune) {
             return true;
         }
         // `rds-ca-rsa2048-g1` chains to `Amazon RDS us-east-1 Root CA RSA2048 G1`.

@@ -22,7 +22,7 @@ use super::note::{Refusal, Right};
 
 const VERSION: &str = "2016-11-15";
 
-/// What AWS's own clients encode in a form.
+/// The characters that AWS's own clients encode in a form.
 const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// The elements that hold others. Every other element that is read here holds text.

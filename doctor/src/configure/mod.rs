@@ -35,7 +35,7 @@ use template::Parameter;
 /// RDS and EC2 together get no longer.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// What a person decides, whatever the database is.
+/// The parameters that a person chooses, whatever the database is.
 const CHOICES: [&str; 2] = ["DatabaseUser", "Query"];
 
 /// Fill samconfig.toml with what RDS and EC2 say of a database
@@ -186,7 +186,7 @@ fn agreed(json: bool) -> Result<(), String> {
 }
 
 fn function(options: &Options, database: &Database) -> Result<String, String> {
-    let by_engine = database.engine.map_or("scheduled-query", database::Engine::function);
+    let by_engine = database.engine.map_or("scheduled-query", database::RdsEngine::function);
     let function = options.function.clone().unwrap_or_else(|| by_engine.to_owned());
     match database.engine.filter(|engine| !engine.serves(&function)) {
         None => Ok(function),

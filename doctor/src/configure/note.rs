@@ -1,4 +1,4 @@
-//! What a person should know of the database, beside the values that are written.
+//! Notes for a person about the database, beside the values that are written.
 
 use std::fmt;
 
@@ -25,7 +25,7 @@ impl Right {
         )
     }
 
-    /// What follows if it is missing.
+    /// The consequence of missing it.
     fn loss(self) -> &'static str {
         match self {
             Self::DescribeDBInstances => {

@@ -5,7 +5,7 @@ use aws_sdk_rds::types::{
     DbProxy, DbProxyEndpoint, DbProxyEndpointTargetRole, IamAuthMode, UserAuthConfigInfo,
 };
 
-use super::database::{Database, Engine, Kind};
+use super::database::{Database, Kind, RdsEngine};
 use super::note::{Note, Right};
 use super::rds::{Seen, Wanted, all, iam, no_endpoint, refusal, with_notes};
 
@@ -112,7 +112,7 @@ fn own(proxy: &DbProxy, wanted: &Wanted<'_>) -> Result<Database, String> {
     Ok(Database {
         kind: Kind::Proxy,
         id: id.to_owned(),
-        engine: Some(Engine::Postgres),
+        engine: Some(RdsEngine::Postgres),
         host: proxy.endpoint().ok_or_else(|| no_endpoint(id, status))?.to_owned(),
         // A proxy listens on its engine's own port, whatever the database's is.
         port: Some(5432),

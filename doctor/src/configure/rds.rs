@@ -9,7 +9,7 @@ use aws_sdk_rds::types::{
 use aws_smithy_async::future::pagination_stream::PaginationStream;
 use rds_iam::endpoint::Endpoint;
 
-use super::database::{Database, Engine, Iam, Kind};
+use super::database::{Database, Iam, Kind, RdsEngine};
 use super::note::{Note, Refusal, Right};
 
 /// How the database is asked for.
@@ -260,10 +260,10 @@ fn network(group: &DbSubnetGroup) -> (Option<String>, Vec<String>) {
     (group.vpc_id().map(str::to_owned), subnets.map(str::to_owned).collect())
 }
 
-fn engine(id: &str, name: Option<&str>) -> Result<Engine, String> {
+fn engine(id: &str, name: Option<&str>) -> Result<RdsEngine, String> {
     let name = name.unwrap_or("an unknown engine");
     let no_function = || format!("{id} runs {name}, which no function speaks to");
-    Engine::named(name).ok_or_else(no_function)
+    RdsEngine::named(name).ok_or_else(no_function)
 }
 
 pub(super) fn iam(enabled: Option<bool>, pending: Option<bool>) -> Option<Iam> {

@@ -1,4 +1,4 @@
-//! What was found and written, as text or JSON.
+//! The values that were found and written, as text or JSON.
 
 use serde_json::json;
 
@@ -16,7 +16,7 @@ pub(super) struct Report {
     /// How many of the template's parameters the database gives.
     pub(super) parameters: usize,
     pub(super) changes: Vec<Change>,
-    /// What a person still chooses.
+    /// The parameters that a person still chooses.
     pub(super) choices: Vec<Parameter>,
     pub(super) written: bool,
 }
@@ -59,7 +59,7 @@ impl Report {
         line
     }
 
-    /// What was written, and what a person does next.
+    /// The file that was written, and the next steps of a person.
     pub(super) fn done(&self, dry_run: bool) -> String {
         let count = match self.parameters {
             1 => "1 parameter".to_owned(),

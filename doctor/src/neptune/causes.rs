@@ -3,7 +3,7 @@
 
 use rds_iam::endpoint::EndpointKind;
 
-use super::evidence::{Answer, Engine};
+use super::evidence::{Answer, EngineStatus};
 use crate::cause::{Cause, Found};
 use crate::evidence::Evidence;
 use crate::remedy::Remedy;
@@ -151,7 +151,7 @@ fn errors(evidence: &Evidence) -> impl Iterator<Item = (u16, &str)> {
 
 fn not_neptune(evidence: &Evidence) -> Option<Found> {
     let neptune = &evidence.neptune;
-    let named = |engine: &Engine| !engine.version.is_empty();
+    let named = |engine: &EngineStatus| !engine.version.is_empty();
     let foreign = neptune.status == Answer::Ok && !neptune.engine.as_ref().is_some_and(named);
     let none = neptune.status == Answer::Error(404, String::new());
     (foreign || none).then(|| {

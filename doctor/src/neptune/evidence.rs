@@ -16,7 +16,7 @@ pub(crate) struct Evidence {
     /// Whether `/status` is answered without a signature.
     pub(crate) open: bool,
     /// The cluster's report of itself.
-    pub(crate) engine: Option<Engine>,
+    pub(crate) engine: Option<EngineStatus>,
 }
 
 /// How one request ended.
@@ -41,7 +41,7 @@ pub(crate) enum Answer {
 /// (<https://docs.aws.amazon.com/neptune/latest/userguide/access-graph-status.html>).
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(default)]
-pub(crate) struct Engine {
+pub(crate) struct EngineStatus {
     /// `healthy`
     pub(crate) status: String,
     /// `writer` or `reader`

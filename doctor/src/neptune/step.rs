@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::evidence::{Answer, Engine, Evidence};
+use super::evidence::{Answer, EngineStatus, Evidence};
 use crate::login::evidence::Login;
 use crate::outcome::Outcome;
 use crate::report::{Status, Step};
@@ -150,7 +150,7 @@ async fn ask(
         *kept = match answered {
             Ok(Some(answered)) => {
                 if request == Request::Status {
-                    engine = serde_json::from_slice::<Engine>(&answered.body).ok();
+                    engine = serde_json::from_slice::<EngineStatus>(&answered.body).ok();
                 }
                 Answer::of(answered.status, answered.denial, answered.code)
             }
@@ -171,11 +171,11 @@ async fn ask(
 }
 
 /// Another server may answer anything.
-fn plain(engine: Engine) -> Engine {
+fn plain(engine: EngineStatus) -> EngineStatus {
     let plain = |text: String| -> String {
         text.chars().filter(|c| c.is_ascii_alphanumeric() || ".-_ ".contains(*c)).take(40).collect()
     };
-    Engine {
+    EngineStatus {
         status: plain(engine.status),
         role: plain(engine.role),
         version: plain(engine.version),
