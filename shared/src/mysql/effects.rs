@@ -17,7 +17,7 @@ const WITH_EFFECTS: [&str; 8] = [
     "SYS_EVAL",
 ];
 
-/// What a statement does that a read-only transaction does not prevent. A stored function of the same name
+/// The first effect of a statement that a read-only transaction does not prevent. A stored function of the same name
 /// counts too.
 pub(super) fn effect(tokens: &[Token<'_>]) -> Option<String> {
     let is_sequence =

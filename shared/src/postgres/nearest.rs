@@ -97,7 +97,7 @@ impl Missing {
         failure
     }
 
-    /// What the names, each with its schema and whether it is found without one, say.
+    /// A sentence about the names, each with its schema and whether it is found without one.
     fn fact(&self, names: Vec<(String, String, bool)>) -> Option<String> {
         let (wanted, schema) = self.path.split_last()?;
         let written = |(schema, name, visible): &(String, String, bool)| {

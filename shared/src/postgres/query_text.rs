@@ -9,7 +9,7 @@ use crate::query::{Parameters, Query, extra_parenthesis, line_of, tokens};
 
 /// Aggregates that give one row for no rows.
 const AGGREGATES: [&str; 5] = ["avg", "count", "max", "min", "sum"];
-/// What makes the number of groups or rows another one, and ON CONFLICT.
+/// Clauses that change the number of groups or rows, and ON CONFLICT.
 const CLAUSES: [&str; 7] =
     ["group", "having", "offset", "intersect", "except", "union", "conflict"];
 
@@ -155,7 +155,7 @@ fn chunk_sizes(query: &Query) -> Vec<Size> {
     limits.chain(adapt.map(|adapt| Size::Parameter(adapt.param))).collect()
 }
 
-/// What a LIMIT that begins so says, if it is a parameter or 0 and no expression.
+/// The size in a LIMIT that begins so, if it is a parameter or 0 and no expression.
 fn size(tokens: &[&str]) -> Option<Size> {
     let is_before = |token: &&&str| **token == "(" || token.eq_ignore_ascii_case("cast");
     let skipped = tokens.iter().take_while(is_before).count();
