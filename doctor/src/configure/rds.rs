@@ -19,7 +19,7 @@ pub(super) struct Wanted<'a> {
     pub(super) region: &'a str,
 }
 
-/// What the caller sees in the region.
+/// The databases that the caller sees in the region.
 pub(super) struct Seen {
     instances: Vec<DbInstance>,
     clusters: Vec<DbCluster>,
