@@ -80,7 +80,7 @@ impl Drop for Started {
 }
 
 /// Waits half a minute for what no event tells: the state of other processes and of their files.
-fn wait_until(mut is_so: impl FnMut() -> bool) -> bool {
+pub fn wait_until(mut is_so: impl FnMut() -> bool) -> bool {
     (0..600).any(|_| {
         if is_so() {
             return true;

@@ -41,6 +41,7 @@ mod s3;
 mod serve;
 mod sql;
 mod sts_requests;
+mod testing_crate;
 mod token_forms;
 mod until_done;
 mod web_identity;
