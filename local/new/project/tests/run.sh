@@ -4,6 +4,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# What is deployed runs queries that exist.
+for query in $(grep -oE '("query": *"|QUERY: )[A-Za-z0-9_-]+' template.yaml | grep -oE '[A-Za-z0-9_-]+$'); do
+  [ -f "queries/$query.sql" ] || { echo "template.yaml runs the query $query: there is no queries/$query.sql" >&2; exit 1; }
+done
+
 dir=$(mktemp -d)
 # shellcheck disable=SC2086 # Several words, or none.
 rds-local serve --dir "$dir" --init tests/data.sql --schemas "$SCHEMAS" ${SERVE:-} >"$dir/ready" 2>"$dir/log" &
@@ -14,6 +19,8 @@ until [ -s "$dir/ready" ]; do
   sleep 0.1
 done
 . "$dir/env"
+# What it left out of the schema, and the schemas whose tables nobody may read.
+grep '^rds-local: ' "$dir/log" >&2 || true
 
 rds-local check --database
 
