@@ -2,11 +2,15 @@
 # Builds a function for Lambda and lays its package out.
 #   local/package.sh FUNCTION FOLDER        called by `sam build`, through the Makefile
 # The architecture is $ARCH, else what local/build.py finds.
-# PROJECT=FOLDER, of a project that rds-local new made, packages its queries and certificates instead.
+# PROJECT=FOLDER, of a project that rds-local new made, packages its queries and certificates instead, and its own
+# function if it is a crate.
 # DEBUG=1 lays out the debug build of this machine instead, for make cloud: quick, and not for Lambda.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 function=$1 package=$2 project=${PROJECT:-$PWD}
+crate=$PWD
+[ ! -f "$project/Cargo.toml" ] || crate=$project
+built=${CARGO_TARGET_DIR:-$crate/target}
 
 lay_out() {
   mkdir -p "$package"
@@ -30,8 +34,8 @@ lay_out() {
 }
 
 if [ -n "${DEBUG:-}" ]; then
-  cargo build --quiet --locked --workspace >&2
-  lay_out "target/debug/$function"
+  (cd "$crate" && cargo build --quiet --locked --workspace >&2)
+  lay_out "$built/debug/$function"
   exit 0
 fi
 
@@ -50,9 +54,9 @@ command -v cargo-lambda >/dev/null || {
   exit 1
 }
 
-cargo-lambda lambda build --release --locked --features vendored-openssl "$flag" --package "$function" >&2
+(cd "$crate" && cargo-lambda lambda build --release --locked --features vendored-openssl "$flag" --package "$function" >&2)
 
-binary=target/lambda/$function/bootstrap
+binary=$built/lambda/$function/bootstrap
 machine=$(od -An -tu2 -j18 -N2 "$binary" | tr -d ' ')
 case $target:$machine in
   aarch64*:183 | x86_64*:62) ;;

@@ -74,6 +74,8 @@ enum Command {
     /// The functions that run the queries come from a version of rds-iam-lambda, which the project's
     /// Makefile names. docs/start.md walks through it:
     ///   rds-local new reports --with batch-job,export-query
+    /// Or a cargo project with a function of your own:
+    ///   rds-local new orders --crate
     #[command(verbatim_doc_comment)]
     New(new::Options),
     /// Run a query over an IAM login, and show two refusals

@@ -1,4 +1,5 @@
-//! The files of a new project, from `local/new/`.
+//! The files of a new project, from `local/new/`: `project` has queries for the toolkit's functions, and `crate` a
+//! function of its own.
 //!
 //! A file there is one of a real project, with every function in it. What belongs to some functions only stands
 //! between a comment `@if batch-job event-query` and a comment `@end`.
@@ -16,7 +17,10 @@ macro_rules! file {
         file!($path, "")
     };
     ($path:literal, $function:literal) => {
-        ($path, $function, include_str!(concat!("../../new/project/", $path)))
+        file!($path, $function, "project")
+    };
+    ($path:literal, $function:literal, $folder:literal) => {
+        ($path, $function, include_str!(concat!("../../new/", $folder, "/", $path)))
     };
 }
 
@@ -43,6 +47,24 @@ const PROJECT: &[File] = &[
     file!("toolkit.sh"),
 ];
 
+const CRATE: &[File] = &[
+    file!(".cargo/config.toml", "", "crate"),
+    file!(".gitignore"),
+    file!("Cargo.toml", "", "crate"),
+    file!("Makefile", "", "crate"),
+    file!("README.md", "", "crate"),
+    file!("events/alice.json", "", "crate"),
+    file!("queries/customer_orders.sql", "", "crate"),
+    file!("samconfig.toml"),
+    file!("schema.sql"),
+    file!("src/handler.rs", "", "crate"),
+    file!("src/main.rs", "", "crate"),
+    file!("template.yaml", "", "crate"),
+    file!("tests/data.sql"),
+    file!("tests/function.rs", "", "crate"),
+    file!("toolkit.sh"),
+];
+
 /// Paths and texts of a project of this name, with these functions besides scheduled-query.
 pub(super) fn of_a_project(
     name: &str,
@@ -50,11 +72,16 @@ pub(super) fn of_a_project(
     toolkit: &str,
 ) -> Vec<(&'static str, String)> {
     let files = PROJECT.iter().filter(|(_, of, _)| of.is_empty() || functions.contains(of));
-    files
-        .map(|(path, _, text)| {
-            (*path, keep(text, functions).replace(NAME, name).replace(TOOLKIT, toolkit))
-        })
-        .collect()
+    files.map(|(path, _, text)| (*path, fill_in(&keep(text, functions), name, toolkit))).collect()
+}
+
+/// Paths and texts of a cargo project of this name.
+pub(super) fn of_a_crate(name: &str, toolkit: &str) -> Vec<(&'static str, String)> {
+    CRATE.iter().map(|(path, _, text)| (*path, fill_in(text, name, toolkit))).collect()
+}
+
+fn fill_in(text: &str, name: &str, toolkit: &str) -> String {
+    text.replace(NAME, name).replace(TOOLKIT, toolkit)
 }
 
 /// The text with the blocks of these functions, without the marks.
@@ -106,15 +133,30 @@ mod tests {
     }
 
     #[test]
-    fn every_file_of_the_folder_is_in_a_project() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("new/project");
-        let mut paths = Vec::new();
-        walk(&folder, &mut paths);
-        let found: BTreeSet<&str> = paths
-            .iter()
-            .map(|path| path.strip_prefix(&folder).unwrap().to_str().unwrap())
-            .collect();
-        assert_eq!(found, PROJECT.iter().map(|(path, ..)| *path).collect());
+    fn every_file_of_the_folders_is_in_a_project() {
+        for (folder, files) in [("project", PROJECT), ("crate", CRATE)] {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("new").join(folder);
+            let mut paths = Vec::new();
+            walk(&folder, &mut paths);
+            let found: BTreeSet<&str> = paths
+                .iter()
+                .map(|path| path.strip_prefix(&folder).unwrap().to_str().unwrap())
+                .collect();
+            let listed: BTreeSet<&str> = files.iter().map(|(path, ..)| *path).collect();
+            assert!(found.is_subset(&listed), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_crate_has_its_name_and_its_version_of_the_toolkit() {
+        let files = of_a_crate("orders", "../toolkit");
+        let all: String = files.iter().map(|(path, text)| format!("{path}\n{text}")).collect();
+        for word in ["@if", "@end", TOOLKIT, NAME] {
+            assert!(!all.contains(word), "{word}");
+        }
+        for word in ["name = \"orders\"", "CARGO_BIN_EXE_orders", "TOOLKIT = ../toolkit\n"] {
+            assert!(all.contains(word), "{word}");
+        }
     }
 
     #[test]

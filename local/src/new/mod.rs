@@ -1,4 +1,5 @@
-//! `rds-local new`: makes the folder of a project of one's own, whose functions come from a version of the toolkit.
+//! `rds-local new`: makes the folder of a project of one's own. Its functions come from a version of the toolkit, or it
+//! is a crate with a function of its own, built on a version of the toolkit.
 //!
 //! The files are those of `local/new/`, which tests read and run too.
 
@@ -24,6 +25,9 @@ pub struct Options {
     /// Functions besides scheduled-query, as a list: event-query,batch-job,export-query
     #[arg(long, value_enum, value_delimiter = ',', value_name = "LIST")]
     with: Vec<Function>,
+    /// Make a cargo project with a function of your own instead, in Rust on the crate rds-iam
+    #[arg(long = "crate", conflicts_with = "with")]
+    own_crate: bool,
     /// The version of rds-iam-lambda: "GIT-ADDRESS TAG-OR-COMMIT", "ADDRESS.zip SHA256", or a folder. By default, the
     /// folder that this program was built in
     #[arg(long, value_name = "VERSION")]
@@ -65,7 +69,10 @@ pub fn run(options: &Options, parent: &Path) -> Result<String> {
     let functions: Vec<&str> = options.with.iter().map(|function| function.name()).collect();
     let folder = parent.join(&options.name);
     check_free(&folder, &options.name)?;
-    let files = files::of_a_project(&options.name, &functions, toolkit.text());
+    let files = match options.own_crate {
+        true => files::of_a_crate(&options.name, toolkit.text()),
+        false => files::of_a_project(&options.name, &functions, toolkit.text()),
+    };
     for (path, text) in &files {
         write(&folder.join(path), text)
             .map_err(|error| format!("cannot write {}/{path}: {error}", options.name))?;
@@ -149,6 +156,7 @@ mod tests {
         let options = |name: &str| Options {
             name: name.to_owned(),
             with: Vec::new(),
+            own_crate: name == "new",
             toolkit: Some("https://example.com/rds-iam-lambda.git v1".to_owned()),
         };
         for name in ["full", "empty"] {
