@@ -110,6 +110,7 @@ soak: setup ## Run the long tests: simultaneous logins, time-outs, invocations, 
 	MODEL=2500 cargo test --locked --profile bench --package rds-iam --lib no_schedule -- --nocapture
 	ROWS=1000000 FAULTS=60 cargo test --locked --profile bench --package batch-job --test it kills:: -- --nocapture
 	EXPORT_FAULTS=200 cargo test --locked --profile bench --package export-query --test it faults::random -- --nocapture
+	TEXTS=200000 cargo test --locked --profile bench --package export-query --test it texts:: -- --nocapture
 	EXPORT_MB=1000 cargo test --locked --profile bench --package export-query --test it events::memory -- --nocapture
 	FUZZ_EXECUTIONS=5000000 cargo test --locked --profile bench --package event-query fuzz -- --nocapture
 	FUZZ_EXECUTIONS=10000000 cargo test --locked --profile bench --package rds-local --test it fuzz_tokens:: -- --nocapture

@@ -31,23 +31,13 @@ impl Compressor {
         })
     }
 
-    /// How many bytes of the object are ready.
-    pub(crate) fn ready(&self) -> usize {
+    /// The bytes of the object that are ready, to be taken.
+    pub(crate) fn ready(&mut self) -> &mut Vec<u8> {
         match self {
-            Self::None(ready) => ready.len(),
-            Self::Gzip(encoder) => encoder.get_ref().len(),
-            Self::Zstd(encoder) => encoder.get_ref().len(),
-        }
-    }
-
-    /// Takes the bytes that are ready.
-    pub(crate) fn take(&mut self) -> Vec<u8> {
-        let ready = match self {
             Self::None(ready) => ready,
             Self::Gzip(encoder) => encoder.get_mut(),
             Self::Zstd(encoder) => encoder.get_mut(),
-        };
-        std::mem::take(ready)
+        }
     }
 
     /// Ends the compression, and returns what is left.

@@ -1,8 +1,11 @@
-//! A row of PostgreSQL's record text to a line of CSV, byte for byte as COPY writes it.
+//! Rows to lines of CSV, byte for byte as `COPY … TO STDOUT (FORMAT csv, HEADER)` writes them.
 //!
-//! COPY takes no parameters. So the rows come from an ordinary statement, as records: there, each field
-//! is what its type's output function gives, which is what COPY writes too. Only the quoting differs:
-//! `record_out` of PostgreSQL's `rowtypes.c` against `CopyAttributeOutCSV` of its `copyto.c`.
+//! COPY takes no parameters. So the rows come from an ordinary statement, and the quoting is that of
+//! `CopyAttributeOutCSV` of PostgreSQL's `copyto.c`.
+
+use rds_iam::postgres::{Column, ColumnKind, Output, StreamedRow};
+
+use crate::output::{self, Style};
 
 /// Writes the line of a header.
 pub(crate) fn header<'a>(names: impl ExactSizeIterator<Item = &'a str>, line: &mut Vec<u8>) {
@@ -11,78 +14,68 @@ pub(crate) fn header<'a>(names: impl ExactSizeIterator<Item = &'a str>, line: &m
         if index > 0 {
             line.push(b',');
         }
-        field(name.as_bytes(), false, sole, line);
+        text(name.as_bytes(), sole, line);
     }
     line.push(b'\n');
 }
 
-/// Writes the line of a record with this many columns. `scratch` is a buffer to use again. Returns
-/// `None` if the text is not such a record.
-pub(crate) fn line(
-    record: &[u8],
-    columns: usize,
-    scratch: &mut Vec<u8>,
-    line: &mut Vec<u8>,
-) -> Option<()> {
-    let mut rest = record.strip_prefix(b"(")?;
-    for index in 0..columns {
+/// Writes the line of a row. Returns `None` if a value is not what its type says.
+pub(crate) fn line(row: &StreamedRow, columns: &[Column], line: &mut Vec<u8>) -> Option<()> {
+    let sole = columns.len() == 1;
+    for (index, column) in columns.iter().enumerate() {
         if index > 0 {
-            rest = rest.strip_prefix(b",")?;
             line.push(b',');
         }
-        rest = next_field(rest, columns == 1, scratch, line)?;
+        // No text at all is NULL: an empty string has quotes.
+        if let Some(raw) = row.raw(index).ok()? {
+            let ColumnKind::Output(kind) = column.kind else { return None };
+            field(kind, raw, sole, line)?;
+        }
     }
     line.push(b'\n');
-    (rest == b")").then_some(())
+    Some(())
 }
 
-/// Copies one field, and returns what follows it.
-fn next_field<'a>(
-    text: &'a [u8],
-    sole: bool,
-    scratch: &mut Vec<u8>,
-    line: &mut Vec<u8>,
-) -> Option<&'a [u8]> {
-    let Some(mut text) = text.strip_prefix(b"\"") else {
-        let end = text.iter().position(|byte| matches!(byte, b',' | b')'))?;
-        let (value, rest) = text.split_at(end);
-        if !value.is_empty() {
-            field(value, false, sole, line);
+fn field(kind: Output, raw: &[u8], sole: bool, line: &mut Vec<u8>) -> Option<()> {
+    match kind {
+        Output::Bool => line.push(if raw.first()? == &0 { b'f' } else { b't' }),
+        Output::Int16 => output::integer(i16::from_be_bytes(output::bytes(raw)?).into(), line),
+        Output::Int32 => output::integer(i32::from_be_bytes(output::bytes(raw)?).into(), line),
+        Output::Int64 => output::integer(i64::from_be_bytes(output::bytes(raw)?), line),
+        Output::Oid => output::oid(raw, line)?,
+        Output::Numeric => output::numeric(raw, line).map(|_| ())?,
+        Output::Uuid => output::uuid(raw, line)?,
+        Output::Date => output::date(raw, line)?,
+        Output::Time => output::time(raw, line)?,
+        Output::Timestamp | Output::TimestampTz => {
+            output::timestamp(raw, kind == Output::TimestampTz, Style::Iso, line)?;
         }
-        // No text at all is NULL: an empty string has quotes.
-        return Some(rest);
-    };
-    scratch.clear();
-    loop {
-        let end = text.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
-        scratch.extend_from_slice(&text[..end]);
-        match (text[end], text.get(end + 1)) {
-            (b'"', Some(b'"')) => scratch.push(b'"'),
-            (b'\\', Some(escaped)) => scratch.push(*escaped),
-            (b'"', _) => {
-                field(scratch, scratch.is_empty(), sole, line);
-                return Some(&text[end + 1..]);
-            }
-            _ => return None,
+        Output::Bytes => {
+            line.extend_from_slice(b"\\x");
+            output::hex(raw, line);
         }
-        text = &text[end + 2..];
+        Output::Text | Output::Json => text(raw, sole, line),
+        Output::Jsonb => text(output::jsonb(raw)?, sole, line),
     }
+    Some(())
 }
 
-/// Writes a value that is not NULL. One that is `\.` alone on its line would end COPY's input.
-fn field(value: &[u8], quoted: bool, sole: bool, line: &mut Vec<u8>) {
+/// Writes a text that is not NULL. One that is `\.` alone on its line would end COPY's input.
+fn text(value: &[u8], sole: bool, line: &mut Vec<u8>) {
     let special = |byte: &u8| matches!(byte, b',' | b'"' | b'\n' | b'\r');
     let ends_copy = sole && value == b"\\.";
-    if !(quoted || ends_copy || value.iter().any(special)) {
+    // Without an end of its own, this loop looks at many bytes at a time.
+    let is_special = value.iter().fold(false, |found, byte| found | special(byte));
+    if !(value.is_empty() || ends_copy || is_special) {
         line.extend_from_slice(value);
         return;
     }
     line.push(b'"');
-    for byte in value {
-        if *byte == b'"' {
+    for part in value.split_inclusive(|byte| *byte == b'"') {
+        line.extend_from_slice(part);
+        if part.ends_with(b"\"") {
             line.push(b'"');
         }
-        line.push(*byte);
     }
     line.push(b'"');
 }
@@ -91,33 +84,25 @@ fn field(value: &[u8], quoted: bool, sole: bool, line: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    fn csv(record: &str, columns: usize) -> Option<String> {
-        let mut out = Vec::new();
-        line(record.as_bytes(), columns, &mut Vec::new(), &mut out)?;
-        Some(String::from_utf8(out).unwrap())
-    }
-
     #[test]
-    fn records_become_lines() {
-        for (record, columns, expected) in [
-            ("(1,abc)", 2, "1,abc\n"),
-            ("(,\"\",x)", 3, ",\"\",x\n"),
-            ("()", 1, "\n"),
-            ("(\"\")", 1, "\"\"\n"),
-            ("(\"a b\")", 1, "a b\n"),
-            ("(\"a,b\",\"c\"\"d\",\"e\\\\f\")", 3, "\"a,b\",\"c\"\"d\",e\\f\n"),
-            ("(\"\\\\.\")", 1, "\"\\.\"\n"),
-            ("(\"\\\\.\",)", 2, "\\.,\n"),
-            ("(\"two\nlines\",é)", 2, "\"two\nlines\",é\n"),
+    fn texts_are_quoted_as_copy_does() {
+        for (value, sole, expected) in [
+            ("abc", false, "abc"),
+            ("a b", false, "a b"),
+            ("", false, "\"\""),
+            ("a,b", false, "\"a,b\""),
+            ("c\"d", false, "\"c\"\"d\""),
+            ("\"", false, "\"\"\"\""),
+            ("\"\"x", false, "\"\"\"\"\"x\""),
+            ("e\\f", false, "e\\f"),
+            ("\\.", true, "\"\\.\""),
+            ("\\.", false, "\\."),
+            ("two\nlines", false, "\"two\nlines\""),
+            ("é\r", false, "\"é\r\""),
         ] {
-            assert_eq!(csv(record, columns).as_deref(), Some(expected), "{record}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_record_is_refused() {
-        for record in ["", "(", "(1", "(1,2)", "(\"a)", "(1)x", "(\"a\\", "1)"] {
-            assert_eq!(csv(record, 1), None, "{record}");
+            let mut line = Vec::new();
+            text(value.as_bytes(), sole, &mut line);
+            assert_eq!(String::from_utf8(line).unwrap(), expected, "{value:?}");
         }
     }
 }

@@ -9,25 +9,33 @@ use rds_iam::{Error, ErrorKind};
 use crate::compress::Compressor;
 use crate::csv;
 use crate::format::{Compression, Format};
+use crate::json::{self, Members};
 use crate::parquet::ParquetWriter;
+use crate::rounded::Rounded;
+use crate::upload::PART;
+use crate::worker::Worker;
 
 /// Lines are compressed once there are this many bytes of them.
-const CHUNK: usize = 64 * 1024;
+const CHUNK: usize = 256 * 1024;
 
 /// Writes rows in one format, and hands out the object's bytes.
 pub(crate) struct Encoder {
     body: Body,
     rows: u64,
+    /// How many bytes of the object were ready when the last piece began.
+    ready: usize,
 }
 
 enum Body {
-    Lines { form: Lines, chunk: Vec<u8>, compressor: Compressor },
+    Lines { form: Lines, chunk: Vec<u8>, compressor: Worker<Compressor> },
     Parquet(Box<ParquetWriter>),
 }
 
 enum Lines {
-    Ndjson,
-    Csv { columns: usize, scratch: Vec<u8> },
+    /// Rows that PostgreSQL has written as JSON.
+    Json,
+    Members(Members),
+    Csv,
 }
 
 impl Encoder {
@@ -36,98 +44,108 @@ impl Encoder {
         compression: Compression,
         columns: &[Column],
     ) -> Result<Self, Error> {
-        let mut chunk = Vec::with_capacity(2 * CHUNK);
+        let mut chunk = Vec::new();
         let form = match format {
             Format::Parquet => {
                 let writer = Box::new(ParquetWriter::new(columns)?);
-                return Ok(Self { body: Body::Parquet(writer), rows: 0 });
+                return Ok(Self { body: Body::Parquet(writer), rows: 0, ready: 0 });
             }
-            Format::Ndjson => Lines::Ndjson,
+            Format::Ndjson if columns.is_empty() => Lines::Json,
+            Format::Ndjson => Lines::Members(Members::new(columns)),
             Format::Csv => {
                 csv::header(columns.iter().map(|column| column.name.as_str()), &mut chunk);
-                Lines::Csv { columns: columns.len(), scratch: Vec::new() }
+                Lines::Csv
             }
         };
-        let compressor = Compressor::new(compression).map_err(|_| broken())?;
-        Ok(Self { body: Body::Lines { form, chunk, compressor }, rows: 0 })
+        let compressor = Worker::Idle(Compressor::new(compression).map_err(|_| broken())?);
+        Ok(Self { body: Body::Lines { form, chunk, compressor }, rows: 0, ready: 0 })
     }
 
-    /// Adds a row.
+    /// Adds a row. `rounded` learns of the numbers in its JSON.
     pub(crate) fn row(
         &mut self,
         row: &StreamedRow,
         columns: &[Column],
         query: &Query,
+        rounded: &mut Rounded,
     ) -> Result<(), Error> {
         self.rows += 1;
         match &mut self.body {
-            Body::Parquet(writer) => writer.row(row, columns),
-            Body::Lines { form, chunk, compressor } => {
-                let text = row.text()?;
+            Body::Parquet(writer) => writer.row(row, columns)?,
+            Body::Lines { form: Lines::Csv, chunk, .. } => {
+                csv::line(row, columns, chunk).ok_or_else(broken)?;
+            }
+            Body::Lines { form, chunk, .. } => {
+                let start = chunk.len();
                 match form {
-                    Lines::Ndjson => {
-                        if self.rows == 1 {
-                            // Refuses two columns of one name.
-                            Rows::default().push(&query.name, text)?;
-                        }
-                        ndjson(text, chunk);
+                    Lines::Members(members) => {
+                        members.line(row, columns, rounded, chunk).ok_or_else(broken)?;
                     }
-                    Lines::Csv { columns, scratch } => {
-                        csv::line(text.as_bytes(), *columns, scratch, chunk).ok_or_else(broken)?;
+                    _ => {
+                        rounded.look(row.text()?);
+                        json::whole(row.text()?.as_bytes(), chunk);
+                        chunk.push(b'\n');
                     }
                 }
-                if chunk.len() >= CHUNK {
-                    compressor.write_all(chunk).map_err(|_| broken())?;
-                    chunk.clear();
+                if self.rows == 1 {
+                    // Refuses two columns of one name.
+                    let line = std::str::from_utf8(&chunk[start..]).map_err(|_| broken())?;
+                    Rows::default().push(&query.name, line.trim_end())?;
                 }
-                Ok(())
             }
         }
+        Ok(())
     }
 
     pub(crate) fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// How many bytes of the object are ready.
-    pub(crate) fn ready(&self) -> usize {
+    /// Whether there are rows enough to [`pack`](Self::pack).
+    pub(crate) fn is_full(&self) -> bool {
         match &self.body {
-            Body::Lines { compressor, .. } => compressor.ready(),
-            Body::Parquet(writer) => writer.ready(),
+            Body::Lines { chunk, .. } => chunk.len() >= CHUNK,
+            Body::Parquet(writer) => writer.is_full(),
         }
     }
 
-    /// Takes the bytes that are ready.
-    pub(crate) fn take(&mut self) -> Vec<u8> {
+    /// Waits until the rows before are compressed, and begins with those that came since. Returns a part of
+    /// the object, if one is ready.
+    pub(crate) async fn pack(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        let ready = match &mut self.body {
+            Body::Lines { compressor, .. } => compressor.wait().await?.ready(),
+            Body::Parquet(writer) => writer.ready().await?,
+        };
+        // At once as large as it will be: growing leaves holes in the heap.
+        let part = (ready.len() >= PART)
+            .then(|| std::mem::replace(ready, Vec::with_capacity(PART + PART / 8)));
+        self.ready = ready.len();
         match &mut self.body {
-            Body::Lines { compressor, .. } => compressor.take(),
-            Body::Parquet(writer) => writer.take(),
+            Body::Lines { chunk, compressor, .. } => {
+                let piece = std::mem::replace(chunk, Vec::with_capacity(CHUNK + CHUNK / 4));
+                compressor.start(move |c| c.write_all(&piece).map_err(|_| broken())).await?;
+            }
+            Body::Parquet(writer) => writer.pack().await?,
         }
+        Ok(part)
+    }
+
+    /// How many bytes of the object were ready at the last [`pack`](Self::pack), without those it returned.
+    pub(crate) fn ready(&self) -> usize {
+        self.ready
     }
 
     /// Ends the object, and returns what is left of it.
-    pub(crate) fn finish(self) -> Result<Vec<u8>, Error> {
+    pub(crate) async fn finish(self) -> Result<Vec<u8>, Error> {
         match self.body {
-            Body::Parquet(writer) => writer.finish(),
-            Body::Lines { chunk, mut compressor, .. } => {
+            Body::Parquet(writer) => writer.finish().await,
+            Body::Lines { chunk, compressor, .. } => {
+                let mut compressor = compressor.finish().await?;
                 compressor.write_all(&chunk).map_err(|_| broken())?;
                 compressor.finish().map_err(|_| broken())
             }
         }
     }
-}
-
-/// A value of type `json` keeps the line breaks of its text. Outside of a string they mean nothing, and
-/// inside JSON has none.
-fn ndjson(text: &str, out: &mut Vec<u8>) {
-    let start = out.len();
-    out.extend_from_slice(text.as_bytes());
-    for byte in &mut out[start..] {
-        if matches!(byte, b'\n' | b'\r') {
-            *byte = b' ';
-        }
-    }
-    out.push(b'\n');
 }
 
 fn broken() -> Error {

@@ -53,8 +53,8 @@ impl Format {
     /// The form in which the rows must arrive.
     pub(crate) fn row_form(self) -> RowForm {
         match self {
-            Self::Ndjson => RowForm::Json,
-            Self::Csv => RowForm::Record,
+            Self::Ndjson => RowForm::Members,
+            Self::Csv => RowForm::Fields,
             Self::Parquet => RowForm::Values,
         }
     }

@@ -19,10 +19,8 @@ use tokio::time::Instant;
 use crate::destination::{self, Destination, Prefix, VARIABLE, Values};
 use crate::encode::Encoder;
 use crate::event::{self, Event};
-use crate::format::Format;
 use crate::objects::{Objects, Published};
 use crate::rounded::Rounded;
-use crate::upload::PART;
 
 /// A gateway endpoint is near.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -196,14 +194,14 @@ async fn copy(
     let columns = rows.columns().to_vec();
     let begin = || Encoder::new(*format, *compression, &columns);
     let mut encoder = begin()?;
-    let mut rounded = (*format == Format::Ndjson).then(Rounded::default);
+    let mut rounded = Rounded::default();
     while let Some(row) = rows.next().await? {
-        if let Some(rounded) = &mut rounded {
-            rounded.look(row.text()?);
+        encoder.row(&row, &columns, query, &mut rounded)?;
+        if !encoder.is_full() {
+            continue;
         }
-        encoder.row(&row, &columns, query)?;
-        if encoder.ready() >= PART {
-            objects.part(encoder.take()).await?;
+        if let Some(part) = encoder.pack().await? {
+            objects.part(part).await?;
         }
         if objects.is_full(encoder.ready()) {
             objects.seal(std::mem::replace(&mut encoder, begin()?)).await?;
@@ -213,7 +211,7 @@ async fn copy(
     if encoder.rows() > 0 || objects.is_empty() {
         objects.seal(encoder).await?;
     }
-    rounded.unwrap_or_default().warn(&query.name);
+    rounded.warn(&query.name);
     objects.publish().await
 }
 

@@ -100,7 +100,7 @@ impl<'a> Objects<'a> {
     /// Ends the current object.
     pub(crate) async fn seal(&mut self, encoder: Encoder) -> Result<(), Error> {
         let rows = encoder.rows();
-        let rest = encoder.finish()?;
+        let rest = encoder.finish().await?;
         self.current()?.seal(rest).await?;
         let upload = self.current.take();
         self.sealed.extend(upload.map(|upload| Sealed { upload, rows, is_published: false }));

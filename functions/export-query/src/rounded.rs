@@ -15,6 +15,16 @@ pub(crate) struct Rounded {
 }
 
 impl Rounded {
+    /// Looks at a member of a row, which may be a number.
+    pub(crate) fn look_at(&mut self, column: &str, json: &[u8]) {
+        if json.len() > KEPT
+            && !self.columns.contains(column)
+            && std::str::from_utf8(json).is_ok_and(is_rounded)
+        {
+            self.columns.insert(column.to_owned());
+        }
+    }
+
     /// Looks at a row, a JSON object. Most rows are done with one pass over their bytes.
     pub(crate) fn look(&mut self, row: &str) {
         if !has_long_number(row) {
@@ -57,7 +67,9 @@ fn is_rounded(json: &str) -> bool {
     if !is_number || json.contains(['e', 'E']) {
         return false;
     }
-    json.parse::<f64>().is_ok_and(|float| digits(json) != digits(&float.to_string()))
+    let (whole, fraction) = digits(json);
+    whole.len() + fraction.len() > KEPT
+        && json.parse::<f64>().is_ok_and(|float| (whole, fraction) != digits(&float.to_string()))
 }
 
 /// The digits before and after the point, without zeros that mean nothing.
@@ -84,6 +96,7 @@ mod tests {
             ("1234567890.12345", false),
             ("0.30", false),
             ("100000000000000000000.00", false),
+            ("0.79190000000000000000", false),
             // double precision, as row_to_json writes it.
             ("0.30000000000000004", false),
             ("1.7976931348623157e+308", false),
@@ -109,5 +122,11 @@ mod tests {
         found.look(r#"{"id":9007199254740995,"total":null}"#);
         assert_eq!(found.columns, ["id", "total"].map(str::to_owned).into());
         assert!(!format!("{found:?}").contains("900719"));
+        let mut found = Rounded::default();
+        found.look_at("id", b"9007199254740993");
+        found.look_at("id", b"9007199254740995");
+        found.look_at("json", br#"{"n": 9007199254740993}"#);
+        found.look_at("kept", b"9007199254740992");
+        assert_eq!(found.columns, ["id".to_owned()].into());
     }
 }

@@ -7,6 +7,7 @@
 
 use tokio_postgres::types::{FromSql, Kind, Type};
 
+use super::output::{Output, Sent, output_function};
 use crate::error::{Error, ErrorKind};
 
 /// A column of a result.
@@ -51,6 +52,9 @@ pub enum ColumnKind {
     Bytes,
     /// Every other type: [`Value::Text`].
     Text,
+    /// Any type, in the forms [`RowForm::Members`](super::RowForm::Members) and
+    /// [`RowForm::Fields`](super::RowForm::Fields), which have no [`Value`].
+    Output(Output),
 }
 
 /// One value of a row.
@@ -83,13 +87,6 @@ impl std::fmt::Debug for Value<'_> {
     }
 }
 
-/// How the server sends a column.
-pub(super) enum Sent {
-    Binary,
-    Json,
-    Text,
-}
-
 /// How the server sends a column of this type, and what arrives.
 pub(super) fn mapping(column: &tokio_postgres::Column) -> (ColumnKind, Sent) {
     let kind = match *column.type_() {
@@ -106,7 +103,7 @@ pub(super) fn mapping(column: &tokio_postgres::Column) -> (ColumnKind, Sent) {
         Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME => ColumnKind::Text,
         Type::NUMERIC => match declared(column.type_modifier()) {
             Some((precision, scale)) => ColumnKind::Decimal { precision, scale },
-            None => return (ColumnKind::Text, Sent::Text),
+            None => return (ColumnKind::Text, Sent::Function("numeric_out")),
         },
         // Records without a type of their own, and the arrays in pg_stats.
         Type::RECORD | Type::RECORD_ARRAY | Type::ANYARRAY => {
@@ -115,7 +112,8 @@ pub(super) fn mapping(column: &tokio_postgres::Column) -> (ColumnKind, Sent) {
         // A domain arrives as the type under it.
         ref other => {
             let json = matches!(other.kind(), Kind::Array(_) | Kind::Composite(_));
-            return (ColumnKind::Text, if json { Sent::Json } else { Sent::Text });
+            let text = output_function(other).map_or(Sent::Text, Sent::Function);
+            return (ColumnKind::Text, if json { Sent::Json } else { text });
         }
     };
     (kind, Sent::Binary)
@@ -167,6 +165,7 @@ impl Column {
             }
             ColumnKind::Bytes => Some(Value::Bytes(raw)),
             ColumnKind::Text => std::str::from_utf8(raw).ok().map(Value::Text),
+            ColumnKind::Output(_) => None,
         };
         value.ok_or_else(|| self.cannot_hold("a value of an unknown form", "its type"))
     }

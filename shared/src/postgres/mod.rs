@@ -6,7 +6,7 @@
 //! records a message together with its write, `jobs` the chunks of a batch job, `message_limit` keeps a
 //! huge row out of memory, `outcome`, `statement_error`, `sqlstates`, `nearest` and
 //! `read_only` describe how a statement ended, and `leftovers` releases what it left in the session. `stream` hands
-//! on the rows of a large result, with the types that `columns` knows. `describe` asks PostgreSQL about a
+//! on the rows of a large result, with the types that `columns` and `output` know. `describe` asks PostgreSQL about a
 //! query without running it, and `query_text` reads its text for what no connection should get.
 
 mod begin;
@@ -21,6 +21,7 @@ mod login_error;
 mod message_limit;
 mod nearest;
 pub(crate) mod outcome;
+mod output;
 pub(crate) mod query_text;
 mod read_only;
 mod refusal;
@@ -35,6 +36,7 @@ pub use columns::{Column, ColumnKind, Value};
 pub use connect::{Connection, Connector, login_settings};
 pub use describe::{Description, describe};
 pub(crate) use leftovers::Leaves;
+pub use output::Output;
 pub use query_text::check;
 pub use refusal::Refusal;
 pub use stream::{RowForm, StreamedRow};

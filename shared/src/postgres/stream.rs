@@ -7,24 +7,27 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::begin::{Limit, Transaction};
-use super::columns::{Column, Raw, Sent, Value, mapping};
+use super::columns::{Column, ColumnKind, Raw, Value, mapping};
 use super::execute::{AS_ROWS, SELECT_ROWS, Statement};
 use super::outcome::Failure;
+use super::output::{Sent, Settings, field, member};
 use super::{Connection, text};
 use crate::error::{Error, ErrorKind};
 use crate::query::{Parameters, Query};
 use futures_util::TryStreamExt;
-use futures_util::future::{join, ready};
+use futures_util::future::join3;
 
 /// The form in which a stream's rows arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowForm {
     /// Each row is a JSON object, as in a response. The columns are not described.
     Json,
-    /// Each row is a record in PostgreSQL's text form, `(1,"a ""b""",)`, each field as its type's own
-    /// output function writes it. `COPY … TO STDOUT` uses the same functions.
-    Record,
-    /// Each row has a value for each column.
+    /// Each row has a value for each column, from which its member of that object is written. A query
+    /// without columns, and any query behind RDS Proxy, has rows of the form [`Json`](Self::Json) instead.
+    Members,
+    /// Each row has a value for each column, from which its field of `COPY … TO STDOUT` is written.
+    Fields,
+    /// Each row has a [`Value`] for each column.
     Values,
 }
 
@@ -32,12 +35,22 @@ pub enum RowForm {
 pub struct StreamedRow(tokio_postgres::Row);
 
 impl StreamedRow {
-    /// The row's text, in the form [`RowForm::Json`] or [`RowForm::Record`].
+    /// The row's text, in the form [`RowForm::Json`].
     ///
     /// # Errors
-    /// [`QueryFailed`](ErrorKind::QueryFailed) if the row has the form [`RowForm::Values`].
+    /// [`QueryFailed`](ErrorKind::QueryFailed) if the row has another form.
     pub fn text(&self) -> Result<&str, Error> {
         self.0.try_get(0).map_err(|_| Error::new(ErrorKind::QueryFailed, "a row is not text"))
+    }
+
+    /// The bytes of a column, of the form that its [`Output`](super::Output) says; `None` is NULL.
+    ///
+    /// # Errors
+    /// [`QueryFailed`](ErrorKind::QueryFailed) if there is no such column.
+    pub fn raw(&self, index: usize) -> Result<Option<&[u8]>, Error> {
+        let raw = self.0.try_get::<_, Option<Raw<'_>>>(index);
+        let raw = raw.map_err(|_| Error::new(ErrorKind::QueryFailed, "a row misses a column"))?;
+        Ok(raw.map(|raw| raw.0))
     }
 
     /// The value of a column, in the form [`RowForm::Values`].
@@ -46,11 +59,7 @@ impl StreamedRow {
     /// [`QueryFailed`](ErrorKind::QueryFailed) if the type of [`Column::kind`] cannot hold the value: an
     /// infinite date, say. The message names the column and no value.
     pub fn value(&self, index: usize, column: &Column) -> Result<Value<'_>, Error> {
-        match self.0.try_get::<_, Option<Raw<'_>>>(index) {
-            Ok(Some(raw)) => column.value(raw.0),
-            Ok(None) => Ok(Value::Null),
-            Err(_) => Err(Error::new(ErrorKind::QueryFailed, "a row misses a column")),
-        }
+        self.raw(index)?.map_or(Ok(Value::Null), |raw| column.value(raw))
     }
 }
 
@@ -80,18 +89,34 @@ pub(crate) async fn start(
 ) -> Result<Running, Failure> {
     let client = &connection.client;
     let plain = Statement::between(query, "", "");
+    // Polled in this order, and each queues its message when first polled.
     let begin = connection.begin(Transaction::Snapshot, statement_timeout);
-    let (begun, described) = match form {
-        RowForm::Json => join(begin, ready(Ok(None))).await,
-        _ => join(begin, async { connection.prepare(&query.sql).await.map(Some) }).await,
+    let asked = async {
+        match form {
+            RowForm::Members | RowForm::Fields => client.simple_query(Settings::QUESTION).await,
+            RowForm::Json | RowForm::Values => Ok(Vec::new()),
+        }
     };
+    let described = async {
+        match form {
+            RowForm::Json => Ok(None),
+            _ => connection.prepare(&query.sql).await.map(Some),
+        }
+    };
+    let (begun, asked, described) = join3(begin, asked, described).await;
     begun.map_err(|error| plain.failed_read(&error))?;
+    let asked = asked.map_err(|error| plain.failed_read(&error))?;
     let described = described.map_err(|error| plain.failed_read(&error))?;
-    if described.as_ref().is_some_and(|statement| statement.columns().is_empty()) {
-        return Err(Failure::refused(no_columns(query)));
-    }
     let described = described.as_ref().map_or(&[][..], |statement| statement.columns());
-    let mapped: Vec<_> = described.iter().map(mapping).collect();
+    let form = match form {
+        RowForm::Members if described.is_empty() => RowForm::Json,
+        RowForm::Fields | RowForm::Values if described.is_empty() => {
+            return Err(Failure::refused(no_columns(query)));
+        }
+        form => form,
+    };
+    let settings = Settings::of(query, &asked);
+    let mapped: Vec<_> = described.iter().map(|column| mapped(column, form, settings)).collect();
     let statement =
         wrapped(query, form, &mapped).within(connection.limits.limit(statement_timeout));
     let columns = described.iter().zip(&mapped);
@@ -127,36 +152,42 @@ fn no_columns(query: &Query) -> Error {
         .remedy("Select at least one column")
 }
 
-fn wrapped<'q>(
-    query: &'q Query,
+/// What arrives of a column, and how the server sends it.
+fn mapped(
+    column: &tokio_postgres::Column,
     form: RowForm,
-    columns: &[(super::columns::ColumnKind, Sent)],
-) -> Statement<'q> {
-    match form {
-        RowForm::Json => Statement::between(query, SELECT_ROWS, AS_ROWS),
-        RowForm::Record => {
-            Statement::between(query, "SELECT ROW(rds_iam_rows.*)::text FROM (\n", AS_ROWS)
+    settings: Settings,
+) -> (ColumnKind, Sent) {
+    let (output, sent) = match form {
+        RowForm::Json | RowForm::Values => return mapping(column),
+        RowForm::Members => member(column, settings),
+        RowForm::Fields => field(column, settings),
+    };
+    (ColumnKind::Output(output), sent)
+}
+
+fn wrapped<'q>(query: &'q Query, form: RowForm, columns: &[(ColumnKind, Sent)]) -> Statement<'q> {
+    if form == RowForm::Json {
+        return Statement::between(query, SELECT_ROWS, AS_ROWS);
+    }
+    let names: Vec<String> = (1..=columns.len()).map(|n| format!("c{n}")).collect();
+    let selected: Vec<String> =
+        names.iter().zip(columns).map(|(name, (_, sent))| selected(name, sent)).collect();
+    let before = format!("SELECT {} FROM (\n", selected.join(", "));
+    Statement::between(query, &before, &format!("{AS_ROWS} ({})", names.join(", ")))
+}
+
+fn selected(name: &str, sent: &Sent) -> String {
+    match sent {
+        Sent::Binary => name.to_owned(),
+        Sent::Json => format!("pg_catalog.to_json({name})::text"),
+        Sent::Function(function) => {
+            format!("pg_catalog.textin(pg_catalog.{function}({name}))")
         }
-        RowForm::Values => {
-            let names: Vec<String> = (1..=columns.len()).map(|n| format!("c{n}")).collect();
-            let selected: Vec<String> = names
-                .iter()
-                .zip(columns)
-                .map(|(name, (_, sent))| match sent {
-                    Sent::Binary => name.clone(),
-                    Sent::Json => format!("pg_catalog.to_json({name})::text"),
-                    // A cast to text differs from the type's output for some types, inet for example;
-                    // and IS NULL is true of a row of NULLs.
-                    Sent::Text => {
-                        format!(
-                            "CASE WHEN pg_catalog.num_nulls({name}) = 0 \
-                             THEN pg_catalog.format('%s', {name}) END"
-                        )
-                    }
-                })
-                .collect();
-            let before = format!("SELECT {} FROM (\n", selected.join(", "));
-            Statement::between(query, &before, &format!("{AS_ROWS} ({})", names.join(", ")))
-        }
+        // A cast to text differs from the type's output for some types; and IS NULL is true of a row of
+        // NULLs.
+        Sent::Text => format!(
+            "CASE WHEN pg_catalog.num_nulls({name}) = 0 THEN pg_catalog.format('%s', {name}) END"
+        ),
     }
 }

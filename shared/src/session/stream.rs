@@ -1,5 +1,6 @@
 //! A read whose rows are handed on as they arrive.
 
+use futures_util::FutureExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::Session;
@@ -30,7 +31,7 @@ impl Session {
     ///
     /// A dead connection is replaced once, before the first row. The server stops the statement before
     /// `work.deadline`, except behind RDS Proxy, where a SET would pin the session; there only
-    /// [`RowStream::next`] is bounded. The forms [`Record`](RowForm::Record) and
+    /// [`RowStream::next`] is bounded. The forms [`Fields`](RowForm::Fields) and
     /// [`Values`](RowForm::Values) prepare the statement by a name, which pins a session of RDS Proxy:
     /// behind it, the connection is not kept.
     ///
@@ -50,6 +51,11 @@ impl Session {
             return Err(super::run::only_reads(query));
         }
         query_text::refuse(query)?;
+        let form = match form {
+            // Not described, it pins nothing.
+            RowForm::Members if self.config().proxy => RowForm::Json,
+            form => form,
+        };
         let mut loan = self.keeper.borrow(work).await?;
         loop {
             let deadline = work.deadline;
@@ -80,7 +86,7 @@ impl Session {
 }
 
 impl RowStream<'_> {
-    /// The columns; empty in the form [`RowForm::Json`].
+    /// The columns; empty if the rows have the form [`RowForm::Json`].
     pub fn columns(&self) -> &[Column] {
         &self.running.columns
     }
@@ -96,7 +102,12 @@ impl RowStream<'_> {
     /// Dropping the future loses no row.
     pub async fn next(&mut self) -> Result<Option<StreamedRow>, Error> {
         let Some(loan) = self.loan.as_ref().filter(|_| !self.timed_out) else { return Ok(None) };
-        let error = match timeout_at(self.bound, self.running.next()).await {
+        // Most rows are here already, and need no timer.
+        let next = match self.running.next().now_or_never() {
+            Some(next) => Ok(next),
+            None => timeout_at(self.bound, self.running.next()).await,
+        };
+        let error = match next {
             Ok(Ok(Some(row))) => return Ok(Some(row)),
             Ok(Ok(None)) => return self.end().await.map(|()| None),
             Ok(Err(_)) if loan.connection().got_too_long_a_message() => {

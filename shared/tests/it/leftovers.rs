@@ -277,7 +277,7 @@ async fn an_export_leaves_nothing_and_its_driver_can_describe_again() {
     let session = database.session(&[]);
     let plain = "SELECT 'good'::mood AS m";
     let leaving = "SELECT 'good'::mood AS m, set_config('TimeZone', 'Asia/Tokyo', false) AS z";
-    for form in [RowForm::Json, RowForm::Values, RowForm::Record] {
+    for form in [RowForm::Json, RowForm::Members, RowForm::Fields, RowForm::Values] {
         for text in [plain, leaving, plain, "SELECT hidden() AS n", plain] {
             let (query, parameters) = prepare(text, "{}");
             let mut work = Work::new(Deadline::after(LONG));

@@ -76,7 +76,7 @@ async fn copies_and_escapes_are_refused_by_every_call_before_a_login() {
     for refused in COPIES.iter().chain(&ESCAPES) {
         let (query, parameters) = prepare(refused, "{}");
         is_refused(&session.read(&query, &parameters, &mut work()).await.unwrap_err());
-        for form in [RowForm::Json, RowForm::Record, RowForm::Values] {
+        for form in [RowForm::Json, RowForm::Members, RowForm::Fields, RowForm::Values] {
             let stream = session.stream(&query, &parameters, form, &mut work()).await;
             is_refused(&stream.unwrap_err());
         }

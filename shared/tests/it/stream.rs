@@ -89,9 +89,9 @@ async fn a_dead_connection_is_replaced_and_a_write_is_refused() {
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'iam_rw_user'",
         )
         .await;
-    let mut rows = start(&session, "SELECT 7 AS n", RowForm::Record, &mut work()).await;
+    let mut rows = start(&session, "SELECT 7 AS n", RowForm::Fields, &mut work()).await;
     assert_eq!(rows.columns()[0].name, "n");
-    assert_eq!(rows.next().await.unwrap().unwrap().text().unwrap(), "(7)");
+    assert_eq!(rows.next().await.unwrap().unwrap().raw(0).unwrap(), Some(&[0, 0, 0, 7][..]));
     drop(rows);
     let write = "/*+++\nmode = \"write\"\n+++*/ INSERT INTO marks (id) VALUES (1) RETURNING id";
     let (query, parameters) = prepare(write, "{}");
@@ -108,9 +108,13 @@ async fn a_dead_connection_is_replaced_and_a_write_is_refused() {
 async fn behind_rds_proxy_json_pins_nothing_and_a_pinned_connection_is_not_kept() {
     let database = Database::start(|options| Options { proxy: true, ..options }).await;
     let session = database.session(&[]);
-    let mut rows = start(&session, "SELECT 1 AS n", RowForm::Json, &mut work()).await;
-    while rows.next().await.unwrap().is_some() {}
-    drop(rows);
+    for form in [RowForm::Json, RowForm::Members] {
+        let mut rows = start(&session, "SELECT 1 AS n", form, &mut work()).await;
+        assert!(rows.columns().is_empty());
+        while let Some(row) = rows.next().await.unwrap() {
+            assert_eq!(row.text().unwrap(), r#"{"n":1}"#);
+        }
+    }
     assert_eq!(database.server.gate.pinned(), 0);
     let mut rows = start(&session, "SELECT 1 AS n", RowForm::Values, &mut work()).await;
     assert_eq!(rows.columns()[0].kind, ColumnKind::Int32);
@@ -126,16 +130,22 @@ async fn behind_rds_proxy_json_pins_nothing_and_a_pinned_connection_is_not_kept(
 async fn no_name_of_a_statement_is_taken_for_the_row() {
     let database = Database::start(|options| options).await;
     let session = database.session(&[]);
-    for (sql, json, record) in [
-        ("SELECT 1 AS _, 2 AS n", r#"{"_":1,"n":2}"#, "(1,2)"),
-        ("SELECT NULL::customers AS _, 2 AS c1", r#"{"_":null,"c1":2}"#, "(,2)"),
-        ("SELECT 1 AS rds_iam_rows, 2 AS c1", r#"{"rds_iam_rows":1,"c1":2}"#, "(1,2)"),
-        ("SELECT 1 AS c2, 2 AS c1", r#"{"c2":1,"c1":2}"#, "(1,2)"),
+    for (sql, json, first) in [
+        ("SELECT 1 AS _, 2 AS n", r#"{"_":1,"n":2}"#, Some(&[0, 0, 0, 1][..])),
+        ("SELECT NULL::customers AS _, 2 AS c1", r#"{"_":null,"c1":2}"#, None),
+        ("SELECT 1 AS rds_iam_rows, 2 AS c1", r#"{"rds_iam_rows":1,"c1":2}"#, Some(&[0, 0, 0, 1])),
+        ("SELECT 1 AS c2, 2 AS c1", r#"{"c2":1,"c1":2}"#, Some(&[0, 0, 0, 1])),
     ] {
-        for (form, expected) in [(RowForm::Json, json), (RowForm::Record, record)] {
+        let mut next = work();
+        let mut rows = start(&session, sql, RowForm::Json, &mut next).await;
+        assert_eq!(rows.next().await.unwrap().unwrap().text().unwrap(), json, "{sql}");
+        assert!(rows.next().await.unwrap().is_none());
+        for form in [RowForm::Members, RowForm::Fields] {
             let mut next = work();
             let mut rows = start(&session, sql, form, &mut next).await;
-            assert_eq!(rows.next().await.unwrap().unwrap().text().unwrap(), expected, "{sql}");
+            let row = rows.next().await.unwrap().unwrap();
+            assert_eq!(row.raw(0).unwrap(), first, "{form:?}: {sql}");
+            assert_eq!(row.raw(1).unwrap(), Some(&[0, 0, 0, 2][..]), "{form:?}: {sql}");
             assert!(rows.next().await.unwrap().is_none());
         }
         let mut next = work();

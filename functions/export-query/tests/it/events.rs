@@ -150,20 +150,26 @@ async fn numbers_that_readers_of_ndjson_round_are_said_once() {
 async fn memory_does_not_grow_with_the_result() {
     let megabytes: u64 = std::env::var("EXPORT_MB").map_or(40, |text| text.parse().unwrap());
     let mut world = World::with_s3(env!("CARGO_BIN_EXE_export-query")).await;
-    let rows = megabytes * 1000;
-    world.queries(&[(
-        "big",
-        &format!("SELECT n, repeat(md5(n::text), 30) AS t FROM generate_series(1, {rows}) n"),
-    )]);
-    for ending in ["ndjson", "csv.zst", "parquet"] {
-        let mut function = world.function_with_timeout(std::time::Duration::from_secs(600)).await;
-        let event = json!({ "query": "big", "to": format!("big.{ending}") }).to_string();
-        let answer = function.ok(event).await;
-        let peak = function.memory_kib("VmHWM") / 1024;
-        println!("{ending}: {answer}, peak {peak} MiB");
-        assert_eq!(answer["rows"], json!(rows));
-        assert!(peak <= 96, "{ending}: {peak} MiB");
-        function.stop().await;
+    let rows = |rows: u64, texts: u64| {
+        format!(
+            "SELECT n, (SELECT string_agg(md5((n * i)::text), '') FROM generate_series(1, {texts}) i) AS t
+             FROM generate_series(1, {rows}) n"
+        )
+    };
+    let many = megabytes * 1000;
+    world.queries(&[("many", &rows(many, 30)), ("long", &rows(megabytes, 31_250))]);
+    for ending in ["ndjson", "csv.zst", "ndjson.gz", "parquet"] {
+        for (query, rows) in [("many", many), ("long", megabytes)] {
+            let timeout = std::time::Duration::from_secs(600);
+            let mut function = world.function_with_timeout(timeout).await;
+            let event = json!({ "query": query, "to": format!("{query}.{ending}") }).to_string();
+            let answer = function.ok(event).await;
+            let peak = function.memory_kib("VmHWM") / 1024;
+            println!("{query} {ending}: {answer}, peak {peak} MiB");
+            assert_eq!(answer["rows"], json!(rows));
+            assert!(peak <= 96, "{query} {ending}: {peak} MiB");
+            function.stop().await;
+        }
     }
     world.stop().await;
 }

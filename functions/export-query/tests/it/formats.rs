@@ -104,7 +104,12 @@ async fn world() -> World {
 }
 
 /// Exports a query, and returns the object.
-async fn export(world: &World, function: &mut Function, query: &str, ending: &str) -> Vec<u8> {
+pub(crate) async fn export(
+    world: &World,
+    function: &mut Function,
+    query: &str,
+    ending: &str,
+) -> Vec<u8> {
     let to = format!("{query}.{ending}");
     let answer = function.ok(json!({ "query": query, "to": to }).to_string()).await;
     assert_eq!(answer["key"], json!(to));
@@ -114,11 +119,11 @@ async fn export(world: &World, function: &mut Function, query: &str, ending: &st
 }
 
 /// What psql writes for a statement.
-fn psql(world: &World, statement: &str) -> Vec<u8> {
+pub(crate) fn psql(world: &World, statement: &str) -> Vec<u8> {
     let output = Command::new("psql")
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap())
-        .args(["-X", "-At", "-U", "postgres", "-d", rds_local::DATABASE, "-c", statement, "-h"])
+        .args(["-X", "-qAt", "-U", "postgres", "-d", rds_local::DATABASE, "-c", statement, "-h"])
         .arg(world.server.database.postgres().unwrap().socket_folder())
         .output()
         .unwrap();
@@ -126,7 +131,7 @@ fn psql(world: &World, statement: &str) -> Vec<u8> {
     output.stdout
 }
 
-fn text(bytes: Vec<u8>) -> String {
+pub(crate) fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
 }
 

@@ -15,3 +15,4 @@ mod readers;
 #[path = "../../../../shared/tests/it/samples.rs"]
 mod samples;
 mod split;
+mod texts;
