@@ -85,19 +85,20 @@ def ours(world, ending):
 def psql(world, copy, pipe):
     file = world.path / "psql.out"
     command = f'psql -Xq -v ON_ERROR_STOP=1 -c "$COPY" | {pipe}'
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    before = used.ru_utime + used.ru_stime
     environment = world.client(PGPASSWORD=world.token(), COPY=copy, FILE=str(file))
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    before, start = used.ru_utime + used.ru_stime, time.perf_counter()
+    before, start = children_cpu(), time.perf_counter()
     subprocess.run(["bash", "-euo", "pipefail", "-c", command], env=environment, check=True)
-    seconds = time.perf_counter() - start
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    values = {"time": seconds, "function's CPU": used.ru_utime + used.ru_stime - before}
+    values = {"time": time.perf_counter() - start, "function's CPU": children_cpu() - before}
     if file.exists():
         values["object"] = file.stat().st_size / 1e6
         file.unlink()
     return values
+
+
+def children_cpu():
+    """Seconds of CPU of all programs that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def duckdb(world):
