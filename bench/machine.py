@@ -16,7 +16,7 @@ def about(date):
     busy = " **The machine did other work, too: the ratios are provisional.**" if load > os.cpu_count() else ""
     return [
         f"- {date}, at commit `{_run('git', 'rev-parse', '--short', 'HEAD')}`",
-        f"- {os.cpu_count()} cores of {cpu}, {memory:.0f} GiB, Linux {platform.release()}; load {load:.1f} at the end.{busy}",
+        f"- {os.cpu_count()} cores of {cpu}, {memory:.0f} GiB, Linux {platform.release().split('-')[0]}; load {load:.1f} at the end.{busy}",
         f"- {_run('psql', '--version')}; {_run('mariadb', '--version').split(',')[0]}",
         f"- Python {platform.python_version()}: {', '.join(_python())}",
         f"- Node {_run('node', '--version')}: {', '.join(_node())}",

@@ -23,7 +23,7 @@ text { fill: #e6edf3 } .small { fill: #9198a1 } .ours { fill: #3fb950 } .peer { 
 
 def svg(rows):
     """The picture: bars of what is claimed, and the curves."""
-    measurements = list({row.what: row.measurement for row in rows}.values())
+    measurements = list({id(row.measurement): row.measurement for row in rows}.values())
     claimed = {row.what for row in rows if row.claim}
     body, y = bars([each for each in measurements if each.what in claimed])
     curves, y = growth([each for each in measurements if each.part == "growth"], y)
@@ -90,7 +90,7 @@ def growth(measurements, top):
         for color, (name, curve) in enumerate(curves.items()):
             points = " ".join(f"{x_of(size):.1f},{y_of(cost):.1f}" for size, cost in curve)
             lines.append(f'<polyline class="curve c{color % 4}" points="{points}"/>')
-            lines.append(f'<text class="f{color % 4}" x="{left + color * 95}" y="{y + height + 32}">{escape(name)}</text>')
+            lines.append(f'<text class="f{color % 4}" x="{left + color * 115}" y="{y + height + 32}">{escape(name)}</text>')
     rows = (len(panels(measurements)) + 1) // 2
     return lines, top + rows * (height + 70)
 

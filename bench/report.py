@@ -53,7 +53,7 @@ def document(rows, about):
         before = row.measurement
         table.append(line)
     text = [INTRODUCTION, "\n".join(about), ""]
-    text += ["| " + " | ".join(line) + " |" for line in table]
+    text += ["| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in table]
     text += ["", "## What is missed", "", *misses(rows), "", HOW]
     return "\n".join(text).rstrip() + "\n"
 

@@ -37,7 +37,6 @@ PARTS = [
     "doctor",
     "memory",
     "zip_size",
-    "storm",
     "growth",
 ]
 KEPT = ROOT / "target/bench"

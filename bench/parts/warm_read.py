@@ -14,6 +14,8 @@ INVOCATIONS = int(os.environ.get("WARM_INVOCATIONS", 10_000))
 # Until connections are open, statements are prepared and Node has compiled what is hot.
 WARM_UP = 500
 FIELDS = {"latency": "ms", "function's CPU": "ms", "backend's CPU": "ms"}
+SCHEMA = """CREATE TABLE customers AS SELECT 'name ' || n AS name, 25 + n AS age FROM generate_series(1, 3) n;
+CREATE FUNCTION own(n int) RETURNS int LANGUAGE sql AS 'SELECT n';"""
 LEAVING = {
     "with a function of the user's": "SELECT own(age) AS age, name FROM customers WHERE age >= 26 ORDER BY age DESC",
     "leaving a setting": "SELECT set_config('TimeZone', 'Asia/Tokyo', false) AS zone, name FROM customers",
@@ -31,8 +33,7 @@ def measure():
             "the floor": runtimes.rust("floor", world),
         }
         yield from beside_peers(world, starts)
-    with World("--user", "iam_rw_user") as world:
-        world.psql("CREATE FUNCTION own(n int) RETURNS int LANGUAGE sql AS 'SELECT n'")
+    with World(schema=SCHEMA) as world:
         yield from leaving(world)
 
 
