@@ -39,23 +39,14 @@ pub(crate) fn line(row: &StreamedRow, columns: &[Column], line: &mut Vec<u8>) ->
 fn field(kind: Output, raw: &[u8], sole: bool, line: &mut Vec<u8>) -> Option<()> {
     match kind {
         Output::Bool => line.push(if raw.first()? == &0 { b'f' } else { b't' }),
-        Output::Int16 => output::integer(i16::from_be_bytes(output::bytes(raw)?).into(), line),
-        Output::Int32 => output::integer(i32::from_be_bytes(output::bytes(raw)?).into(), line),
-        Output::Int64 => output::integer(i64::from_be_bytes(output::bytes(raw)?), line),
-        Output::Oid => output::oid(raw, line)?,
         Output::Numeric => output::numeric(raw, line).map(|_| ())?,
-        Output::Uuid => output::uuid(raw, line)?,
-        Output::Date => output::date(raw, line)?,
-        Output::Time => output::time(raw, line)?,
-        Output::Timestamp | Output::TimestampTz => {
-            output::timestamp(raw, kind == Output::TimestampTz, Style::Iso, line)?;
-        }
         Output::Bytes => {
             line.extend_from_slice(b"\\x");
             output::hex(raw, line);
         }
         Output::Text | Output::Json => text(raw, sole, line),
         Output::Jsonb => text(output::jsonb(raw)?, sole, line),
+        _ => output::plain(kind, raw, Style::Iso, line)?,
     }
     Some(())
 }

@@ -70,29 +70,27 @@ impl Encoder {
         rounded: &mut Rounded,
     ) -> Result<(), Error> {
         self.rows += 1;
-        match &mut self.body {
-            Body::Parquet(writer) => writer.row(row, columns)?,
-            Body::Lines { form: Lines::Csv, chunk, .. } => {
-                csv::line(row, columns, chunk).ok_or_else(broken)?;
+        let (form, chunk) = match &mut self.body {
+            Body::Parquet(writer) => return writer.row(row, columns),
+            Body::Lines { form, chunk, .. } => (form, chunk),
+        };
+        let start = chunk.len();
+        match form {
+            Lines::Csv => return csv::line(row, columns, chunk).ok_or_else(broken),
+            Lines::Members(members) => {
+                members.line(row, columns, rounded, chunk).ok_or_else(broken)?;
             }
-            Body::Lines { form, chunk, .. } => {
-                let start = chunk.len();
-                match form {
-                    Lines::Members(members) => {
-                        members.line(row, columns, rounded, chunk).ok_or_else(broken)?;
-                    }
-                    _ => {
-                        rounded.look(row.text()?);
-                        json::whole(row.text()?.as_bytes(), chunk);
-                        chunk.push(b'\n');
-                    }
-                }
-                if self.rows == 1 {
-                    // Refuses two columns of one name.
-                    let line = std::str::from_utf8(&chunk[start..]).map_err(|_| broken())?;
-                    Rows::default().push(&query.name, line.trim_end())?;
-                }
+            Lines::Json => {
+                let text = row.text()?;
+                rounded.look(text);
+                json::whole(text.as_bytes(), chunk);
+                chunk.push(b'\n');
             }
+        }
+        if self.rows == 1 {
+            // Refuses two columns of one name.
+            let line = std::str::from_utf8(&chunk[start..]).map_err(|_| broken())?;
+            Rows::default().push(&query.name, line.trim_end())?;
         }
         Ok(())
     }

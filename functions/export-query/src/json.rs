@@ -55,9 +55,9 @@ fn value(kind: Output, raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
         Output::Bool => {
             out.extend_from_slice(if raw.first()? == &0 { b"false" } else { b"true" });
         }
-        Output::Int16 => output::integer(i16::from_be_bytes(output::bytes(raw)?).into(), out),
-        Output::Int32 => output::integer(i32::from_be_bytes(output::bytes(raw)?).into(), out),
-        Output::Int64 => output::integer(i64::from_be_bytes(output::bytes(raw)?), out),
+        Output::Int16 | Output::Int32 | Output::Int64 => {
+            output::plain(kind, raw, Style::Xsd, out)?;
+        }
         Output::Numeric => {
             let start = out.len();
             if !output::numeric(raw, out)? {
@@ -73,25 +73,17 @@ fn value(kind: Output, raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
             output::hex(raw, out);
             out.push(b'"');
         }
-        Output::Oid | Output::Uuid | Output::Date | Output::Time => {
-            quoted(out, |out| match kind {
-                Output::Oid => output::oid(raw, out),
-                Output::Uuid => output::uuid(raw, out),
-                Output::Date => output::date(raw, out),
-                _ => output::time(raw, out),
-            })?
-        }
-        Output::Timestamp | Output::TimestampTz => {
-            quoted(out, |out| output::timestamp(raw, kind == Output::TimestampTz, Style::Xsd, out))?
+        Output::Oid
+        | Output::Uuid
+        | Output::Date
+        | Output::Time
+        | Output::Timestamp
+        | Output::TimestampTz => {
+            out.push(b'"');
+            output::plain(kind, raw, Style::Xsd, out)?;
+            out.push(b'"');
         }
     }
-    Some(())
-}
-
-fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Option<()>) -> Option<()> {
-    out.push(b'"');
-    write(out)?;
-    out.push(b'"');
     Some(())
 }
 

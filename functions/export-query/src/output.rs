@@ -3,7 +3,9 @@
 //! Each function names the one of PostgreSQL that it follows, and returns `None` for bytes that no value of
 //! the type has. tests/it/texts.rs compares them with the server's own text.
 
-/// What dates and times look like.
+use rds_iam::postgres::Output;
+
+/// The form of dates and times.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
     /// `2026-01-01 17:00:00+00`, of `DateStyle` ISO.
@@ -14,16 +16,40 @@ pub(crate) enum Style {
 
 const DAY: i64 = 86_400_000_000;
 
-pub(crate) fn integer(value: i64, out: &mut Vec<u8>) {
+/// Writes a value of a kind whose text no format escapes, and that has no other differences between formats than
+/// this style.
+pub(crate) fn plain(kind: Output, raw: &[u8], style: Style, out: &mut Vec<u8>) -> Option<()> {
+    match kind {
+        Output::Int16 => integer(i16::from_be_bytes(bytes(raw)?).into(), out),
+        Output::Int32 => integer(i32::from_be_bytes(bytes(raw)?).into(), out),
+        Output::Int64 => integer(i64::from_be_bytes(bytes(raw)?), out),
+        // `oidout`: it has no sign.
+        Output::Oid => integer(u32::from_be_bytes(bytes(raw)?).into(), out),
+        Output::Uuid => uuid(raw, out)?,
+        Output::Date => date(raw, out)?,
+        Output::Time => clock(i64::from_be_bytes(bytes(raw)?), out),
+        Output::Timestamp => timestamp(raw, false, style, out)?,
+        Output::TimestampTz => timestamp(raw, true, style, out)?,
+        Output::Bool
+        | Output::Numeric
+        | Output::Text
+        | Output::Bytes
+        | Output::Json
+        | Output::Jsonb => return None,
+    }
+    Some(())
+}
+
+fn integer(value: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-pub(crate) fn bytes<const N: usize>(raw: &[u8]) -> Option<[u8; N]> {
+fn bytes<const N: usize>(raw: &[u8]) -> Option<[u8; N]> {
     raw.try_into().ok()
 }
 
 /// `uuid_out`.
-pub(crate) fn uuid(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
+fn uuid(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let raw: [u8; 16] = bytes(raw)?;
     for (index, part) in
         [&raw[..4], &raw[4..6], &raw[6..8], &raw[8..10], &raw[10..]].iter().enumerate()
@@ -33,12 +59,6 @@ pub(crate) fn uuid(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
         }
         hex(part, out);
     }
-    Some(())
-}
-
-/// `oidout`: it has no sign.
-pub(crate) fn oid(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    integer(u32::from_be_bytes(bytes(raw)?).into(), out);
     Some(())
 }
 
@@ -116,7 +136,7 @@ fn two(value: i64, out: &mut Vec<u8>) {
 }
 
 /// `date_out`, the same in both styles.
-pub(crate) fn date(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
+fn date(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let days = i32::from_be_bytes(bytes(raw)?);
     if !endless(days == i32::MAX, days == i32::MIN, out) && day(days.into(), out) {
         out.extend_from_slice(b" BC");
@@ -124,14 +144,8 @@ pub(crate) fn date(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// `time_out`.
-pub(crate) fn time(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    clock(i64::from_be_bytes(bytes(raw)?), out);
-    Some(())
-}
-
 /// `timestamp_out`, or `timestamptz_out` in the time zone UTC.
-pub(crate) fn timestamp(raw: &[u8], utc: bool, style: Style, out: &mut Vec<u8>) -> Option<()> {
+fn timestamp(raw: &[u8], utc: bool, style: Style, out: &mut Vec<u8>) -> Option<()> {
     let micros = i64::from_be_bytes(bytes(raw)?);
     if endless(micros == i64::MAX, micros == i64::MIN, out) {
         return Some(());
@@ -188,7 +202,7 @@ fn day(days: i64, out: &mut Vec<u8>) -> bool {
     year <= 0
 }
 
-/// Writes a time of day, without the zeros at its end.
+/// `time_out`: a time of day, without the zeros at its end.
 fn clock(micros: i64, out: &mut Vec<u8>) {
     let seconds = micros / 1_000_000;
     two(seconds / 3600, out);
@@ -241,7 +255,10 @@ mod tests {
         assert_eq!(stamp(1, Style::Iso), "2000-01-01 00:00:00.000001+00");
         assert_eq!(stamp(-DAY, Style::Xsd), "1999-12-31T00:00:00+00:00");
         assert_eq!(stamp(-500_000, Style::Xsd), "1999-12-31T23:59:59.5+00:00");
-        assert_eq!(text(|out| time(&DAY.to_be_bytes(), out)), "24:00:00");
+        assert_eq!(
+            text(|out| plain(Output::Time, &DAY.to_be_bytes(), Style::Iso, out)),
+            "24:00:00"
+        );
     }
 
     #[test]
