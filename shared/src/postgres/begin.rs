@@ -8,9 +8,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
+use tokio_postgres::{Client, SimpleQueryRow};
 
 use super::statement_error::condition;
+use super::text::first_row;
 use crate::error::Error;
 use crate::query::{Query, cancelled, ended_by_a_limit, timed_out};
 
@@ -58,11 +59,7 @@ impl SessionLimits {
             return client.batch_execute(&text).await;
         }
         let messages = client.simple_query(&text).await?;
-        let row = messages.iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(row),
-            _ => None,
-        });
-        if let Some(own) = row.and_then(read) {
+        if let Some(own) = first_row(&messages).and_then(read) {
             self.0.get_or_init(|| own);
         }
         Ok(())

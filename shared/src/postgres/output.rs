@@ -4,6 +4,7 @@
 use tokio_postgres::types::{Kind, Type};
 use tokio_postgres::{Column, SimpleQueryMessage};
 
+use super::text::first_row;
 use crate::query::Query;
 
 /// The binary form of a column's values, in the forms [`RowForm::Members`](super::RowForm::Members) and
@@ -66,14 +67,9 @@ impl Settings {
          pg_catalog.current_setting('TimeZone'), pg_catalog.current_setting('bytea_output')";
 
     /// Reads the answer. A query that changes settings gets the server's text, whatever they are.
-    pub(super) fn of(query: &Query, messages: &[SimpleQueryMessage]) -> Self {
-        let row = messages.iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) if row.len() == 3 => Some(row),
-            _ => None,
-        });
-        let Some(row) = row.filter(|_| !query.sql.to_lowercase().contains("set_config")) else {
-            return Self::default();
-        };
+    pub(super) fn of(query: &Query, answer: &[SimpleQueryMessage]) -> Self {
+        let changes = query.sql.to_lowercase().contains("set_config");
+        let Some(row) = first_row(answer).filter(|_| !changes) else { return Self::default() };
         let setting = |index| row.try_get(index).ok().flatten().unwrap_or_default();
         Self {
             iso_dates: setting(0).starts_with("ISO"),

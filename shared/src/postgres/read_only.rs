@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::Client;
 
 use super::statement_error::is_raised;
+use super::text::first_row;
 use crate::error::{Error, ErrorKind};
 use crate::query::Query;
 
@@ -45,10 +46,7 @@ pub(super) fn takes_no_writes(query: &Query) -> Error {
 /// Rolls back and asks why. `None` if no answer came.
 pub(super) async fn ask(client: &Client) -> Option<Cause> {
     let messages = timeout(LONGEST, client.simple_query(QUESTION)).await.ok()?.ok()?;
-    let row = messages.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some(row),
-        _ => None,
-    })?;
+    let row = first_row(&messages)?;
     let field = |index: usize| row.try_get(index).ok().flatten();
     Some(cause([field(0)?, field(1)?, field(2)?, field(3)?, field(4)?]))
 }

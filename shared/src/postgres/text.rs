@@ -1,10 +1,12 @@
-//! Parameters as tokio-postgres binds them: in text format, with no type declared.
+//! Parameters as tokio-postgres binds them: in text format, with no type declared. Answers of the simple protocol, which
+//! are text too.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 use crate::query::Parameters;
 
@@ -22,6 +24,14 @@ pub(super) fn texts(parameters: &Parameters) -> Vec<Text<'_>> {
 /// The same with the type `unknown`, so that PostgreSQL takes each type from the statement.
 pub(super) fn typed<'a>(texts: &'a [Text<'a>]) -> Typed<'a> {
     texts.iter().map(|text| (text as &(dyn ToSql + Sync), Type::UNKNOWN)).collect()
+}
+
+/// The first row of an answer of the simple protocol.
+pub(super) fn first_row(answer: &[SimpleQueryMessage]) -> Option<&SimpleQueryRow> {
+    answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    })
 }
 
 impl fmt::Debug for Text<'_> {
