@@ -24,6 +24,8 @@ mod mysql_leftovers;
 #[cfg(feature = "mysql")]
 mod mysql_session;
 #[cfg(feature = "mysql")]
+mod mysql_timeouts;
+#[cfg(feature = "mysql")]
 mod mysql_values;
 mod proxy;
 mod read_only;
