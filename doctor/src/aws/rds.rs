@@ -2,6 +2,7 @@
 
 use aws_sdk_rds::Client;
 use aws_sdk_rds::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_rds::operation::describe_db_instances::DescribeDBInstancesError;
 use aws_sdk_rds::types::{DbCluster, IamAuthMode, VpcSecurityGroupMembership};
 use aws_types::SdkConfig;
 use rds_iam::Config;
@@ -53,17 +54,13 @@ async fn of_kind(client: &Client, config: &Config) -> Rds {
 }
 
 async fn instance(client: &Client, id: &str) -> Rds {
-    // All of them: a name that does not exist may be a misspelling of one that does.
-    let pages = client.describe_db_instances().into_paginator().items().send();
-    let all = match pages.collect::<Result<Vec<_>, _>>().await {
-        Ok(all) => all,
+    let asked = client.describe_db_instances().db_instance_identifier(id).send().await;
+    let asked = match asked {
+        Ok(asked) => asked,
+        Err(error) if is_unknown(&error) => return other_instances(client).await,
         Err(error) => return failed(&error),
     };
-    let found = all.iter().find(|i| i.db_instance_identifier() == Some(id));
-    let Some(found) = found else {
-        let endpoints = all.iter().filter_map(|i| i.endpoint()?.address());
-        return Rds::NotFound { endpoints: endpoints.map(str::to_owned).collect() };
-    };
+    let Some(found) = asked.db_instances().first() else { return other_instances(client).await };
     let pending = found.pending_modified_values();
     let mut database = Database {
         id: id.to_owned(),
@@ -89,6 +86,22 @@ async fn instance(client: &Client, id: &str) -> Rds {
         database.auth_log = cluster.auth_log;
     }
     Rds::Is(Box::new(database))
+}
+
+/// The instances that there are: a name that does not exist may be a misspelling of one that does.
+async fn other_instances(client: &Client) -> Rds {
+    let pages = client.describe_db_instances().into_paginator().items().send();
+    match pages.collect::<Result<Vec<_>, _>>().await {
+        Ok(all) => {
+            let endpoints = all.iter().filter_map(|i| i.endpoint()?.address());
+            Rds::NotFound { endpoints: endpoints.map(str::to_owned).collect() }
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn is_unknown<R>(error: &SdkError<DescribeDBInstancesError, R>) -> bool {
+    error.as_service_error().is_some_and(DescribeDBInstancesError::is_db_instance_not_found_fault)
 }
 
 async fn cluster(client: &Client, id: &str, host: &str) -> Rds {
