@@ -3,8 +3,6 @@
 
 use crate::common::mysql as common;
 
-use std::time::Duration;
-
 use common::{bind, count, json};
 use rds_iam::deadline::Deadline;
 use rds_iam::query::{Answer, Query};
@@ -150,21 +148,27 @@ async fn after_error_1020_nothing_of_the_message_goes_on() {
         .ask(
             "DELIMITER //\nCREATE PROCEDURE raise() BEGIN \
          DECLARE n INT; SELECT age INTO n FROM customers WHERE customer_id = 1; \
-         INSERT INTO orders (order_id, total) VALUES ('a', 1); DO SLEEP(1); \
+         INSERT INTO orders (order_id, total) VALUES ('a', 1); DO GET_LOCK('changed', 60); \
          UPDATE customers SET age = n + 1 WHERE customer_id = 1; \
          INSERT INTO orders (order_id, total) VALUES ('b', 1); END//",
         )
         .await;
+    // The procedure above waits until this one has changed the row, and this one until that one waits.
+    world
+        .ask(
+            "DELIMITER //\nCREATE PROCEDURE change_row() BEGIN DO GET_LOCK('changed', 60); \
+         WHILE NOT EXISTS (SELECT 1 FROM information_schema.processlist WHERE state = 'User lock') \
+         DO DO SLEEP(0.01); END WHILE; \
+         UPDATE customers SET age = 50 WHERE customer_id = 1; DO RELEASE_LOCK('changed'); END//",
+        )
+        .await;
     let call = Query::parse("q", &format!("{WRITE}CALL raise()")).unwrap();
     let deliver = async {
+        while world.ask("SELECT IS_USED_LOCK('changed') IS NULL").await == "1" {}
         let mut work = Work::new(Deadline::after(LIMIT));
         world.session.deliver(&call, &bind(&call, &[]), "m", &mut work).await
     };
-    let change = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        world.ask("UPDATE customers SET age = 50 WHERE customer_id = 1").await;
-    };
-    let (failed, ()) = tokio::join!(deliver, change);
+    let (failed, _) = tokio::join!(deliver, world.ask("CALL change_row()"));
     let failed = failed.unwrap_err();
     assert!(failed.to_string().contains("1020") && failed.is_transient(), "{failed}");
     assert_eq!(failed.kind(), ErrorKind::QueryFailed);
